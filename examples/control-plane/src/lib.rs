@@ -1,0 +1,1 @@
+//! The control plane: reads Kubernetes-style YAML, serves workload discovery and certificates.

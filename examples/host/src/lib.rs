@@ -1,0 +1,1 @@
+//! What the reference binaries share: settings, admin endpoint, telemetry, signals.

@@ -1,0 +1,1 @@
+//! SPIFFE identity: SVIDs, authority, trust bundles, rustls verifiers and live TLS configurations.

@@ -1,0 +1,1 @@
+//! xDS client and server: delta ADS, Istio workload discovery, last-known-good on disk.

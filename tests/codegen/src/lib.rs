@@ -1,0 +1,1 @@
+//! Regenerates the checked-in protobuf code and compares it.

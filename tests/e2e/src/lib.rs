@@ -1,0 +1,1 @@
+//! End-to-end tests: control plane, node proxies, cuts.

@@ -1,0 +1,1 @@
+//! Test PKI and scripted peers.
