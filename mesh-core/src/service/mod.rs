@@ -2,14 +2,15 @@
 
 mod balancing;
 mod port;
+mod reference;
 
 use ipnet::IpNet;
 
 use crate::name::{NamespacedHostname, Network, SpiffeId, Text};
-use crate::workload::GatewayAddress;
 
 pub use balancing::{HealthPolicy, IpFamilies, LoadBalancing, Mode, Scope, Visibility};
 pub use port::{AppProtocol, PortMap, ServicePort};
+pub use reference::{GatewayAddress, GatewayDestination, HBONE_PORT};
 
 /// What clients address: a host name, virtual addresses and ports, backed by workloads.
 ///

@@ -1,7 +1,6 @@
 //! Workloads: the running instances of the mesh, as `istio.workload.Workload` describes them.
 
 mod health;
-mod reference;
 mod tunnel;
 
 use std::collections::BTreeMap;
@@ -11,10 +10,9 @@ use crate::name::{
     Error, Hostname, Locality, NamespacedHostname, NamespacedName, Network, ServiceAccount,
     SpiffeId, Text, TrustDomain, Uid,
 };
-use crate::service::PortMap;
+use crate::service::{GatewayAddress, PortMap};
 
 pub use health::Health;
-pub use reference::{GatewayAddress, GatewayDestination, HBONE_PORT};
 pub use tunnel::{ApplicationProtocol, ApplicationTunnel, NetworkMode, TunnelProtocol};
 
 /// A running instance: a pod, a virtual machine, an external endpoint.
