@@ -43,6 +43,37 @@ impl StringMatch {
             Self::Present => !text.is_empty(),
         }
     }
+
+    /// Whether `head` followed by `tail` looks as it must, without joining them. A SPIFFE ID is kept as trust domain
+    /// and path; a policy sees them as one text.
+    #[must_use]
+    pub fn is_match_joined(&self, head: &str, tail: &str) -> bool {
+        let len = head.len() + tail.len();
+        match self {
+            Self::Exact(exact) => {
+                exact.as_str().len() == len
+                    && exact
+                        .as_str()
+                        .strip_prefix(head)
+                        .is_some_and(|rest| rest == tail)
+            }
+            Self::Prefix(prefix) => {
+                let prefix = prefix.as_str();
+                head.starts_with(prefix)
+                    || prefix
+                        .strip_prefix(head)
+                        .is_some_and(|rest| tail.starts_with(rest))
+            }
+            Self::Suffix(suffix) => {
+                let suffix = suffix.as_str();
+                tail.ends_with(suffix)
+                    || suffix
+                        .strip_suffix(tail)
+                        .is_some_and(|rest| head.ends_with(rest))
+            }
+            Self::Present => len > 0,
+        }
+    }
 }
 
 impl fmt::Display for StringMatch {
@@ -59,7 +90,17 @@ impl fmt::Display for StringMatch {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn joined_is_the_same_as_joining(pattern in "\\*?[ab]{0,4}\\*?", head in "[ab]{0,3}", tail in "[ab]{0,3}") {
+            let matcher = StringMatch::parse(&pattern);
+            prop_assert_eq!(matcher.is_match_joined(&head, &tail), matcher.is_match(&format!("{head}{tail}")));
+        }
+    }
 
     #[test]
     fn notation_and_meaning() {

@@ -24,6 +24,7 @@ pub use error::Error;
 pub use hostname::Hostname;
 pub use locality::Locality;
 pub use namespaced::{NamespacedHostname, NamespacedName};
+pub(crate) use spiffe::service_account_path as spiffe_service_account;
 pub use spiffe::{ServiceAccount, SpiffeId, TrustDomain, parse_spiffe_id, parse_trust_domain};
 pub use text::{Network, Text, Uid};
 
