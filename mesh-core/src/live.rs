@@ -60,10 +60,7 @@ impl<T> Live<T> {
 
 impl<T> Clone for Live<T> {
     fn clone(&self) -> Self {
-        Self {
-            value: Arc::clone(&self.value),
-            version: self.version.clone(),
-        }
+        Self { value: Arc::clone(&self.value), version: self.version.clone() }
     }
 }
 
@@ -100,17 +97,8 @@ impl<T> Publisher<T> {
     /// A live value that starts as `initial`.
     pub fn new(initial: T) -> (Self, Live<T>) {
         let (sender, receiver) = watch::channel(0);
-        let live = Live {
-            value: Arc::new(ArcSwap::from_pointee(initial)),
-            version: receiver,
-        };
-        (
-            Self {
-                live: live.clone(),
-                version: sender,
-            },
-            live,
-        )
+        let live = Live { value: Arc::new(ArcSwap::from_pointee(initial)), version: receiver };
+        (Self { live: live.clone(), version: sender }, live)
     }
 
     /// Replaces the value and wakes everybody who awaits a change.
@@ -122,8 +110,7 @@ impl<T> Publisher<T> {
     pub fn publish_arc(&self, value: Arc<T>) {
         // The value first: whoever is woken by the version must find it.
         self.live.value.store(value);
-        self.version
-            .send_modify(|version| *version = version.wrapping_add(1));
+        self.version.send_modify(|version| *version = version.wrapping_add(1));
     }
 
     /// The reading side.
@@ -135,9 +122,7 @@ impl<T> Publisher<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Publisher<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Publisher")
-            .field(&*self.live.load())
-            .finish()
+        f.debug_tuple("Publisher").field(&*self.live.load()).finish()
     }
 }
 
@@ -188,8 +173,7 @@ mod tests {
         publisher.publish(1);
         publisher.publish(2);
         assert_eq!(*changes.changed().await.unwrap(), 2);
-        let pending =
-            tokio::time::timeout(std::time::Duration::from_millis(5), changes.changed()).await;
+        let pending = tokio::time::timeout(std::time::Duration::from_millis(5), changes.changed()).await;
         assert!(pending.is_err(), "no further change was published");
     }
 

@@ -51,25 +51,15 @@ impl StringMatch {
         let len = head.len() + tail.len();
         match self {
             Self::Exact(exact) => {
-                exact.as_str().len() == len
-                    && exact
-                        .as_str()
-                        .strip_prefix(head)
-                        .is_some_and(|rest| rest == tail)
+                exact.as_str().len() == len && exact.as_str().strip_prefix(head).is_some_and(|rest| rest == tail)
             }
             Self::Prefix(prefix) => {
                 let prefix = prefix.as_str();
-                head.starts_with(prefix)
-                    || prefix
-                        .strip_prefix(head)
-                        .is_some_and(|rest| tail.starts_with(rest))
+                head.starts_with(prefix) || prefix.strip_prefix(head).is_some_and(|rest| tail.starts_with(rest))
             }
             Self::Suffix(suffix) => {
                 let suffix = suffix.as_str();
-                tail.ends_with(suffix)
-                    || suffix
-                        .strip_suffix(tail)
-                        .is_some_and(|rest| head.ends_with(rest))
+                tail.ends_with(suffix) || suffix.strip_suffix(tail).is_some_and(|rest| head.ends_with(rest))
             }
             Self::Present => len > 0,
         }
@@ -117,10 +107,7 @@ mod tests {
                 assert!(matcher.is_match(text), "{pattern} should match {text:?}");
             }
             for text in no {
-                assert!(
-                    !matcher.is_match(text),
-                    "{pattern} should not match {text:?}"
-                );
+                assert!(!matcher.is_match(text), "{pattern} should not match {text:?}");
             }
         }
     }

@@ -16,15 +16,8 @@ pub fn evaluate(policies: &PolicySet, workload: &Workload, connection: &Connecti
     if let Some(policy) = first_match(enforced(), Action::Deny, &facts) {
         return denied(Some(policy), Reason::DenyPolicy);
     }
-    if let Some(name) = workload
-        .policies
-        .iter()
-        .find(|name| policies.get(name).is_none())
-    {
-        return Verdict::Denied(Denial {
-            policy: Some(name.clone()),
-            reason: Reason::PolicyMissing,
-        });
+    if let Some(name) = workload.policies.iter().find(|name| policies.get(name).is_none()) {
+        return Verdict::Denied(Denial { policy: Some(name.clone()), reason: Reason::PolicyMissing });
     }
     if let Some(policy) = first_match(enforced(), Action::Allow, &facts) {
         return Verdict::Allowed(Permit::new(Some(policy.name.clone()), Reason::AllowPolicy));
@@ -37,11 +30,7 @@ pub fn evaluate(policies: &PolicySet, workload: &Workload, connection: &Connecti
 
 /// What the policies in dry run would refuse if they were enforced; `None` when they would refuse nothing.
 #[must_use]
-pub fn evaluate_dry_run(
-    policies: &PolicySet,
-    workload: &Workload,
-    connection: &Connection<'_>,
-) -> Option<Denial> {
+pub fn evaluate_dry_run(policies: &PolicySet, workload: &Workload, connection: &Connection<'_>) -> Option<Denial> {
     if !policies.has_dry_run() {
         return None;
     }
@@ -49,29 +38,17 @@ pub fn evaluate_dry_run(
     let shadow = || applicable(policies, workload).filter(|policy| policy.dry_run);
 
     if let Some(policy) = first_match(shadow(), Action::Deny, &facts) {
-        return Some(Denial {
-            policy: Some(policy.name.clone()),
-            reason: Reason::DenyPolicy,
-        });
+        return Some(Denial { policy: Some(policy.name.clone()), reason: Reason::DenyPolicy });
     }
     let restricts = shadow().any(|policy| policy.action == Action::Allow);
     let allowed = first_match(applicable(policies, workload), Action::Allow, &facts).is_some();
-    (restricts && !allowed).then_some(Denial {
-        policy: None,
-        reason: Reason::NoAllowPolicyMatches,
-    })
+    (restricts && !allowed).then_some(Denial { policy: None, reason: Reason::NoAllowPolicyMatches })
 }
 
 /// The policies that apply to a workload: the global ones, those of its namespace, those it names. One that is named
 /// although it applies anyway comes twice, which changes no verdict.
-pub(super) fn applicable<'a>(
-    policies: &'a PolicySet,
-    workload: &'a Workload,
-) -> impl Iterator<Item = &'a Arc<Policy>> {
-    let named = workload
-        .policies
-        .iter()
-        .filter_map(|name| policies.get(name));
+pub(super) fn applicable<'a>(policies: &'a PolicySet, workload: &'a Workload) -> impl Iterator<Item = &'a Arc<Policy>> {
+    let named = workload.policies.iter().filter_map(|name| policies.get(name));
     policies.of_namespace(&workload.namespace).chain(named)
 }
 
@@ -84,8 +61,5 @@ fn first_match<'a>(
 }
 
 fn denied(policy: Option<&Arc<Policy>>, reason: Reason) -> Verdict {
-    Verdict::Denied(Denial {
-        policy: policy.map(|policy| policy.name.clone()),
-        reason,
-    })
+    Verdict::Denied(Denial { policy: policy.map(|policy| policy.name.clone()), reason })
 }

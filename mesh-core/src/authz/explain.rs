@@ -34,11 +34,7 @@ pub struct Considered {
 
 /// Evaluates, and says what every policy that applies had to say. For `explain` calls and tests; it allocates.
 #[must_use]
-pub fn explain(
-    policies: &PolicySet,
-    workload: &Workload,
-    connection: &Connection<'_>,
-) -> Explanation {
+pub fn explain(policies: &PolicySet, workload: &Workload, connection: &Connection<'_>) -> Explanation {
     let facts = Facts::new(connection);
     let mut seen = BTreeSet::new();
     let mut considered: Vec<Considered> = applicable(policies, workload)
@@ -50,18 +46,7 @@ pub fn explain(
             matching_rule: matching_rule(policy, &facts),
         })
         .collect();
-    considered.sort_by(|a, b| {
-        (a.action == Action::Allow, &a.policy).cmp(&(b.action == Action::Allow, &b.policy))
-    });
-    let missing = workload
-        .policies
-        .iter()
-        .filter(|name| policies.get(name).is_none())
-        .cloned()
-        .collect();
-    Explanation {
-        verdict: evaluate(policies, workload, connection),
-        considered,
-        missing,
-    }
+    considered.sort_by(|a, b| (a.action == Action::Allow, &a.policy).cmp(&(b.action == Action::Allow, &b.policy)));
+    let missing = workload.policies.iter().filter(|name| policies.get(name).is_none()).cloned().collect();
+    Explanation { verdict: evaluate(policies, workload, connection), considered, missing }
 }

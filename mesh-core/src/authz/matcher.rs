@@ -28,18 +28,13 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) fn new(connection: &Connection<'a>) -> Self {
-        let (trust_domain, path) = connection
-            .peer
-            .map_or(("", ""), |id| (id.trust_domain_name(), id.path()));
+        let (trust_domain, path) = connection.peer.map_or(("", ""), |id| (id.trust_domain_name(), id.path()));
         Self {
             trust_domain,
             path,
             account: spiffe_service_account(path),
             source: connection.source.to_canonical(),
-            destination: SocketAddr::new(
-                connection.destination.ip().to_canonical(),
-                connection.destination.port(),
-            ),
+            destination: SocketAddr::new(connection.destination.ip().to_canonical(), connection.destination.port()),
         }
     }
 
@@ -50,24 +45,15 @@ impl<'a> Facts<'a> {
 
 /// Index of the first rule that matches.
 pub(super) fn matching_rule(policy: &Policy, facts: &Facts<'_>) -> Option<usize> {
-    policy
-        .rules
-        .iter()
-        .position(|rule| rule_matches(rule, facts))
+    policy.rules.iter().position(|rule| rule_matches(rule, facts))
 }
 
 fn rule_matches(rule: &Rule, facts: &Facts<'_>) -> bool {
-    rule.clauses
-        .iter()
-        .all(|clause| clause_matches(clause, facts))
+    rule.clauses.iter().all(|clause| clause_matches(clause, facts))
 }
 
 fn clause_matches(clause: &Clause, facts: &Facts<'_>) -> bool {
-    clause.matches.is_empty()
-        || clause
-            .matches
-            .iter()
-            .any(|entry| match_matches(entry, facts))
+    clause.matches.is_empty() || clause.matches.iter().any(|entry| match_matches(entry, facts))
 }
 
 fn match_matches(entry: &Match, facts: &Facts<'_>) -> bool {
@@ -79,9 +65,7 @@ fn match_matches(entry: &Match, facts: &Facts<'_>) -> bool {
         !facts.trust_domain.is_empty() && matcher.is_match_joined(facts.trust_domain, facts.path)
     };
     let account = |wanted: &ServiceAccountMatch| {
-        facts
-            .account
-            .is_some_and(|(namespace, name)| wanted.namespace == *namespace && wanted.name == *name)
+        facts.account.is_some_and(|(namespace, name)| wanted.namespace == *namespace && wanted.name == *name)
     };
     let source = |range: &IpNet| range.contains(&facts.source);
     let destination = |range: &IpNet| range.contains(&facts.destination.ip());
@@ -90,17 +74,9 @@ fn match_matches(entry: &Match, facts: &Facts<'_>) -> bool {
     field(&entry.namespaces, &entry.not_namespaces, namespace)
         && field(&entry.principals, &entry.not_principals, principal)
         && field(&entry.source_ips, &entry.not_source_ips, source)
-        && field(
-            &entry.destination_ips,
-            &entry.not_destination_ips,
-            destination,
-        )
+        && field(&entry.destination_ips, &entry.not_destination_ips, destination)
         && field(&entry.destination_ports, &entry.not_destination_ports, port)
-        && field(
-            &entry.service_accounts,
-            &entry.not_service_accounts,
-            account,
-        )
+        && field(&entry.service_accounts, &entry.not_service_accounts, account)
 }
 
 /// An empty positive list is no condition; a negative list wants none of its values.

@@ -26,13 +26,7 @@ impl Policy {
     /// An enforced policy.
     #[must_use]
     pub fn new(name: NamespacedName, scope: Scope, action: Action, rules: Vec<Rule>) -> Self {
-        Self {
-            name,
-            scope,
-            action,
-            rules,
-            dry_run: false,
-        }
+        Self { name, scope, action, rules, dry_run: false }
     }
 }
 

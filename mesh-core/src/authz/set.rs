@@ -28,12 +28,7 @@ impl PolicySet {
 
     /// The policies that apply to every workload of a namespace: the global ones, then the namespace's own.
     pub(super) fn of_namespace(&self, namespace: &Text) -> impl Iterator<Item = &Arc<Policy>> {
-        self.global.values().chain(
-            self.by_namespace
-                .get(namespace)
-                .into_iter()
-                .flat_map(OrdMap::values),
-        )
+        self.global.values().chain(self.by_namespace.get(namespace).into_iter().flat_map(OrdMap::values))
     }
 
     /// Whether any policy is evaluated for show only.
@@ -45,11 +40,7 @@ impl PolicySet {
     /// The set after a delta. The delta is applied whole; `self` stays as it is for those who still read it.
     #[must_use]
     pub fn apply(&self, delta: PolicyDelta) -> Self {
-        let mut next = if delta.replace {
-            Self::default()
-        } else {
-            self.clone()
-        };
+        let mut next = if delta.replace { Self::default() } else { self.clone() };
         for operation in delta.operations {
             match operation {
                 Operation::Upsert(policy) => next.insert(policy),
@@ -127,10 +118,7 @@ impl PolicyDelta {
     /// A re-listing: whatever is not in this delta vanishes.
     #[must_use]
     pub fn replace_all() -> Self {
-        Self {
-            replace: true,
-            operations: Vec::new(),
-        }
+        Self { replace: true, operations: Vec::new() }
     }
 
     /// Adds a policy, or replaces the one with its name.

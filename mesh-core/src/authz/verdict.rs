@@ -68,12 +68,7 @@ impl fmt::Display for Denial {
     }
 }
 
-fn display(
-    verdict: &str,
-    policy: Option<&NamespacedName>,
-    reason: Reason,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
+fn display(verdict: &str, policy: Option<&NamespacedName>, reason: Reason, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match policy {
         Some(policy) => write!(f, "{verdict}: {} ({policy})", reason.text()),
         None => write!(f, "{verdict}: {}", reason.text()),
@@ -98,13 +93,8 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Self; 5] = [
-        Self::NoAllowPolicy,
-        Self::AllowPolicy,
-        Self::DenyPolicy,
-        Self::NoAllowPolicyMatches,
-        Self::PolicyMissing,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::NoAllowPolicy, Self::AllowPolicy, Self::DenyPolicy, Self::NoAllowPolicyMatches, Self::PolicyMissing];
 
     /// The stable word for logs, metrics and headers.
     #[must_use]

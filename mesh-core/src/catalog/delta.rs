@@ -27,10 +27,7 @@ impl Delta {
     /// A re-listing: whatever is not in this delta vanishes.
     #[must_use]
     pub fn replace_all() -> Self {
-        Self {
-            replace: true,
-            operations: Vec::new(),
-        }
+        Self { replace: true, operations: Vec::new() }
     }
 
     /// Adds a workload, or replaces the one with its uid.

@@ -42,10 +42,7 @@ impl Index {
         self.remove_workload(workload.uid.as_str());
         if workload.network_mode == NetworkMode::Standard {
             for ip in &workload.addresses {
-                let claims = self
-                    .by_address
-                    .entry((workload.network.clone(), *ip))
-                    .or_default();
+                let claims = self.by_address.entry((workload.network.clone(), *ip)).or_default();
                 if !claims.iter().any(|other| other.uid == workload.uid) {
                     claims.push(Arc::clone(&workload));
                     claims.sort_by(|a, b| claim(a).cmp(&claim(b)));
@@ -53,10 +50,7 @@ impl Index {
             }
         }
         for key in workload.services.keys() {
-            self.endpoints
-                .entry(key.clone())
-                .or_default()
-                .insert(workload.uid.clone(), Arc::clone(&workload));
+            self.endpoints.entry(key.clone()).or_default().insert(workload.uid.clone(), Arc::clone(&workload));
         }
         self.workloads.insert(workload.uid.clone(), workload);
     }
@@ -67,17 +61,10 @@ impl Index {
             if vip.prefix_len() == vip.max_prefix_len() {
                 insert_sorted(&mut self.by_vip, (network.clone(), vip.addr()), &service);
             } else if insert_sorted(&mut self.ranges, (network.clone(), vip.trunc()), &service) {
-                *self
-                    .range_lengths
-                    .entry(length_key(network, vip))
-                    .or_default() += 1;
+                *self.range_lengths.entry(length_key(network, vip)).or_default() += 1;
             }
         }
-        insert_sorted(
-            &mut self.by_hostname,
-            service.key.hostname.clone(),
-            &service,
-        );
+        insert_sorted(&mut self.by_hostname, service.key.hostname.clone(), &service);
         self.services.insert(service.key.clone(), service);
     }
 
@@ -89,11 +76,7 @@ impl Index {
         }
     }
 
-    pub(super) fn covering(
-        &self,
-        network: &Network,
-        ip: IpAddr,
-    ) -> impl Iterator<Item = &Arc<Service>> {
+    pub(super) fn covering(&self, network: &Network, ip: IpAddr) -> impl Iterator<Item = &Arc<Service>> {
         let family = Family::of(ip);
         let lowest = (network.clone(), family, 0);
         let highest = (network.clone(), family, u8::MAX);
@@ -113,11 +96,7 @@ impl Index {
             return false;
         };
         for ip in &workload.addresses {
-            remove_where(
-                &mut self.by_address,
-                &(workload.network.clone(), *ip),
-                |other| other.uid == workload.uid,
-            );
+            remove_where(&mut self.by_address, &(workload.network.clone(), *ip), |other| other.uid == workload.uid);
         }
         for key in workload.services.keys() {
             if let Some(endpoints) = self.endpoints.get_mut(key) {
@@ -136,12 +115,8 @@ impl Index {
         };
         for (network, vip) in &service.vips {
             if vip.prefix_len() == vip.max_prefix_len() {
-                remove_where(&mut self.by_vip, &(network.clone(), vip.addr()), |other| {
-                    other.key == *key
-                });
-            } else if remove_where(&mut self.ranges, &(network.clone(), vip.trunc()), |other| {
-                other.key == *key
-            }) {
+                remove_where(&mut self.by_vip, &(network.clone(), vip.addr()), |other| other.key == *key);
+            } else if remove_where(&mut self.ranges, &(network.clone(), vip.trunc()), |other| other.key == *key) {
                 let length = length_key(network, vip);
                 if let Some(count) = self.range_lengths.get_mut(&length) {
                     *count -= 1;
@@ -151,9 +126,7 @@ impl Index {
                 }
             }
         }
-        remove_where(&mut self.by_hostname, &key.hostname, |other| {
-            other.key == *key
-        });
+        remove_where(&mut self.by_hostname, &key.hostname, |other| other.key == *key);
     }
 }
 

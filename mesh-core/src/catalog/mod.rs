@@ -62,24 +62,12 @@ impl Catalog {
     }
 
     /// The services that have exactly this virtual address, ordered by key.
-    pub fn services_at(
-        &self,
-        network: &Network,
-        ip: IpAddr,
-    ) -> impl Iterator<Item = &Arc<Service>> {
-        self.index
-            .by_vip
-            .get(&(network.clone(), ip))
-            .into_iter()
-            .flatten()
+    pub fn services_at(&self, network: &Network, ip: IpAddr) -> impl Iterator<Item = &Arc<Service>> {
+        self.index.by_vip.get(&(network.clone(), ip)).into_iter().flatten()
     }
 
     /// The services with a virtual address range that covers this address, longest prefix first.
-    pub fn services_covering(
-        &self,
-        network: &Network,
-        ip: IpAddr,
-    ) -> impl Iterator<Item = &Arc<Service>> {
+    pub fn services_covering(&self, network: &Network, ip: IpAddr) -> impl Iterator<Item = &Arc<Service>> {
         self.index.covering(network, ip)
     }
 
@@ -90,11 +78,7 @@ impl Catalog {
 
     /// The endpoints of a service, ordered by uid, whatever their health. An endpoint may be known before its service.
     pub fn endpoints(&self, key: &NamespacedHostname) -> impl Iterator<Item = &Arc<Workload>> {
-        self.index
-            .endpoints
-            .get(key)
-            .into_iter()
-            .flat_map(|endpoints| endpoints.values())
+        self.index.endpoints.get(key).into_iter().flat_map(|endpoints| endpoints.values())
     }
 
     /// All workloads, in no particular order.
@@ -110,11 +94,7 @@ impl Catalog {
     /// The catalog after a delta. The delta is applied whole; `self` stays as it is for those who still read it.
     #[must_use]
     pub fn apply(&self, delta: Delta) -> Self {
-        let mut index = if delta.is_replacement() {
-            Index::default()
-        } else {
-            self.index.clone()
-        };
+        let mut index = if delta.is_replacement() { Index::default() } else { self.index.clone() };
         for operation in delta.into_operations() {
             match operation {
                 delta::Operation::Workload(workload) => index.insert_workload(workload),
@@ -142,10 +122,7 @@ fn parse_service_key(name: &str) -> Option<NamespacedHostname> {
     if hostname.contains('/') || namespace.is_empty() {
         return None;
     }
-    Some(NamespacedHostname::new(
-        namespace,
-        Hostname::parse(hostname).ok()?,
-    ))
+    Some(NamespacedHostname::new(namespace, Hostname::parse(hostname).ok()?))
 }
 
 /// Key by which the workloads of one address are ordered; the first is the one found.

@@ -3,9 +3,7 @@
 #[non_exhaustive]
 pub enum Error {
     /// Not a DNS name as Kubernetes and Istio write them (RFC 1123 labels, an optional leading `*.`).
-    #[error(
-        "`{0}` is no host name: labels of a-z, 0-9, `-` and `_`, 63 bytes each, 253 in all, `*.` only in front"
-    )]
+    #[error("`{0}` is no host name: labels of a-z, 0-9, `-` and `_`, 63 bytes each, 253 in all, `*.` only in front")]
     Hostname(String),
     /// Not `namespace/name` with both parts present.
     #[error("`{0}` is not of the form namespace/name")]

@@ -46,18 +46,14 @@ impl Hostname {
     /// The wildcards that cover this name, from most to least specific: `a.b.c` gives `*.b.c`, then `*.c`.
     pub fn wildcards(&self) -> impl Iterator<Item = String> + '_ {
         let name = self.0.strip_prefix("*.").unwrap_or(&self.0);
-        name.char_indices()
-            .filter(|(_, c)| *c == '.')
-            .map(move |(dot, _)| format!("*{}", &name[dot..]))
+        name.char_indices().filter(|(_, c)| *c == '.').map(move |(dot, _)| format!("*{}", &name[dot..]))
     }
 }
 
 fn is_label(label: &str) -> bool {
     let bytes = label.as_bytes();
     (1..=63).contains(&bytes.len())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         && bytes.first() != Some(&b'-')
         && bytes.last() != Some(&b'-')
 }

@@ -17,11 +17,7 @@ impl Locality {
     /// A locality of the three parts; leave unknown ones empty.
     #[must_use]
     pub fn new(region: &str, zone: &str, subzone: &str) -> Self {
-        Self {
-            region: region.into(),
-            zone: zone.into(),
-            subzone: subzone.into(),
-        }
+        Self { region: region.into(), zone: zone.into(), subzone: subzone.into() }
     }
 
     /// Whether nothing is known.

@@ -15,10 +15,7 @@ pub struct NamespacedName {
 impl NamespacedName {
     /// A name from its two parts.
     pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -27,9 +24,7 @@ impl FromStr for NamespacedName {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.split_once('/') {
-            Some((namespace, name))
-                if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
-            {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
                 Ok(Self::new(namespace, name))
             }
             _ => Err(Error::Namespaced(text.to_owned())),
@@ -55,10 +50,7 @@ pub struct NamespacedHostname {
 impl NamespacedHostname {
     /// A key from its two parts.
     pub fn new(namespace: impl Into<Text>, hostname: Hostname) -> Self {
-        Self {
-            namespace: namespace.into(),
-            hostname,
-        }
+        Self { namespace: namespace.into(), hostname }
     }
 }
 

@@ -59,37 +59,22 @@ impl ServiceAccount {
                 return Err(Error::Segment(segment.to_owned()));
             }
         }
-        Ok(Self {
-            trust_domain,
-            namespace: namespace.into(),
-            name: name.into(),
-        })
+        Ok(Self { trust_domain, namespace: namespace.into(), name: name.into() })
     }
 
     /// The service account that a SPIFFE ID names, or `None` when the ID has another form.
     #[must_use]
     pub fn from_spiffe_id(id: &SpiffeId) -> Option<Self> {
         let (namespace, name) = service_account_path(id.path())?;
-        Some(Self {
-            trust_domain: id.trust_domain().clone(),
-            namespace: namespace.into(),
-            name: name.into(),
-        })
+        Some(Self { trust_domain: id.trust_domain().clone(), namespace: namespace.into(), name: name.into() })
     }
 
     /// The same identity as a SPIFFE ID.
     #[must_use]
-    #[expect(
-        clippy::missing_panics_doc,
-        clippy::expect_used,
-        reason = "the segments were checked at construction"
-    )]
+    #[expect(clippy::missing_panics_doc, clippy::expect_used, reason = "the segments were checked at construction")]
     pub fn to_spiffe_id(&self) -> SpiffeId {
-        SpiffeId::from_segments(
-            self.trust_domain.clone(),
-            &["ns", self.namespace.as_str(), "sa", self.name.as_str()],
-        )
-        .expect("both segments were checked when the account was made")
+        SpiffeId::from_segments(self.trust_domain.clone(), &["ns", self.namespace.as_str(), "sa", self.name.as_str()])
+            .expect("both segments were checked when the account was made")
     }
 
     /// The trust domain.
@@ -113,11 +98,7 @@ impl ServiceAccount {
 
 impl fmt::Display for ServiceAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "spiffe://{}/ns/{}/sa/{}",
-            self.trust_domain, self.namespace, self.name
-        )
+        write!(f, "spiffe://{}/ns/{}/sa/{}", self.trust_domain, self.namespace, self.name)
     }
 }
 

@@ -21,11 +21,7 @@ fn hostnames() {
         ("::1", None),
         ("a/b", None),
     ] {
-        assert_eq!(
-            Hostname::parse(input).ok().as_ref().map(Hostname::as_str),
-            want,
-            "{input:?}"
-        );
+        assert_eq!(Hostname::parse(input).ok().as_ref().map(Hostname::as_str), want, "{input:?}");
     }
     let label = "a".repeat(63);
     assert!(Hostname::parse(&label).is_ok());
@@ -44,13 +40,7 @@ fn wildcards_from_most_to_least_specific() {
 
 #[test]
 fn spiffe_ids_only_in_canonical_form() {
-    for good in [
-        "spiffe://td",
-        "spiffe://td/a",
-        "spiffe://10.0.0.1/x",
-        "spiffe://a_b/...",
-        "spiffe://td/ns/a/sa/b",
-    ] {
+    for good in ["spiffe://td", "spiffe://td/a", "spiffe://10.0.0.1/x", "spiffe://a_b/...", "spiffe://td/ns/a/sa/b"] {
         assert_eq!(parse_spiffe_id(good).unwrap().to_string(), good);
     }
     for bad in [
@@ -82,11 +72,7 @@ fn spiffe_ids_only_in_canonical_form() {
         "spiffe://td/a%20b",
         "spiffe://td/a\0",
     ] {
-        assert_eq!(
-            parse_spiffe_id(bad),
-            Err(Error::SpiffeId(bad.to_owned())),
-            "{bad:?}"
-        );
+        assert_eq!(parse_spiffe_id(bad), Err(Error::SpiffeId(bad.to_owned())), "{bad:?}");
     }
     assert!(parse_trust_domain(&"a".repeat(255)).is_ok());
     assert!(parse_trust_domain(&"a".repeat(256)).is_err());
@@ -96,18 +82,10 @@ fn spiffe_ids_only_in_canonical_form() {
 
 #[test]
 fn service_account_of_other_shapes_is_none() {
-    for other in [
-        "spiffe://td/ns/a/sa/b/c",
-        "spiffe://td/ns/a",
-        "spiffe://td/sa/b/ns/a",
-        "spiffe://td",
-        "spiffe://td/ns/sa/b",
-    ] {
-        assert_eq!(
-            ServiceAccount::from_spiffe_id(&parse_spiffe_id(other).unwrap()),
-            None,
-            "{other}"
-        );
+    for other in
+        ["spiffe://td/ns/a/sa/b/c", "spiffe://td/ns/a", "spiffe://td/sa/b/ns/a", "spiffe://td", "spiffe://td/ns/sa/b"]
+    {
+        assert_eq!(ServiceAccount::from_spiffe_id(&parse_spiffe_id(other).unwrap()), None, "{other}");
     }
 }
 
@@ -118,10 +96,7 @@ fn service_account_segments_are_bounded() {
     let account = ServiceAccount::new(domain(), &longest, &longest).unwrap();
     assert_eq!(account.to_spiffe_id().to_string(), account.to_string());
     for bad in ["", ".", "..", "a/b", "a b", &"a".repeat(254)] {
-        assert_eq!(
-            ServiceAccount::new(domain(), bad, "x"),
-            Err(Error::Segment(bad.to_owned()))
-        );
+        assert_eq!(ServiceAccount::new(domain(), bad, "x"), Err(Error::Segment(bad.to_owned())));
     }
 }
 

@@ -19,10 +19,7 @@ impl PortMap {
     /// The entry of a service port.
     #[must_use]
     pub fn get(&self, service_port: u16) -> Option<&ServicePort> {
-        self.0
-            .binary_search_by_key(&service_port, |port| port.service_port)
-            .ok()
-            .map(|index| &self.0[index])
+        self.0.binary_search_by_key(&service_port, |port| port.service_port).ok().map(|index| &self.0[index])
     }
 
     /// The endpoint's port behind a service port, where this map decides it.

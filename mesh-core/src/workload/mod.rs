@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::name::{
-    Error, Hostname, Locality, NamespacedHostname, NamespacedName, Network, ServiceAccount,
-    SpiffeId, Text, TrustDomain, Uid,
+    Error, Hostname, Locality, NamespacedHostname, NamespacedName, Network, ServiceAccount, SpiffeId, Text,
+    TrustDomain, Uid,
 };
 use crate::service::{GatewayAddress, PortMap};
 
@@ -78,12 +78,7 @@ impl Workload {
     ///
     /// # Errors
     /// [`Error::Segment`] when the namespace cannot stand in a SPIFFE ID.
-    pub fn new(
-        uid: impl Into<Uid>,
-        trust_domain: TrustDomain,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Self, Error> {
+    pub fn new(uid: impl Into<Uid>, trust_domain: TrustDomain, namespace: &str, name: &str) -> Result<Self, Error> {
         Ok(Self {
             uid: uid.into(),
             name: name.into(),
