@@ -1,1 +1,0 @@
-//! The demo: a mesh on one machine that carries, protects and refuses real traffic.
