@@ -1,1 +1,14 @@
-//! SPIFFE identity: SVIDs, authority, trust bundles, rustls verifiers and live TLS configurations.
+//! SPIFFE identity.
+
+pub mod authority;
+pub mod bundle;
+pub mod clock;
+pub mod file;
+pub mod limits;
+pub mod pem;
+pub mod proto;
+pub mod source;
+pub mod svid;
+mod task;
+pub mod tls;
+pub mod verify;

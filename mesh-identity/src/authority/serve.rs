@@ -1,0 +1,132 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::google::protobuf::value::Kind;
+use mesh_core::name::{SpiffeId, parse_spiffe_id};
+use tonic::{Code, Request, Response, Status};
+
+use super::{Authority, Error, Names};
+use crate::pem;
+use crate::proto::istio_ca::istio_certificate_service_server::{
+    IstioCertificateService, IstioCertificateServiceServer,
+};
+use crate::proto::istio_ca::{IstioCertificateRequest, IstioCertificateResponse};
+
+/// Key of the request's metadata that names the identity wanted.
+const IMPERSONATED_IDENTITY: &str = crate::source::IMPERSONATED_IDENTITY;
+
+/// Who calls, and for which identities it may act. The authority signs nothing that this does not grant.
+pub trait CallerPolicy: fmt::Debug + Send + Sync + 'static {
+    /// Decides which identity a caller gets: `wanted` if it may act for it, or its own when it wants none.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the caller is unknown or may not act for `wanted`.
+    fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<SpiffeId, Refusal>;
+}
+
+/// What a call carries that may prove who makes it.
+#[derive(Debug)]
+pub struct Caller<'a> {
+    /// Headers of the call, the bearer token among them.
+    pub metadata: &'a tonic::metadata::MetadataMap,
+    /// What the listener put there, such as a verified peer.
+    pub extensions: &'a tonic::Extensions,
+}
+
+/// Why a caller gets nothing. The caller hears one opaque sentence; the audit log has the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It does not prove who it is.
+    #[error("the caller is not authenticated: {0}")]
+    Unauthenticated(String),
+    /// It is known, and may not act for the identity.
+    #[error("`{caller}` may not act for `{wanted}`")]
+    Forbidden {
+        /// Who calls.
+        caller: String,
+        /// What it wants.
+        wanted: String,
+    },
+}
+
+/// Istio's certificate service (`istio.v1.auth.IstioCertificateService`) over an authority.
+#[derive(Debug)]
+pub struct CertificateService {
+    authority: Arc<Authority>,
+    policy: Arc<dyn CallerPolicy>,
+}
+
+impl CertificateService {
+    /// A tonic service. What is issued and what is refused is logged with the target `mesh_identity::audit`.
+    #[must_use]
+    pub fn server(authority: Arc<Authority>, policy: Arc<dyn CallerPolicy>) -> IstioCertificateServiceServer<Self> {
+        IstioCertificateServiceServer::new(Self { authority, policy })
+            .max_decoding_message_size(4 * crate::limits::MAX_REQUEST_BYTES)
+    }
+
+    fn create(&self, request: &Request<IstioCertificateRequest>) -> Result<IstioCertificateResponse, Status> {
+        let wanted = wanted(request.get_ref())?;
+        let caller = Caller { metadata: request.metadata(), extensions: request.extensions() };
+        let granted = self.policy.grant(&caller, wanted.as_ref()).map_err(|refusal| {
+            tracing::warn!(
+                target: "mesh_identity::audit",
+                wanted = wanted.as_ref().map(tracing::field::display),
+                reason = %refusal,
+                "certificate refused"
+            );
+            match refusal {
+                Refusal::Unauthenticated(_) => Status::unauthenticated("request authenticate failure"),
+                Refusal::Forbidden { .. } => Status::unauthenticated("request impersonation authentication failure"),
+            }
+        })?;
+        let asked = request.get_ref().validity_duration;
+        let life = u64::try_from(asked).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
+        let issued = self.authority.issue(&request.get_ref().csr, &granted, life, &Names::default());
+        let chain = issued.map_err(|error| {
+            tracing::warn!(target: "mesh_identity::audit", identity = %granted, %error, "certificate not issued");
+            Status::new(code(&error), format!("CSR signing error: {error}"))
+        })?;
+        tracing::info!(target: "mesh_identity::audit", identity = %granted, "certificate issued");
+        let mut texts: Vec<String> = chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
+        texts.push(self.authority.bundle().to_pem());
+        Ok(IstioCertificateResponse { cert_chain: texts })
+    }
+}
+
+/// The identity that a request names, in canonical form.
+fn wanted(request: &IstioCertificateRequest) -> Result<Option<SpiffeId>, Status> {
+    let value = request.metadata.as_ref().and_then(|metadata| metadata.fields.get(IMPERSONATED_IDENTITY));
+    match value.and_then(|value| value.kind.as_ref()) {
+        None => Ok(None),
+        Some(Kind::StringValue(text)) => {
+            parse_spiffe_id(text).map(Some).map_err(|error| Status::invalid_argument(error.to_string()))
+        }
+        Some(_) => Err(Status::invalid_argument(format!("{IMPERSONATED_IDENTITY} is not a string"))),
+    }
+}
+
+fn code(error: &Error) -> Code {
+    match error {
+        Error::RequestTooLarge(_)
+        | Error::RequestMalformed
+        | Error::RequestSignature
+        | Error::RequestKey(_)
+        | Error::RequestIdentity { .. }
+        | Error::LifeTooLong { .. }
+        | Error::LifeTooShort { .. } => Code::InvalidArgument,
+        Error::Identity(_) => Code::Unauthenticated,
+        _ => Code::Internal,
+    }
+}
+
+#[tonic::async_trait]
+impl IstioCertificateService for CertificateService {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        self.create(&request).map(Response::new)
+    }
+}

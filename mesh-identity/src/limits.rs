@@ -1,0 +1,13 @@
+//! What a peer may make us read or keep.
+
+/// Largest certificate in bytes. SVIDs have 1 to 2 KiB.
+pub const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
+
+/// Most certificates of a peer's chain.
+pub const MAX_CHAIN: usize = 10;
+
+/// Largest certificate request in bytes of PEM.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
+
+/// Most authorities in one trust bundle.
+pub const MAX_AUTHORITIES: usize = 100;

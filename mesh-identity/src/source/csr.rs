@@ -1,0 +1,150 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use mesh_core::name::SpiffeId;
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Channel;
+
+use super::{Error, Fetch, Issued, SvidSource};
+use crate::bundle::{Bundle, BundleSet};
+use crate::clock::Clock;
+use crate::proto::istio_ca::IstioCertificateRequest;
+use crate::proto::istio_ca::istio_certificate_service_client::IstioCertificateServiceClient;
+use crate::svid::X509Svid;
+use crate::verify::{self, Purpose};
+use crate::{file, pem};
+
+/// Metadata key of Istio's certificate service by which a node asks for the identity of one of its workloads.
+pub(crate) const IMPERSONATED_IDENTITY: &str = "ImpersonatedIdentity";
+
+/// Deadline of one request.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// SVIDs from Istio's certificate service (`istio.v1.auth.IstioCertificateService/CreateCertificate`).
+///
+/// The key is made here and never leaves: P-256, new for every request. The caller proves who it is by a bearer token and
+/// names the identity that it wants; the answer is taken only if it is for that identity and verifies against the roots
+/// that came with it. Those roots are believed because the channel is: it must be authenticated by the caller.
+pub struct CsrSource {
+    channel: Channel,
+    token: TokenSource,
+    life: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// Where the bearer token comes from.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum TokenSource {
+    /// A file, read anew for every request, as its content is rotated by others.
+    File(PathBuf),
+    /// The token itself.
+    Fixed(String),
+}
+
+impl TokenSource {
+    /// The value of the `authorization` header: `Bearer` and the token as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Token`] when the file cannot be read, [`Error::TokenCharacters`] when no header can carry it.
+    pub fn authorization(&self) -> Result<MetadataValue<Ascii>, Error> {
+        let token = match self {
+            Self::File(path) => {
+                let text = file::read(path).map_err(Error::Token)?;
+                String::from_utf8(text).map_err(|_| Error::TokenCharacters)?
+            }
+            Self::Fixed(token) => token.clone(),
+        };
+        let mut value: MetadataValue<Ascii> =
+            format!("Bearer {}", token.trim()).parse().map_err(|_| Error::TokenCharacters)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Fixed(_) => f.write_str("Fixed(..)"),
+        }
+    }
+}
+
+impl CsrSource {
+    /// A source over a channel to the issuer. `life` is asked for; the issuer decides.
+    #[must_use]
+    pub fn new(channel: Channel, token: TokenSource, life: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { channel, token, life, clock }
+    }
+
+    async fn request(&self, id: &SpiffeId) -> Result<Issued, Error> {
+        let (key, csr) = certificate_request(id).map_err(|source| Error::Request { id: id.to_string(), source })?;
+        let wanted = Value { kind: Some(Kind::StringValue(id.to_string())) };
+        let mut request = tonic::Request::new(IstioCertificateRequest {
+            csr,
+            validity_duration: i64::try_from(self.life.as_secs()).unwrap_or(i64::MAX),
+            metadata: Some(Struct { fields: [(IMPERSONATED_IDENTITY.to_owned(), wanted)].into() }),
+        });
+        request.metadata_mut().insert("authorization", self.token.authorization()?);
+
+        let mut client = IstioCertificateServiceClient::new(self.channel.clone());
+        let response = tokio::time::timeout(TIMEOUT, client.create_certificate(request))
+            .await
+            .map_err(|_| Error::Timeout { id: id.to_string(), seconds: TIMEOUT.as_secs() })?
+            .map_err(|status| Error::Issuer { id: id.to_string(), status: Box::new(status) })?;
+        self.accept(id, key, &response.into_inner().cert_chain)
+    }
+
+    /// Takes an answer: leaf first, the last element holds the roots.
+    fn accept(&self, id: &SpiffeId, key: PrivateKeyDer<'static>, texts: &[String]) -> Result<Issued, Error> {
+        let Some((roots, chain)) = texts.split_last().filter(|(_, chain)| !chain.is_empty()) else {
+            return Err(Error::ShortAnswer(texts.len()));
+        };
+        let malformed = |source| Error::Svid { id: id.to_string(), source };
+        let mut certificates = Vec::new();
+        for text in chain {
+            for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+                certificates.push(certificate.map_err(|_| malformed(crate::svid::Error::Malformed("not PEM")))?);
+            }
+        }
+        let svid = X509Svid::parse(certificates, key).map_err(malformed)?;
+        if svid.id() != id {
+            return Err(Error::OtherIdentity { asked: id.to_string(), got: svid.id().to_string() });
+        }
+        let bundle = Bundle::from_pem(id.trust_domain().clone(), roots.as_bytes()).map_err(Error::Bundle)?;
+        let only = BundleSet::default().with(bundle.clone());
+        verify::peer(Some(svid.chain()), &only, Purpose::Server, self.clock.now()).map_err(Error::Verify)?;
+        Ok(Issued { svid, bundle })
+    }
+}
+
+impl SvidSource for CsrSource {
+    fn fetch<'a>(&'a self, id: &'a SpiffeId) -> Fetch<'a> {
+        Box::pin(self.request(id))
+    }
+}
+
+impl fmt::Debug for CsrSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CsrSource").field("token", &self.token).field("life", &self.life).finish_non_exhaustive()
+    }
+}
+
+/// A new P-256 key and a request for an identity: empty subject, the SPIFFE ID as the only name.
+pub(super) fn certificate_request(id: &SpiffeId) -> Result<(PrivateKeyDer<'static>, String), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];
+    let request = params.serialize_request(&key)?;
+    let text = pem::encode("CERTIFICATE REQUEST", request.der());
+    Ok((PrivatePkcs8KeyDer::from(key.serialize_der()).into(), text))
+}

@@ -1,0 +1,97 @@
+use std::sync::Arc;
+
+use mesh_core::live::Live;
+use rustls::client::{Resumption, WantsClientCert};
+use rustls::server::{NoServerSessionStorage, WantsServerCert};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
+use rustls_pki_types::UnixTime;
+
+use super::resolver::Resolver;
+use super::{Error, Identity, provider};
+use crate::bundle::BundleSet;
+use crate::clock::Clock;
+use crate::verify::{Expected, PeerVerifier, Role};
+
+/// A client configuration that presents no certificate and accepts only `expected` servers: how a node reaches a control
+/// plane before it has an identity.
+///
+/// # Errors
+/// [`Error`] when rustls refuses the settings.
+pub fn server_authenticated_client(
+    bundles: Live<BundleSet>,
+    expected: Expected,
+    clock: Arc<dyn Clock>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>, Error> {
+    let config = client_builder(bundles, expected, clock)?.with_no_client_auth();
+    Ok(finish_client(config, alpn))
+}
+
+pub(super) fn client(identity: &Identity, expected: Expected, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
+    let builder = client_builder(identity.bundles().clone(), expected, identity.clock())?;
+    Ok(finish_client(builder.with_client_cert_resolver(Arc::new(Resolver(identity.clone()))), alpn))
+}
+
+pub(super) fn server(identity: &Identity, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, Error> {
+    let verifier = PeerVerifier::new(identity.bundles().clone(), Expected::Anyone, Role::Server);
+    let builder = ServerConfig::builder_with_details(provider(), time(identity.clock()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier);
+    Ok(finish_server(builder, identity, alpn))
+}
+
+pub(super) fn server_without_client_certificates(
+    identity: &Identity,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, Error> {
+    let builder = ServerConfig::builder_with_details(provider(), time(identity.clock()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth();
+    Ok(finish_server(builder, identity, alpn))
+}
+
+fn client_builder(
+    bundles: Live<BundleSet>,
+    expected: Expected,
+    clock: Arc<dyn Clock>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let verifier = PeerVerifier::new(bundles, expected, Role::Client);
+    Ok(ClientConfig::builder_with_details(provider(), time(clock))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier))
+}
+
+fn finish_client(mut config: ClientConfig, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.enable_sni = false;
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
+fn finish_server(
+    builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+    identity: &Identity,
+    alpn: &[&[u8]],
+) -> Arc<ServerConfig> {
+    let mut config = builder.with_cert_resolver(Arc::new(Resolver(identity.clone())));
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Arc::new(config)
+}
+
+/// rustls asks our clock, so that handshakes and decisions judge by one time.
+#[derive(Debug)]
+struct Time(Arc<dyn Clock>);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        self.0.now().duration_since(std::time::SystemTime::UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
+    }
+}
+
+fn time(clock: Arc<dyn Clock>) -> Arc<dyn TimeProvider> {
+    Arc::new(Time(clock))
+}

@@ -1,0 +1,39 @@
+//! TLS configurations that follow a live SVID and live bundles: made once, they present the newest certificate and
+//! judge by the newest trust in every handshake.
+//!
+//! The settings are those of HBONE: TLS 1.3, `TLS13_AES_256_GCM_SHA384` and `TLS13_AES_128_GCM_SHA256`, key exchange by
+//! X25519MLKEM768, X25519, P-256 or P-384, no SNI, no resumption (a ticket would let a peer skip the verification of its
+//! chain), no early data.
+
+mod config;
+mod identity;
+mod resolver;
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+pub use config::server_authenticated_client;
+pub use identity::Identity;
+
+/// The cryptography of all our TLS: aws-lc-rs with HBONE's cipher suites and key exchanges.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    let provider = PROVIDER.get_or_init(|| {
+        use aws_lc_rs::{cipher_suite, kx_group};
+        Arc::new(CryptoProvider {
+            cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384, cipher_suite::TLS13_AES_128_GCM_SHA256],
+            kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+            ..aws_lc_rs::default_provider()
+        })
+    });
+    Arc::clone(provider)
+}
+
+/// A TLS configuration cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a TLS configuration")]
+pub struct Error(#[from] rustls::Error);
+
+#[cfg(test)]
+mod tests;

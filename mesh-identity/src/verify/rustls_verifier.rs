@@ -1,0 +1,163 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mesh_core::live::Live;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::{Error, Expected, Purpose, chain};
+use crate::bundle::BundleSet;
+use crate::tls::provider;
+
+/// rustls' verifier of clients and of servers over live bundles: what is trusted is read anew in every handshake.
+pub struct PeerVerifier {
+    bundles: Live<BundleSet>,
+    expected: Expected,
+    role: Role,
+}
+
+/// On which side of a handshake a verifier stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It verifies servers.
+    Client,
+    /// It verifies clients.
+    Server,
+}
+
+impl PeerVerifier {
+    /// A verifier that accepts `expected` peers with a chain to a bundle of their own trust domain.
+    #[must_use]
+    pub fn new(bundles: Live<BundleSet>, expected: Expected, role: Role) -> Arc<Self> {
+        Arc::new(Self { bundles, expected, role })
+    }
+
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let purpose = match self.role {
+            Role::Client => Purpose::Server,
+            Role::Server => Purpose::Client,
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+        let verified = chain(end_entity, intermediates, &self.bundles.load(), purpose, now);
+        verified.and_then(|peer| self.expected.check(&peer)).map_err(to_rustls)
+    }
+}
+
+/// Our own reason inside the error of a failed handshake, if it failed because of the peer's certificate.
+///
+/// rustls prints what an application's verifier said in debugging form; this gives it back as it was.
+#[must_use]
+pub fn rejection<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An `io::Error` hides what it wraps from `source`, which gives the source of the wrapped.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = inner.map_or(error, |inner| inner);
+        if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))) =
+            inner.downcast_ref()
+        {
+            return reason.downcast_ref();
+        }
+        next = inner.source();
+    }
+    None
+}
+
+/// The alert that tells the peer most, while the error keeps our own reason in its source chain where rustls can carry
+/// it.
+fn to_rustls(error: Error) -> rustls::Error {
+    let certificate = match error {
+        Error::Expired(_) => CertificateError::Expired,
+        Error::NotValidYet(_) => CertificateError::NotValidYet,
+        other => CertificateError::Other(OtherError(Arc::new(other))),
+    };
+    rustls::Error::InvalidCertificate(certificate)
+}
+
+impl ServerCertVerifier for PeerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verify(end_entity, intermediates, now).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for PeerVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // The hint would have to be fixed when the configuration is made, and tells every caller whom we trust.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.verify(end_entity, intermediates, now).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        ServerCertVerifier::verify_tls12_signature(self, message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        ServerCertVerifier::verify_tls13_signature(self, message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ServerCertVerifier::supported_verify_schemes(self)
+    }
+}
+
+impl fmt::Debug for PeerVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerVerifier").field("expected", &self.expected).field("role", &self.role).finish()
+    }
+}
