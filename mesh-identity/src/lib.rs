@@ -9,6 +9,6 @@ pub mod pem;
 pub mod proto;
 pub mod source;
 pub mod svid;
-mod task;
+pub mod task;
 pub mod tls;
 pub mod verify;

@@ -1,1 +1,6 @@
-//! How bytes move: HBONE client, server and pool, relays, inbound and outbound proxy services.
+//! How bytes move.
+
+pub mod hbone;
+pub mod proxy;
+pub mod relay;
+pub mod socket;

@@ -185,7 +185,7 @@ impl Identities {
         let cancel = CancellationToken::new();
         let keeper =
             Keeper { inner: Arc::clone(&self.inner), id: id.clone(), publisher, schedule: Schedule::default() };
-        self.inner.tasks.spawn(cancel.clone(), keeper.run());
+        self.inner.tasks.spawn_until(cancel.clone(), keeper.run());
         entries.insert(id.clone(), Entry { identity: identity.clone(), cancel });
         Ok(identity)
     }

@@ -1,0 +1,148 @@
+//! A mesh of two workloads on loopback, for tests.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use mesh_core::authz::{PolicyDelta, PolicySet};
+use mesh_core::catalog::{Catalog, Delta};
+use mesh_core::live::Publisher;
+use mesh_core::name::{Network, ServiceAccount, SpiffeId, parse_spiffe_id, parse_trust_domain};
+use mesh_core::workload::{TunnelProtocol, Workload};
+use mesh_identity::authority::{Authority, Names, Rules};
+use mesh_identity::bundle::BundleSet;
+use mesh_identity::clock::SystemClock;
+use mesh_identity::source::{Identities, LocalSource};
+use mesh_identity::task::Tasks;
+use mesh_transport::hbone::pool::Pool;
+use mesh_transport::proxy::{Drain, Inbound, Inputs, Outbound, Tracker, WayIn, reevaluate};
+use mesh_transport::socket::Listener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Port on which tunnels arrive; every mesh has addresses of its own.
+pub const HBONE: u16 = 15008;
+
+pub struct Mesh {
+    pub authority: Arc<Authority>,
+    pub identities: Identities,
+    pub catalog: Publisher<Catalog>,
+    pub policies: Publisher<PolicySet>,
+    pub inputs: Inputs,
+    pub drain: Drain,
+    block: u8,
+}
+
+static BLOCK: AtomicU8 = AtomicU8::new(1);
+
+impl Mesh {
+    pub fn new() -> Self {
+        let clock = Arc::new(SystemClock);
+        let domain = parse_trust_domain("cluster.local").unwrap();
+        let authority = Arc::new(Authority::ephemeral(domain, Rules::default(), clock).unwrap());
+        let source = LocalSource::new(Arc::clone(&authority), Duration::from_secs(3600), Names::default());
+        let bundles = BundleSet::default().with(authority.bundle().clone());
+        let identities = Identities::builder(Arc::new(source), bundles).build();
+        let (catalog, live_catalog) = Publisher::new(Catalog::default());
+        let (policies, live_policies) = Publisher::new(PolicySet::default());
+        let inputs = Inputs {
+            catalog: live_catalog,
+            policies: live_policies,
+            identities: identities.clone(),
+            network: Network::default(),
+            pool: Pool::new(),
+            tracker: Tracker::new(Arc::new(())),
+            own_ports: Arc::from([HBONE]),
+            observer: Arc::new(()),
+            tasks: Tasks::default(),
+        };
+        let block = BLOCK.fetch_add(1, Ordering::Relaxed);
+        let mesh = Self { authority, identities, catalog, policies, inputs, drain: Drain::new(), block };
+        mesh.inputs.tasks.spawn(reevaluate(mesh.inputs.clone(), SystemClock));
+        mesh.add("client", 1);
+        mesh.add("server", 2);
+        mesh
+    }
+
+    pub fn ip(&self, host: u8) -> IpAddr {
+        // Tests of one process run beside each other, and processes beside each other too.
+        let process = u8::try_from(std::process::id() % 200).unwrap();
+        Ipv4Addr::new(127, 150_u8.wrapping_add(self.block), process, host).into()
+    }
+
+    pub fn add(&self, name: &str, host: u8) {
+        let domain = parse_trust_domain("cluster.local").unwrap();
+        let mut workload = Workload::new(uid(name), domain.clone(), "shop", name).unwrap();
+        workload.identity = ServiceAccount::new(domain, "shop", name).unwrap();
+        workload.addresses = vec![self.ip(host)];
+        workload.tunnel = TunnelProtocol::Hbone;
+        let mut delta = Delta::new();
+        delta.upsert_workload(workload);
+        self.catalog.publish(self.catalog.live().load().apply(delta));
+    }
+
+    pub fn policy(&self, change: impl FnOnce(&mut PolicyDelta)) {
+        let mut delta = PolicyDelta::new();
+        change(&mut delta);
+        self.policies.publish(self.policies.live().load().apply(delta));
+    }
+
+    /// Serves the inbound side of a workload.
+    pub async fn serve(&self, name: &str, host: u8) {
+        let identity = self.identities.identity(&id(name)).await.unwrap();
+        let listener = Listener::bind(SocketAddr::new(self.ip(host), HBONE)).unwrap();
+        let inbound = Inbound::new(self.inputs.clone(), uid(name).into(), identity).unwrap();
+        self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
+    }
+
+    pub fn outbound(&self, name: &str) -> Outbound {
+        Outbound::new(self.inputs.clone(), uid(name).into())
+    }
+
+    /// A SOCKS5 way in of a workload.
+    pub fn socks(&self, name: &str) -> SocketAddr {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = WayIn::Socks5.serve(self.inputs.clone(), self.outbound(name), listener, self.drain.clone());
+        self.inputs.tasks.spawn(serve);
+        address
+    }
+
+    /// An application that echoes and ends when its client does.
+    pub async fn echo(&self, host: u8) -> SocketAddr {
+        let listener = TcpListener::bind(SocketAddr::new(self.ip(host), 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut read, mut write) = stream.split();
+                    let _ = tokio::io::copy(&mut read, &mut write).await;
+                    let _ = write.shutdown().await;
+                });
+            }
+        });
+        address
+    }
+}
+
+pub fn uid(name: &str) -> String {
+    format!("c1//Pod/shop/{name}")
+}
+
+pub fn id(name: &str) -> SpiffeId {
+    parse_spiffe_id(&format!("spiffe://cluster.local/ns/shop/sa/{name}")).unwrap()
+}
+
+/// Dials through SOCKS5; the error is the reply code.
+pub async fn dial(socks: SocketAddr, to: SocketAddr) -> Result<TcpStream, u8> {
+    let mut stream = TcpStream::connect(socks).await.unwrap();
+    stream.write_all(&[5, 1, 0, 5, 1, 0, 1]).await.unwrap();
+    let IpAddr::V4(ip) = to.ip() else { panic!("IPv4 only") };
+    stream.write_all(&ip.octets()).await.unwrap();
+    stream.write_all(&to.port().to_be_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer[..3], [5, 0, 5]);
+    if answer[3] == 0 { Ok(stream) } else { Err(answer[3]) }
+}
