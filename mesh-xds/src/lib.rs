@@ -1,1 +1,8 @@
-//! xDS client and server: delta ADS, Istio workload discovery, last-known-good on disk.
+//! xDS.
+
+pub mod client;
+pub mod limits;
+pub mod pb;
+pub mod proto;
+pub mod server;
+pub mod workload;

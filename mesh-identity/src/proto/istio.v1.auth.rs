@@ -21,9 +21,15 @@ pub struct IstioCertificateResponse {
 }
 /// Generated client implementations.
 pub mod istio_certificate_service_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     /// Signs certificate requests.
     #[derive(Debug, Clone)]
     pub struct IstioCertificateServiceClient<T> {
@@ -44,18 +50,26 @@ pub mod istio_certificate_service_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> IstioCertificateServiceClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> IstioCertificateServiceClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<<T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody>,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
-            IstioCertificateServiceClient::new(InterceptedService::new(inner, interceptor))
+            IstioCertificateServiceClient::new(
+                InterceptedService::new(inner, interceptor),
+            )
         }
         /// Compress requests with the given encoding.
         ///
@@ -92,22 +106,43 @@ pub mod istio_certificate_service_client {
         pub async fn create_certificate(
             &mut self,
             request: impl tonic::IntoRequest<super::IstioCertificateRequest>,
-        ) -> std::result::Result<tonic::Response<super::IstioCertificateResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::IstioCertificateResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/istio.v1.auth.IstioCertificateService/CreateCertificate");
+            let path = http::uri::PathAndQuery::from_static(
+                "/istio.v1.auth.IstioCertificateService/CreateCertificate",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("istio.v1.auth.IstioCertificateService", "CreateCertificate"));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "istio.v1.auth.IstioCertificateService",
+                        "CreateCertificate",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
 pub mod istio_certificate_service_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with IstioCertificateServiceServer.
     #[async_trait]
@@ -116,7 +151,10 @@ pub mod istio_certificate_service_server {
         async fn create_certificate(
             &self,
             request: tonic::Request<super::IstioCertificateRequest>,
-        ) -> std::result::Result<tonic::Response<super::IstioCertificateResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::IstioCertificateResponse>,
+            tonic::Status,
+        >;
     }
     /// Signs certificate requests.
     #[derive(Debug)]
@@ -140,7 +178,10 @@ pub mod istio_certificate_service_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -175,7 +216,8 @@ pub mod istio_certificate_service_server {
             self
         }
     }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for IstioCertificateServiceServer<T>
+    impl<T, B> tonic::codegen::Service<http::Request<B>>
+    for IstioCertificateServiceServer<T>
     where
         T: IstioCertificateService,
         B: Body + std::marker::Send + 'static,
@@ -184,7 +226,10 @@ pub mod istio_certificate_service_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -192,15 +237,26 @@ pub mod istio_certificate_service_server {
                 "/istio.v1.auth.IstioCertificateService/CreateCertificate" => {
                     #[allow(non_camel_case_types)]
                     struct CreateCertificateSvc<T: IstioCertificateService>(pub Arc<T>);
-                    impl<T: IstioCertificateService> tonic::server::UnaryService<super::IstioCertificateRequest>
-                        for CreateCertificateSvc<T>
-                    {
+                    impl<
+                        T: IstioCertificateService,
+                    > tonic::server::UnaryService<super::IstioCertificateRequest>
+                    for CreateCertificateSvc<T> {
                         type Response = super::IstioCertificateResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::IstioCertificateRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::IstioCertificateRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as IstioCertificateService>::create_certificate(&inner, request).await
+                                <T as IstioCertificateService>::create_certificate(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
                             };
                             Box::pin(fut)
                         }
@@ -214,20 +270,38 @@ pub mod istio_certificate_service_server {
                         let method = CreateCertificateSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }

@@ -41,6 +41,8 @@ pub fn generate(unit: Unit) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         .build_server(true)
         .build_transport(false)
         .compile_well_known_types(true)
+        // Sorted maps: equal content must give equal bytes, because versions are hashes of them.
+        .btree_map(".")
         .out_dir(scratch.path())
         .extern_path(".google.protobuf", "::envoy_types::pb::google::protobuf")
         .compile_fds(descriptors)?;

@@ -1,0 +1,31 @@
+//! The delta ADS client: a pure machine that knows the protocol ([`machine`]) and an async shell that runs it
+//! ([`run`]); last-known-good state on disk ([`persist`]).
+
+pub mod backoff;
+pub mod machine;
+pub mod persist;
+mod stream;
+
+use std::time::SystemTime;
+
+pub use stream::{Connect, Handler, run};
+
+/// How a client's subscriptions stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Whether a stream is open on which the server has answered.
+    pub connected: bool,
+    /// Whether the state in use was loaded from disk and no server has confirmed it since.
+    pub loaded_from_disk: bool,
+    /// When the state on disk was written, if it was loaded.
+    pub stale_since: Option<SystemTime>,
+    /// Whether the state may be served: an accepted answer for every type, or state from disk.
+    pub ready: bool,
+    /// Why the last stream ended, or the last answer was rejected.
+    pub last_error: Option<String>,
+    /// Answers of which something was rejected.
+    pub rejections: u64,
+    /// Answers received.
+    pub responses: u64,
+}

@@ -1,0 +1,150 @@
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::client::GrpcService;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Status};
+
+use super::backoff::Backoff;
+use super::machine::{Machine, Rejected, Update};
+use crate::limits::MAX_MESSAGE_BYTES;
+use crate::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+
+/// Requests of ours that wait to be sent. One acknowledgement per response, and the server waits for it.
+const REQUEST_QUEUE: usize = 16;
+
+/// What is needed for a stream: a gRPC transport, and the headers that prove who we are. Asked anew for every stream, so
+/// that a renewed token or a rebuilt channel is picked up.
+pub trait Connect {
+    /// The transport: any tower service for gRPC, such as a tonic channel.
+    type Service: GrpcService<tonic::body::Body>;
+
+    /// Makes a transport and headers.
+    ///
+    /// # Errors
+    /// What is missing; the client tries again later.
+    fn connect(&mut self) -> Result<(Self::Service, MetadataMap), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+impl<S, F> Connect for F
+where
+    S: GrpcService<tonic::body::Body>,
+    F: FnMut() -> Result<(S, MetadataMap), Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Service = S;
+
+    fn connect(&mut self) -> Result<(S, MetadataMap), Box<dyn std::error::Error + Send + Sync>> {
+        self()
+    }
+}
+
+/// Applies what a server says.
+pub trait Handler {
+    /// Applies an update and gives what is rejected of it. The update is acknowledged when this has returned.
+    fn apply(&mut self, update: &Update) -> Vec<Rejected>;
+
+    /// The machine after an update, or after a stream has ended with an error.
+    fn observe(&mut self, machine: &Machine, connected: bool, error: Option<String>);
+}
+
+/// Runs a client until it is cancelled: one stream after another, with back-off between them. On a broken stream the state
+/// stays in use.
+///
+/// # Cancel safety
+/// Dropping the future ends the stream; what was applied stays applied.
+pub async fn run<C>(
+    mut connect: C,
+    mut machine: Machine,
+    handler: &mut (impl Handler + Send),
+    mut backoff: Backoff,
+    cancel: CancellationToken,
+) where
+    C: Connect,
+    C::Service: GrpcService<
+            tonic::body::Body,
+            ResponseBody: HttpBody<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
+        >,
+{
+    loop {
+        let error = tokio::select! {
+            () = cancel.cancelled() => return,
+            error = stream(&mut connect, &mut machine, handler, &mut backoff) => error,
+        };
+        tracing::warn!(%error, "discovery stream ended");
+        handler.observe(&machine, false, Some(error));
+        let pause = backoff.next(fastrand::f64());
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One stream, from its opening to its end. Gives the reason of the end.
+async fn stream<C>(
+    connect: &mut C,
+    machine: &mut Machine,
+    handler: &mut (impl Handler + Send),
+    backoff: &mut Backoff,
+) -> String
+where
+    C: Connect,
+    C::Service: GrpcService<
+            tonic::body::Body,
+            ResponseBody: HttpBody<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
+        >,
+{
+    let (service, metadata) = match connect.connect() {
+        Ok(connected) => connected,
+        Err(error) => return error.to_string(),
+    };
+    let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
+    for request in machine.handle_connected() {
+        if requests.send(request).await.is_err() {
+            return "the stream could not be opened".to_owned();
+        }
+    }
+    let request = Request::from_parts(metadata, Extensions::default(), ReceiverStream::new(queue));
+    let mut client = AggregatedDiscoveryServiceClient::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let mut responses = match client.delta_aggregated_resources(request).await {
+        Ok(responses) => responses.into_inner(),
+        Err(status) => return text(&status),
+    };
+    loop {
+        let response = match responses.message().await {
+            Ok(Some(response)) => response,
+            Ok(None) => return "the server ended the stream".to_owned(),
+            Err(status) => return text(&status),
+        };
+        backoff.reset();
+        let answer = match machine.handle_response(response) {
+            Ok(update) => {
+                let rejected = handler.apply(&update);
+                let answer = machine.handle_applied(&update, &rejected);
+                let error = answer.error_detail.as_ref().map(|detail| detail.message.clone());
+                if let Some(error) = &error {
+                    tracing::warn!(type_url = %update.type_url, %error, "discovery answer rejected in part");
+                }
+                handler.observe(machine, true, error);
+                answer
+            }
+            Err(acknowledgement) => *acknowledgement,
+        };
+        if requests.send(answer).await.is_err() {
+            return "the stream takes no requests any more".to_owned();
+        }
+    }
+}
+
+fn text(status: &Status) -> String {
+    let mut text = format!("{}: {}", status.code(), status.message());
+    let mut source = std::error::Error::source(status);
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

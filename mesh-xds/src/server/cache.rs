@@ -1,0 +1,154 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::{OrdMap, Vector};
+use mesh_core::live::{Live, Publisher};
+use twox_hash::XxHash3_64;
+
+use crate::limits::CHANGE_LOG;
+
+/// One resource as it is served: encoded once, however many clients take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// A hash of the body: the same on every replica and after every restart.
+    pub version: Arc<str>,
+    /// The encoded message.
+    pub body: Bytes,
+    /// Other names by which clients may ask for it.
+    pub aliases: Arc<[String]>,
+}
+
+impl Entry {
+    /// An entry for an encoded message.
+    #[must_use]
+    pub fn new(body: impl Into<Bytes>, aliases: Vec<String>) -> Self {
+        let body = body.into();
+        let version = format!("{:016x}", XxHash3_64::oneshot(&body)).into();
+        Self { version, body, aliases: aliases.into() }
+    }
+}
+
+/// All resources of all types at one moment. Immutable and cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    types: BTreeMap<Arc<str>, Arc<TypeSnapshot>>,
+}
+
+/// The resources of one type.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TypeSnapshot {
+    pub(super) entries: OrdMap<Arc<str>, Entry>,
+    /// Number of changes so far; the last ones are in the log.
+    pub(super) changes: u64,
+    log: Vector<Arc<str>>,
+}
+
+impl Snapshot {
+    pub(super) fn of(&self, type_url: &str) -> Option<&TypeSnapshot> {
+        self.types.get(type_url).map(Arc::as_ref)
+    }
+
+    /// The resources of a type, by name.
+    pub fn entries(&self, type_url: &str) -> impl Iterator<Item = (&str, &Entry)> {
+        let entries = self.of(type_url).into_iter().flat_map(|of_type| of_type.entries.iter());
+        entries.map(|(name, entry)| (name.as_ref(), entry))
+    }
+
+    /// The types that are served.
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        self.types.keys().map(AsRef::as_ref)
+    }
+}
+
+impl TypeSnapshot {
+    /// Names changed since a number of changes; `None` when the log does not go back that far.
+    pub(super) fn changed_since(&self, seen: u64) -> Option<impl Iterator<Item = &Arc<str>>> {
+        let missed = usize::try_from(self.changes.checked_sub(seen)?).ok()?;
+        let skipped = self.log.len().checked_sub(missed)?;
+        Some(self.log.iter().skip(skipped))
+    }
+
+    fn record(&mut self, name: Arc<str>) {
+        self.changes += 1;
+        self.log.push_back(name);
+        while self.log.len() > CHANGE_LOG {
+            self.log.pop_front();
+        }
+    }
+}
+
+/// What becomes of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is there, with this content.
+    Put(String, Entry),
+    /// It is gone.
+    Remove(String),
+}
+
+/// The reading side of the cache. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Cache(Live<Snapshot>);
+
+impl Cache {
+    /// An empty cache that serves these types, and its writing side.
+    #[must_use]
+    pub fn new(types: &[&str]) -> (CacheWriter, Self) {
+        let types = types.iter().map(|url| (Arc::from(*url), Arc::default())).collect();
+        let (publisher, live) = Publisher::new(Snapshot { types });
+        (CacheWriter(publisher), Self(live))
+    }
+
+    /// The resources as they are now.
+    #[must_use]
+    pub fn live(&self) -> &Live<Snapshot> {
+        &self.0
+    }
+}
+
+/// The writing side of the cache.
+#[derive(Debug)]
+pub struct CacheWriter(Publisher<Snapshot>);
+
+impl CacheWriter {
+    /// Applies changes of several types at once. What is equal to what is there is no change and reaches no client. Gives
+    /// the number of real changes.
+    pub fn apply(&self, changes: impl IntoIterator<Item = (impl AsRef<str>, Change)>) -> usize {
+        let mut snapshot = Snapshot::clone(&self.0.live().load());
+        let mut count = 0;
+        for (type_url, change) in changes {
+            let of_type = Arc::make_mut(snapshot.types.entry(Arc::from(type_url.as_ref())).or_default());
+            match change {
+                Change::Put(name, entry) => {
+                    if of_type.entries.get(name.as_str()) != Some(&entry) {
+                        let name: Arc<str> = name.into();
+                        of_type.entries.insert(Arc::clone(&name), entry);
+                        of_type.record(name);
+                        count += 1;
+                    }
+                }
+                Change::Remove(name) => {
+                    if of_type.entries.remove(name.as_str()).is_some() {
+                        of_type.record(name.into());
+                        count += 1;
+                    }
+                }
+            }
+        }
+        if count > 0 {
+            self.0.publish(snapshot);
+        }
+        count
+    }
+
+    /// Makes the resources of a type exactly these. Gives the number of real changes.
+    pub fn replace(&self, type_url: &str, all: impl IntoIterator<Item = (String, Entry)>) -> usize {
+        let all: BTreeMap<String, Entry> = all.into_iter().collect();
+        let current = self.0.live().snapshot();
+        let gone = current.entries(type_url).filter(|(name, _)| !all.contains_key(*name));
+        let gone: Vec<_> = gone.map(|(name, _)| (type_url, Change::Remove(name.to_owned()))).collect();
+        let put = all.into_iter().map(|(name, entry)| (type_url, Change::Put(name, entry)));
+        self.apply(gone.into_iter().chain(put))
+    }
+}

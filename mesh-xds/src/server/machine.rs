@@ -1,0 +1,244 @@
+//! The server's side of the delta protocol for one stream, without sockets, tasks or clocks.
+//!
+//! The machine compares what the client was sent with a snapshot of the cache whenever it is asked, so nothing is queued
+//! per client: one that reads slowly gets the newest state when it reads, however many changes it missed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::cache::{Entry, Snapshot, TypeSnapshot};
+use crate::limits::MAX_SUBSCRIBED_NAMES;
+use crate::pb::Any;
+use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
+
+/// The wildcard name.
+const WILDCARD: &str = "*";
+
+/// The state of one stream.
+#[derive(Debug, Default)]
+pub struct Machine {
+    types: BTreeMap<String, Subscription>,
+    nonces: u64,
+}
+
+/// A client's subscription to one type.
+#[derive(Debug, Default)]
+struct Subscription {
+    wildcard: bool,
+    names: BTreeSet<String>,
+    /// What the client has been sent, or said that it holds.
+    returned: HashMap<Arc<str>, Arc<str>>,
+    /// Number of changes of the cache that the client has seen.
+    seen: u64,
+    /// Names that must be answered, whether they changed or not.
+    unanswered: BTreeSet<String>,
+    /// Whether the first answer is still to be given; it is, even when there is nothing to say.
+    first: bool,
+    sent_nonce: String,
+    progress: Progress,
+}
+
+/// How far a client is with a type.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Nonce of the last answer sent.
+    pub sent: Option<String>,
+    /// Nonce of the last answer accepted.
+    pub acknowledged: Option<String>,
+    /// What the client said against the last answer it rejected.
+    pub rejected: Option<String>,
+}
+
+/// A request breaks the protocol or a limit; the stream is ended with this.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No type.
+    #[error("a request without a type")]
+    NoType,
+    /// More names than [`MAX_SUBSCRIBED_NAMES`].
+    #[error("more than {MAX_SUBSCRIBED_NAMES} names of `{0}`")]
+    TooManyNames(String),
+}
+
+impl Machine {
+    /// A request came: a subscription, a change of it, an acknowledgement, or several of these.
+    ///
+    /// # Errors
+    /// [`Error`]: the stream must be ended.
+    pub fn handle_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), Error> {
+        if request.type_url.is_empty() {
+            return Err(Error::NoType);
+        }
+        let first = !self.types.contains_key(&request.type_url);
+        let subscription = self.types.entry(request.type_url.clone()).or_default();
+        if first {
+            subscription.first = true;
+            // The old form of the wildcard: a first request that names nothing.
+            subscription.wildcard = request.resource_names_subscribe.is_empty();
+            let held = request.initial_resource_versions.iter();
+            subscription.returned =
+                held.map(|(name, version)| (Arc::from(name.as_str()), Arc::from(version.as_str()))).collect();
+        }
+        // Before the names that are given up: a client that subscribes to nothing sends `*` in both lists.
+        for name in &request.resource_names_subscribe {
+            if name == WILDCARD {
+                subscription.wildcard = true;
+            } else {
+                subscription.names.insert(name.clone());
+                subscription.unanswered.insert(name.clone());
+            }
+        }
+        for name in &request.resource_names_unsubscribe {
+            if name == WILDCARD {
+                subscription.wildcard = false;
+                let names = &subscription.names;
+                subscription.returned.retain(|name, _| names.contains(name.as_ref()));
+            } else {
+                subscription.names.remove(name);
+                subscription.unanswered.remove(name);
+                if subscription.wildcard {
+                    // The name alone is given up; the wildcard may still cover it, and the client must know.
+                    subscription.unanswered.insert(name.clone());
+                } else {
+                    subscription.returned.remove(name.as_str());
+                }
+            }
+        }
+        if subscription.names.len() > MAX_SUBSCRIBED_NAMES {
+            return Err(Error::TooManyNames(request.type_url.clone()));
+        }
+        // A nonce only says which answer is meant; subscriptions count even when it is old.
+        if !request.response_nonce.is_empty() && request.response_nonce == subscription.sent_nonce {
+            match &request.error_detail {
+                None => {
+                    subscription.progress.acknowledged = Some(request.response_nonce.clone());
+                    subscription.progress.rejected = None;
+                }
+                Some(detail) => subscription.progress.rejected = Some(detail.message.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next answer that is due against this snapshot, types in the order given first. `None`: the client has all.
+    pub fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<DeltaDiscoveryResponse> {
+        let ordered = order.iter().filter(|url| self.types.contains_key(**url)).map(|url| (*url).to_owned());
+        let others = self.types.keys().filter(|url| !order.contains(&url.as_str())).cloned();
+        let urls: Vec<String> = ordered.chain(others).collect();
+        urls.into_iter().find_map(|url| self.poll_type(&url, snapshot))
+    }
+
+    /// How far the client is with each type it asked for.
+    pub fn progress(&self) -> impl Iterator<Item = (&str, &Progress)> {
+        self.types.iter().map(|(url, subscription)| (url.as_str(), &subscription.progress))
+    }
+
+    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot) -> Option<DeltaDiscoveryResponse> {
+        let subscription = self.types.get_mut(type_url)?;
+        let empty = TypeSnapshot::default();
+        let of_type = snapshot.of(type_url).unwrap_or(&empty);
+        let (resources, removed) = subscription.difference(of_type);
+        subscription.seen = of_type.changes;
+        let first = std::mem::take(&mut subscription.first);
+        if resources.is_empty() && removed.is_empty() && !first {
+            return None;
+        }
+        self.nonces += 1;
+        let nonce = self.nonces.to_string();
+        subscription.sent_nonce.clone_from(&nonce);
+        subscription.progress.sent = Some(nonce.clone());
+        let resource = |(name, entry): (Arc<str>, Entry)| Resource {
+            name: name.as_ref().to_owned(),
+            version: entry.version.as_ref().to_owned(),
+            aliases: entry.aliases.to_vec(),
+            resource: Some(Any { type_url: type_url.to_owned(), value: entry.body.to_vec() }),
+            ..Resource::default()
+        };
+        Some(DeltaDiscoveryResponse {
+            type_url: type_url.to_owned(),
+            resources: resources.into_iter().map(resource).collect(),
+            removed_resources: removed,
+            nonce,
+            ..DeltaDiscoveryResponse::default()
+        })
+    }
+}
+
+impl Subscription {
+    /// What the client must be told: resources that are new or changed, and names that are gone. Records them as told.
+    fn difference(&mut self, of_type: &TypeSnapshot) -> (Vec<(Arc<str>, Entry)>, Vec<String>) {
+        let mut resources = BTreeMap::new();
+        let mut removed = BTreeSet::new();
+        if self.first {
+            self.compare_all(of_type, &mut resources, &mut removed);
+        } else if let Some(changed) = of_type.changed_since(self.seen) {
+            for name in changed {
+                self.compare(name, of_type, &mut resources, &mut removed);
+            }
+        } else {
+            self.compare_all(of_type, &mut resources, &mut removed);
+        }
+        for name in std::mem::take(&mut self.unanswered) {
+            let found = of_type.entries.get_key_value(name.as_str()).or_else(|| by_alias(of_type, &name));
+            match found {
+                Some((name, entry)) => {
+                    resources.insert(Arc::clone(name), entry.clone());
+                }
+                None => {
+                    removed.insert(name);
+                }
+            }
+        }
+        for (name, entry) in &resources {
+            self.returned.insert(Arc::clone(name), Arc::clone(&entry.version));
+        }
+        for name in &removed {
+            self.returned.remove(name.as_str());
+        }
+        (resources.into_iter().collect(), removed.into_iter().collect())
+    }
+
+    fn compare_all(
+        &self,
+        of_type: &TypeSnapshot,
+        resources: &mut BTreeMap<Arc<str>, Entry>,
+        removed: &mut BTreeSet<String>,
+    ) {
+        for name in of_type.entries.keys() {
+            self.compare(name, of_type, resources, removed);
+        }
+        let gone = self.returned.keys().filter(|name| !of_type.entries.contains_key(name.as_ref()));
+        removed.extend(gone.map(|name| name.as_ref().to_owned()));
+    }
+
+    fn compare(
+        &self,
+        name: &Arc<str>,
+        of_type: &TypeSnapshot,
+        resources: &mut BTreeMap<Arc<str>, Entry>,
+        removed: &mut BTreeSet<String>,
+    ) {
+        match of_type.entries.get(name) {
+            Some(entry) if self.covers(name, entry) => {
+                if self.returned.get(name) != Some(&entry.version) {
+                    resources.insert(Arc::clone(name), entry.clone());
+                }
+            }
+            Some(_) => {}
+            None => {
+                if self.returned.contains_key(name) {
+                    removed.insert(name.as_ref().to_owned());
+                }
+            }
+        }
+    }
+
+    fn covers(&self, name: &str, entry: &Entry) -> bool {
+        self.wildcard || self.names.contains(name) || entry.aliases.iter().any(|alias| self.names.contains(alias))
+    }
+}
+
+fn by_alias<'a>(of_type: &'a TypeSnapshot, alias: &str) -> Option<(&'a Arc<str>, &'a Entry)> {
+    of_type.entries.iter().find(|(_, entry)| entry.aliases.iter().any(|known| known == alias))
+}

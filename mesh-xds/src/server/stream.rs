@@ -1,0 +1,207 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::Stream;
+use mesh_core::live::Changes;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Response, Status, Streaming};
+
+use super::cache::{Cache, Snapshot};
+use super::machine::{Machine, Progress};
+use crate::limits::MAX_MESSAGE_BYTES;
+use crate::pb::discovery::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
+use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
+
+/// Decides who may open a stream.
+pub trait Access: fmt::Debug + Send + Sync + 'static {
+    /// Names the client that a call comes from.
+    ///
+    /// # Errors
+    /// The status with which the call is refused.
+    fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<String, Status>;
+}
+
+/// What a client is and how far it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientStatus {
+    /// By whom it was admitted as.
+    pub client: String,
+    /// The node id that it gives itself.
+    pub node: String,
+    /// How far it is with each type.
+    pub types: BTreeMap<String, Progress>,
+}
+
+/// The aggregated discovery service over a cache. Serves delta streams; state-of-the-world streams are refused as
+/// unimplemented.
+#[derive(Debug, Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    cache: Cache,
+    access: Arc<dyn Access>,
+    order: Vec<&'static str>,
+    clients: Mutex<BTreeMap<u64, ClientStatus>>,
+    numbers: AtomicU64,
+    drain: CancellationToken,
+}
+
+impl Service {
+    /// A service over a cache. `order` lists the types that must reach a client before others when several change at
+    /// once.
+    #[must_use]
+    pub fn new(cache: Cache, access: Arc<dyn Access>, order: &[&'static str]) -> Self {
+        let inner = Inner {
+            cache,
+            access,
+            order: order.to_vec(),
+            clients: Mutex::default(),
+            numbers: AtomicU64::new(0),
+            drain: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The tonic server.
+    #[must_use]
+    pub fn server(&self) -> AggregatedDiscoveryServiceServer<Self> {
+        AggregatedDiscoveryServiceServer::new(self.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// All clients with an open stream.
+    #[must_use]
+    pub fn clients(&self) -> Vec<ClientStatus> {
+        self.inner.clients.lock().values().cloned().collect()
+    }
+
+    /// Ends all streams with UNAVAILABLE, so that clients go to another server and come back later.
+    pub fn drain(&self) {
+        self.inner.drain.cancel();
+    }
+}
+
+/// One open stream.
+struct Open {
+    service: Arc<Inner>,
+    number: u64,
+    requests: Streaming<DeltaDiscoveryRequest>,
+    changes: Changes<Snapshot>,
+    machine: Machine,
+    ended: bool,
+}
+
+impl Open {
+    /// The next answer. Computed when the transport asks for one, so that a client that does not read costs no memory but
+    /// its own subscriptions.
+    async fn next(&mut self) -> Option<Result<DeltaDiscoveryResponse, Status>> {
+        loop {
+            if self.ended {
+                return None;
+            }
+            let snapshot = self.changes.current();
+            if let Some(response) = self.machine.poll_response(&snapshot, &self.service.order) {
+                self.report(None);
+                return Some(Ok(response));
+            }
+            drop(snapshot);
+            let drain = self.service.drain.clone();
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => {
+                    self.ended = true;
+                    return Some(Err(Status::unavailable("the server ends")));
+                }
+                request = self.requests.message() => match request {
+                    Ok(Some(request)) => {
+                        if let Err(error) = self.machine.handle_request(&request) {
+                            self.ended = true;
+                            return Some(Err(Status::invalid_argument(error.to_string())));
+                        }
+                        if let Some(detail) = &request.error_detail {
+                            tracing::warn!(type_url = request.type_url, reason = detail.message, "client rejected an answer");
+                        }
+                        self.report(request.node.map(|node| node.id));
+                    }
+                    Ok(None) => return None,
+                    Err(status) => {
+                        tracing::debug!(%status, "client stream failed");
+                        return None;
+                    }
+                },
+                changed = self.changes.changed() => {
+                    if changed.is_err() {
+                        self.ended = true;
+                        return Some(Err(Status::unavailable("nothing is served any more")));
+                    }
+                }
+            }
+        }
+    }
+
+    fn report(&self, node: Option<String>) {
+        if let Some(status) = self.service.clients.lock().get_mut(&self.number) {
+            if let Some(node) = node {
+                status.node = node;
+            }
+            status.types = self.machine.progress().map(|(url, progress)| (url.to_owned(), progress.clone())).collect();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.service.clients.lock().remove(&self.number);
+    }
+}
+
+/// A stream of answers.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Service {
+    type StreamAggregatedResourcesStream = Answers<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Answers<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        _request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        Err(Status::unimplemented("only delta streams are served"))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let client = self.inner.access.admit(request.metadata(), request.extensions())?;
+        let number = self.inner.numbers.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(client, "discovery stream opened");
+        self.inner.clients.lock().insert(number, ClientStatus { client, ..ClientStatus::default() });
+        let open = Open {
+            service: Arc::clone(&self.inner),
+            number,
+            requests: request.into_inner(),
+            changes: self.inner.cache.live().changes(),
+            machine: Machine::default(),
+            ended: false,
+        };
+        let answers = futures_util::stream::unfold(open, |mut open| async move {
+            let answer = open.next().await?;
+            Some((answer, open))
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

@@ -1,0 +1,300 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+use mesh_core::authz::{PolicyDelta, PolicySet};
+use mesh_core::catalog::{Catalog, Delta};
+use mesh_core::live::{Live, Publisher};
+use mesh_core::name::NamespacedName;
+use tokio_util::sync::CancellationToken;
+use tonic::client::GrpcService;
+
+use super::{ADDRESS_TYPE, Address, Error, POLICY_TYPE, decode_address, decode_policy};
+use crate::client::backoff::Backoff;
+use crate::client::machine::{Machine, Rejected, Update};
+use crate::client::persist::{self, Entry, Snapshot, TypeSnapshot};
+use crate::client::{Connect, Handler, Status, run};
+use crate::pb::Node;
+
+/// Quiet time after an update before the state is written, so that a burst costs one write.
+const WRITE_QUIET: Duration = Duration::from_millis(200);
+
+/// What a subscriber needs to know.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Setup {
+    /// Who we are to the server.
+    pub node: Node,
+    /// Where the last good state is kept; nowhere by default.
+    pub file: Option<PathBuf>,
+    /// Pauses between streams.
+    pub backoff: Backoff,
+    /// Reads the wall time, for the age of the state.
+    pub now: fn() -> SystemTime,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("node", &self.node.id).field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl Setup {
+    /// A setup for a node; `now` reads the wall time.
+    #[must_use]
+    pub fn new(node: Node, now: fn() -> SystemTime) -> Self {
+        Self { node, file: None, backoff: Backoff::default(), now }
+    }
+
+    /// Keeps the last good state in a file, and starts from it.
+    #[must_use]
+    pub fn file(mut self, file: PathBuf) -> Self {
+        self.file = Some(file);
+        self
+    }
+
+    /// Other pauses between streams.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+}
+
+/// What a subscriber has learned, live. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Workloads and services.
+    pub catalog: Live<Catalog>,
+    /// Policies.
+    pub policies: Live<PolicySet>,
+    /// How the subscription stands.
+    pub status: Live<Status>,
+}
+
+/// Subscribes to all workloads, services and policies of a server and publishes them.
+#[derive(Debug)]
+pub struct Subscriber {
+    machine: Machine,
+    backoff: Backoff,
+    applier: Applier,
+}
+
+#[derive(Debug)]
+struct Applier {
+    catalog: Publisher<Catalog>,
+    policies: Publisher<PolicySet>,
+    status: Publisher<Status>,
+    /// Accepted resources as received: for the disk, so that fields unknown to this release survive.
+    accepted: BTreeMap<&'static str, BTreeMap<String, (String, Bytes)>>,
+    node: String,
+    writer: Option<Publisher<Option<Snapshot>>>,
+    file: Option<PathBuf>,
+    now: fn() -> SystemTime,
+}
+
+impl Subscriber {
+    /// A subscriber that starts from its file, if it has one and the file is whole. The state may be read at once.
+    #[must_use]
+    pub fn new(setup: Setup) -> (Self, State) {
+        let (catalog, live_catalog) = Publisher::new(Catalog::default());
+        let (policies, live_policies) = Publisher::new(PolicySet::default());
+        let (status, live_status) = Publisher::new(Status::default());
+        let node = setup.node.id.clone();
+        // Policies first: a policy that a workload names must be there before the workload.
+        let mut machine = Machine::new(setup.node, &[POLICY_TYPE, ADDRESS_TYPE]);
+        let accepted = BTreeMap::from([(POLICY_TYPE, BTreeMap::new()), (ADDRESS_TYPE, BTreeMap::new())]);
+        let mut applier =
+            Applier { catalog, policies, status, accepted, node, writer: None, file: setup.file, now: setup.now };
+        if let Some(snapshot) = applier.file.as_deref().and_then(|file| persist::load(file, &applier.node)) {
+            applier.restore(&snapshot, &mut machine);
+        }
+        let state = State { catalog: live_catalog, policies: live_policies, status: live_status };
+        (Self { machine, backoff: setup.backoff, applier }, state)
+    }
+
+    /// Follows a server until cancelled. Whatever becomes of the server, the last good state stays in use.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the stream; a state not yet written is lost with it, the one before is not.
+    pub async fn run<C>(self, connect: C, cancel: CancellationToken)
+    where
+        C: Connect,
+        C::Service: GrpcService<
+                tonic::body::Body,
+                ResponseBody: HttpBody<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
+            >,
+    {
+        let Self { machine, backoff, mut applier } = self;
+        let Some(file) = applier.file.clone() else {
+            return run(connect, machine, &mut applier, backoff, cancel).await;
+        };
+        let (publisher, snapshots) = Publisher::new(None);
+        applier.writer = Some(publisher);
+        // The writer ends after the client, when nobody publishes any more, so that the last state reaches the disk.
+        let client = async move { run(connect, machine, &mut applier, backoff, cancel).await };
+        tokio::join!(client, write(snapshots, file));
+    }
+}
+
+impl Applier {
+    fn restore(&mut self, snapshot: &Snapshot, machine: &mut Machine) {
+        for kept in &snapshot.types {
+            let mut update = Applied::default();
+            for entry in &kept.resources {
+                match update.upsert(&kept.type_url, &entry.body) {
+                    Ok(()) => {
+                        if let Some(accepted) = self.accepted.get_mut(kept.type_url.as_str()) {
+                            accepted.insert(entry.name.clone(), (entry.version.clone(), entry.body.clone()));
+                            machine.restore(&kept.type_url, [(entry.name.clone(), entry.version.clone())]);
+                        }
+                    }
+                    Err(error) => tracing::warn!(name = entry.name, %error, "resource on disk is not used"),
+                }
+            }
+            self.publish(update);
+        }
+        tracing::info!(written = ?snapshot.written_at(), "serving the last good state from disk");
+        self.status.publish(Status {
+            loaded_from_disk: true,
+            stale_since: Some(snapshot.written_at()),
+            ready: true,
+            ..Status::default()
+        });
+    }
+
+    /// One answer is one new catalog and one new policy set, each whole.
+    fn publish(&self, applied: Applied) {
+        if !applied.policies.is_empty() {
+            self.policies.publish(self.policies.live().load().apply(applied.policies));
+        }
+        if !applied.catalog.is_empty() {
+            self.catalog.publish(self.catalog.live().load().apply(applied.catalog));
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let entry = |(name, (version, body)): (&String, &(String, Bytes))| Entry {
+            name: name.clone(),
+            version: version.clone(),
+            body: body.clone(),
+        };
+        let kept = |(url, resources): (&&str, &BTreeMap<String, (String, Bytes)>)| TypeSnapshot {
+            type_url: (*url).to_owned(),
+            resources: resources.iter().map(entry).collect(),
+        };
+        let since = (self.now)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Snapshot {
+            node: self.node.clone(),
+            written_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            types: self.accepted.iter().map(kept).collect(),
+        }
+    }
+}
+
+impl Handler for Applier {
+    fn apply(&mut self, update: &Update) -> Vec<Rejected> {
+        let mut applied = Applied::default();
+        let mut rejected = Vec::new();
+        let Some(accepted) = self.accepted.get_mut(update.type_url.as_str()) else { return rejected };
+        for name in &update.removed {
+            accepted.remove(name);
+            applied.remove(&update.type_url, name);
+        }
+        for resource in &update.upserts {
+            let body = resource.resource.as_ref().ok_or(Error::Missing("resource")).and_then(|body| {
+                if body.type_url == update.type_url { Ok(&body.value) } else { Err(Error::Type(body.type_url.clone())) }
+            });
+            match body.and_then(|body| applied.upsert(&update.type_url, body).map(|()| body)) {
+                Ok(body) => {
+                    accepted.insert(resource.name.clone(), (resource.version.clone(), Bytes::copy_from_slice(body)));
+                }
+                Err(error) => {
+                    let reason = match std::error::Error::source(&error) {
+                        Some(source) => format!("{error}: {source}"),
+                        None => error.to_string(),
+                    };
+                    rejected.push(Rejected { name: resource.name.clone(), reason });
+                }
+            }
+        }
+        self.publish(applied);
+        rejected
+    }
+
+    fn observe(&mut self, machine: &Machine, connected: bool, error: Option<String>) {
+        let before = self.status.live().snapshot();
+        let synced = machine.is_synced();
+        let confirmed = connected && synced;
+        self.status.publish(Status {
+            connected,
+            loaded_from_disk: before.loaded_from_disk && !confirmed,
+            stale_since: before.stale_since.filter(|_| !confirmed),
+            ready: before.ready || synced,
+            rejections: before.rejections + u64::from(connected && error.is_some()),
+            responses: before.responses + u64::from(connected),
+            last_error: error,
+        });
+        if synced
+            && connected
+            && let Some(writer) = &self.writer
+        {
+            writer.publish(Some(self.snapshot()));
+        }
+    }
+}
+
+/// The part of an update that was accepted.
+#[derive(Debug, Default)]
+struct Applied {
+    catalog: Delta,
+    policies: PolicyDelta,
+}
+
+impl Applied {
+    fn upsert(&mut self, type_url: &str, body: &[u8]) -> Result<(), Error> {
+        match type_url {
+            ADDRESS_TYPE => match decode_address(body)? {
+                Address::Workload(workload) => self.catalog.upsert_workload(*workload),
+                Address::Service(service) => self.catalog.upsert_service(*service),
+            },
+            POLICY_TYPE => self.policies.upsert(decode_policy(body)?),
+            other => return Err(Error::Type(other.to_owned())),
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, type_url: &str, name: &str) {
+        if type_url == ADDRESS_TYPE {
+            self.catalog.remove(name);
+        } else if let Some((namespace, name)) = name.split_once('/') {
+            self.policies.remove(NamespacedName::new(namespace, name));
+        }
+    }
+}
+
+/// Writes the newest snapshot when updates have been quiet for a while, until nobody publishes any more.
+async fn write(snapshots: Live<Option<Snapshot>>, file: PathBuf) {
+    let mut changes = snapshots.changes();
+    while changes.changed().await.is_ok() {
+        let mut open = true;
+        while open {
+            match tokio::time::timeout(WRITE_QUIET, changes.changed()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => open = false,
+            }
+        }
+        let (snapshot, file) = (snapshots.snapshot(), file.clone());
+        let written = tokio::task::spawn_blocking(move || match &*snapshot {
+            Some(snapshot) => persist::write(&file, snapshot),
+            None => Ok(()),
+        });
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "state not kept on disk"),
+            Err(error) => tracing::warn!(%error, "state not kept on disk"),
+        }
+    }
+}
