@@ -1,1 +1,21 @@
-//! The control plane: reads Kubernetes-style YAML, serves workload discovery and certificates.
+//! The control plane: reads Kubernetes-style YAML from a directory, serves workload discovery and certificates.
+//!
+//! ```text
+//! source (files) ──► admission (schema) ──► world ──► translate (pure) ──► serve (xDS, certificates)
+//!                         │ errors: the last good world goes on serving
+//!                         ▼
+//!                     findings
+//! ```
+
+pub mod admission;
+mod cli;
+pub mod finding;
+mod publish;
+mod serve;
+pub mod settings;
+pub mod source;
+mod token;
+pub mod translate;
+pub mod world;
+
+pub use cli::main_with_args;

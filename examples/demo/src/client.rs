@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A caller: a workload and its way in.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller {
+pub(crate) struct Caller {
     own: IpAddr,
     socks: SocketAddr,
 }
@@ -29,16 +29,16 @@ pub struct Caller {
 /// How the mesh refused to make a connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the mesh refused the connection: SOCKS5 reply {0:#04x}")]
-pub struct Refused(pub u8);
+pub(crate) struct Refused(pub u8);
 
 impl Caller {
     /// A workload of the scene as caller.
-    pub fn new(scene: &Scene, who: Who) -> Self {
+    pub(crate) fn new(scene: &Scene, who: Who) -> Self {
         Self { own: scene.ip(who), socks: scene.socks(who) }
     }
 
     /// Opens a connection to `host:port` through the mesh; `host` is a name or an address (RFC 1928).
-    pub async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
         tokio::time::timeout(PATIENCE, self.handshake(host, port)).await.map_err(|_| "no answer from the mesh")?
     }
 
@@ -85,7 +85,7 @@ impl Caller {
     }
 
     /// Opens an HTTP/1.1 connection through the mesh.
-    pub async fn http(&self, host: &str, port: u16) -> Result<Http, Error> {
+    pub(crate) async fn http(&self, host: &str, port: u16) -> Result<Http, Error> {
         let stream = self.dial(host, port).await?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = spawn(async move {
@@ -95,7 +95,7 @@ impl Caller {
     }
 
     /// A gRPC channel through the mesh, and how many connections it has made.
-    pub async fn grpc(&self, host: &'static str, port: u16) -> Result<(Channel, Arc<AtomicUsize>), Error> {
+    pub(crate) async fn grpc(&self, host: &'static str, port: u16) -> Result<(Channel, Arc<AtomicUsize>), Error> {
         let dials = Arc::new(AtomicUsize::new(0));
         let (caller, counter) = (*self, Arc::clone(&dials));
         let connector = tower::service_fn(move |_: Uri| {
@@ -109,7 +109,7 @@ impl Caller {
 
 /// An HTTP/1.1 connection.
 #[derive(Debug)]
-pub struct Http {
+pub(crate) struct Http {
     sender: SendRequest<Empty<Bytes>>,
     host: String,
     _driver: Task,
@@ -117,13 +117,13 @@ pub struct Http {
 
 impl Http {
     /// Sends a request and gives the response, its body still to come.
-    pub async fn send(&mut self, path: &str) -> Result<Response<Incoming>, Error> {
+    pub(crate) async fn send(&mut self, path: &str) -> Result<Response<Incoming>, Error> {
         let request = Request::get(path).header("host", &self.host).body(Empty::new())?;
         Ok(tokio::time::timeout(PATIENCE, self.sender.send_request(request)).await.map_err(|_| "no response")??)
     }
 
     /// Sends a request and gives the whole body of a 200 answer as text.
-    pub async fn get(&mut self, path: &str) -> Result<String, Error> {
+    pub(crate) async fn get(&mut self, path: &str) -> Result<String, Error> {
         let response = self.send(path).await?;
         if response.status() != 200 {
             return Err(format!("{path} answered {}", response.status()).into());
@@ -134,7 +134,7 @@ impl Http {
 }
 
 /// A plain HTTP GET outside the mesh, for admin endpoints.
-pub async fn admin(address: SocketAddr, path: &str) -> Result<String, Error> {
+pub(crate) async fn admin(address: SocketAddr, path: &str) -> Result<String, Error> {
     let stream = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await.map_err(|_| "no connection")??;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = spawn(async move {
@@ -145,7 +145,7 @@ pub async fn admin(address: SocketAddr, path: &str) -> Result<String, Error> {
 
 /// A task that ends with its handle.
 #[derive(Debug)]
-pub struct Task(tokio::task::AbortHandle);
+pub(crate) struct Task(tokio::task::AbortHandle);
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -154,7 +154,7 @@ impl Drop for Task {
 }
 
 /// Starts a task that ends with its handle.
-pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
     #[expect(clippy::disallowed_methods, reason = "the one place of the demo that spawns")]
     Task(tokio::spawn(future).abort_handle())
 }

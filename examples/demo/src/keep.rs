@@ -8,7 +8,7 @@ use crate::report::line;
 use crate::scene::{CATALOG_VIP, Node, Scene, Who};
 
 /// Supervises until Ctrl-C.
-pub async fn keep(scene: &Scene, cast: &mut Cast) -> Result<(), Error> {
+pub(crate) async fn keep(scene: &Scene, cast: &mut Cast) -> Result<(), Error> {
     explain(scene, cast);
     let mut check = tokio::time::interval(Duration::from_millis(300));
     loop {

@@ -13,7 +13,7 @@ const HOST: &str = "catalog.shop.svc.cluster.local";
 
 /// Requests that run until this is dropped.
 #[derive(Debug)]
-pub struct Load {
+pub(crate) struct Load {
     counts: Arc<Counts>,
     _workers: Vec<Task>,
 }
@@ -27,14 +27,14 @@ struct Counts {
 
 impl Load {
     /// Starts two workers that keep their connection and two that make a new one for every request.
-    pub fn start(caller: Caller) -> Self {
+    pub(crate) fn start(caller: Caller) -> Self {
         let counts = Arc::new(Counts::default());
         let workers = (0..4).map(|n| spawn(work(caller, n % 2 == 0, Arc::clone(&counts)))).collect();
         Self { counts, _workers: workers }
     }
 
     /// Runs for a while longer, then tells requests and connections, or the first failure.
-    pub async fn check(&self, longer: Duration) -> Result<(u64, u64), Error> {
+    pub(crate) async fn check(&self, longer: Duration) -> Result<(u64, u64), Error> {
         let before = self.counts.served.load(Ordering::Relaxed);
         tokio::time::sleep(longer).await;
         let served = self.counts.served.load(Ordering::Relaxed);

@@ -43,8 +43,8 @@ struct Arguments {
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next().as_deref().and_then(|role| role.to_str()) {
-        Some("control-plane") => role(|rest| mesh_control_plane::main_with_args(rest), "control-plane", arguments),
-        Some("node-proxy") => role(|rest| mesh_node_proxy::main_with_args(rest), "node-proxy", arguments),
+        Some("control-plane") => role(mesh_control_plane::main_with_args, "control-plane", arguments),
+        Some("node-proxy") => role(mesh_node_proxy::main_with_args, "node-proxy", arguments),
         Some("workload") => role(workload::main_with_args, "workload", arguments),
         _ => show(Arguments::parse()),
     }

@@ -11,10 +11,10 @@ use crate::client::admin;
 use crate::scene::{Node, Scene, Who};
 
 /// How long anything may take to become true.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Waits until a question is answered with a value. The last error tells what was missing.
-pub async fn eventually<T, F>(deadline: Duration, mut ask: impl FnMut() -> F) -> Result<T, Error>
+pub(crate) async fn eventually<T, F>(deadline: Duration, mut ask: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -29,12 +29,12 @@ where
 }
 
 /// What a node proxy believes.
-pub async fn dump(scene: &Scene, node: Node) -> Result<Value, Error> {
+pub(crate) async fn dump(scene: &Scene, node: Node) -> Result<Value, Error> {
     Ok(serde_json::from_str(&admin(scene.node_admin(node), "/config_dump").await?)?)
 }
 
 /// Fails until a node proxy says that it is ready.
-pub async fn ready(scene: &Scene, node: Node) -> Result<(), Error> {
+pub(crate) async fn ready(scene: &Scene, node: Node) -> Result<(), Error> {
     admin(scene.node_admin(node), "/healthz/ready")
         .await
         .map(drop)
@@ -42,7 +42,7 @@ pub async fn ready(scene: &Scene, node: Node) -> Result<(), Error> {
 }
 
 /// Serial number of each identity's certificate at a node proxy.
-pub async fn serials(scene: &Scene, node: Node) -> Result<BTreeMap<String, String>, Error> {
+pub(crate) async fn serials(scene: &Scene, node: Node) -> Result<BTreeMap<String, String>, Error> {
     let dump = dump(scene, node).await?;
     let identities = dump["identities"].as_array().ok_or("the dump lists no identities")?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -50,7 +50,7 @@ pub async fn serials(scene: &Scene, node: Node) -> Result<BTreeMap<String, Strin
 }
 
 /// Identity of the peer of an open connection into a workload, as its node proxy verified it.
-pub async fn peer_seen_by(scene: &Scene, who: Who) -> Result<String, Error> {
+pub(crate) async fn peer_seen_by(scene: &Scene, who: Who) -> Result<String, Error> {
     let dump = dump(scene, Node::B).await?;
     let into = scene.application(who).to_string();
     let open = dump["connections"].as_array().ok_or("the dump lists no connections")?;
@@ -62,7 +62,7 @@ pub async fn peer_seen_by(scene: &Scene, who: Who) -> Result<String, Error> {
 }
 
 /// The newest line of a node's access log that has all these fields.
-pub fn logged(scene: &Scene, node: Node, wanted: &[(&str, &str)]) -> Result<Value, Error> {
+pub(crate) fn logged(scene: &Scene, node: Node, wanted: &[(&str, &str)]) -> Result<Value, Error> {
     let text = std::fs::read_to_string(scene.log(node.name()))?;
     text.lines()
         .rev()

@@ -12,7 +12,7 @@ use crate::scene::{Node, SOCKS_PORT, Scene, Who};
 
 /// A part to be played by a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// The control plane.
     ControlPlane,
     /// A node proxy.
@@ -31,7 +31,7 @@ impl Part {
     ];
 
     /// Name of the process, and of its log.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ControlPlane => "control-plane",
             Self::NodeProxy(node) => node.name(),
@@ -42,14 +42,14 @@ impl Part {
 
 /// All processes, running or not.
 #[derive(Debug)]
-pub struct Cast {
+pub(crate) struct Cast {
     arguments: Vec<(Part, Vec<String>, PathBuf)>,
     running: Vec<(Part, Child)>,
 }
 
 impl Cast {
     /// Writes the settings and starts everybody.
-    pub fn start(scene: &Scene) -> Result<Self, Error> {
+    pub(crate) fn start(scene: &Scene) -> Result<Self, Error> {
         let mut cast = Self { arguments: Vec::new(), running: Vec::new() };
         for part in Part::ALL {
             cast.arguments.push((part, arguments(scene, part)?, scene.log(part.name())));
@@ -72,7 +72,7 @@ impl Cast {
     }
 
     /// Starts a part that is not running.
-    pub fn run(&mut self, part: Part) -> Result<(), Error> {
+    pub(crate) fn run(&mut self, part: Part) -> Result<(), Error> {
         let Some((_, arguments, log)) = self.arguments.iter().find(|(known, ..)| *known == part) else {
             return Err(format!("{} has no arguments", part.name()).into());
         };
@@ -89,7 +89,7 @@ impl Cast {
     }
 
     /// Kills a part at once, as `kill -9` or a lost machine does.
-    pub async fn kill(&mut self, part: Part) -> Result<(), Error> {
+    pub(crate) async fn kill(&mut self, part: Part) -> Result<(), Error> {
         let index = self.running.iter().position(|(known, _)| *known == part);
         let (_, mut child) = self.running.remove(index.ok_or_else(|| format!("{} is not running", part.name()))?);
         child.kill().await?;
@@ -97,7 +97,7 @@ impl Cast {
     }
 
     /// Parts that ended by themselves since the last call.
-    pub fn lost(&mut self) -> Vec<Part> {
+    pub(crate) fn lost(&mut self) -> Vec<Part> {
         let mut lost = Vec::new();
         self.running.retain_mut(|(part, child)| {
             let alive = matches!(child.try_wait(), Ok(None));
@@ -110,12 +110,12 @@ impl Cast {
     }
 
     /// Process ids, for a person who wants to kill one.
-    pub fn pids(&self) -> Vec<(&'static str, u32)> {
+    pub(crate) fn pids(&self) -> Vec<(&'static str, u32)> {
         self.running.iter().filter_map(|(part, child)| Some((part.name(), child.id()?))).collect()
     }
 
     /// Ends everybody: politely first.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         for (_, child) in &self.running {
             let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
             if let Some(pid) = pid {
@@ -132,7 +132,7 @@ impl Cast {
 }
 
 /// Ends this process when the demo that started it is gone.
-pub fn die_with_parent() -> std::io::Result<()> {
+pub(crate) fn die_with_parent() -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     Ok(())

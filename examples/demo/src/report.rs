@@ -10,7 +10,7 @@ use crate::scene::Scene;
 
 /// Collects what was shown.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     rows: Vec<Row>,
     started: Instant,
 }
@@ -25,12 +25,12 @@ struct Row {
 
 impl Report {
     /// An empty report.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { rows: Vec::new(), started: now() }
     }
 
     /// Plays a step: a spinner while it runs, one line when it is over. A step that fails ends the demo.
-    pub async fn step(
+    pub(crate) async fn step(
         &mut self,
         step: &'static str,
         play: impl Future<Output = Result<String, Error>>,
@@ -57,7 +57,7 @@ impl Report {
     }
 
     /// Prints the table.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let width = self.rows.iter().map(|row| row.step.chars().count()).max().unwrap_or(0);
         line("");
         line(&format!("{:<width$}  result  {:>6}  what was seen", "step", "time"));
@@ -71,7 +71,7 @@ impl Report {
     }
 
     /// Prints the end of every log, after a failure.
-    pub fn logs(&self, scene: &Scene) {
+    pub(crate) fn logs(&self, scene: &Scene) {
         for process in ["control-plane", "node-a", "node-b", "catalog", "checkout"] {
             let Ok(text) = std::fs::read_to_string(scene.log(process)) else { continue };
             let lines: Vec<_> = text.lines().collect();
@@ -82,7 +82,7 @@ impl Report {
 }
 
 /// Prints a line for the person who watches. A closed pipe is no reason to stop half-way.
-pub fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 

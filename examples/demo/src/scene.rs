@@ -9,15 +9,15 @@ use std::time::Duration;
 use crate::Error;
 
 /// Port of the SOCKS5 way into the mesh, on each workload's own address.
-pub const SOCKS_PORT: u16 = 15080;
+pub(crate) const SOCKS_PORT: u16 = 15080;
 
 /// Everything the processes of the demo need to know of each other.
 #[derive(Debug)]
-pub struct Scene {
+pub(crate) struct Scene {
     /// Root of all files.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Life of an SVID.
-    pub svid_ttl: Duration,
+    pub(crate) svid_ttl: Duration,
     block: u8,
     /// Removes the directory at the end, when the demo made it.
     _temporary: Option<tempfile::TempDir>,
@@ -25,7 +25,7 @@ pub struct Scene {
 
 /// A workload of the demo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub(crate) enum Who {
     /// Calls the others. On node a.
     Frontend,
     /// Must not call anybody. On node a.
@@ -38,10 +38,10 @@ pub enum Who {
 
 impl Who {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Frontend, Self::Batch, Self::Catalog, Self::Checkout];
+    pub(crate) const ALL: [Self; 4] = [Self::Frontend, Self::Batch, Self::Catalog, Self::Checkout];
 
     /// Name of workload and service account.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Frontend => "frontend",
             Self::Batch => "batch",
@@ -51,7 +51,7 @@ impl Who {
     }
 
     /// Its identity.
-    pub fn id(self) -> String {
+    pub(crate) fn id(self) -> String {
         format!("spiffe://cluster.local/ns/shop/sa/{}", self.name())
     }
 
@@ -72,7 +72,7 @@ impl Who {
 
 /// A node: a node proxy and the workloads behind it, on loopback addresses of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Node {
+pub(crate) enum Node {
     /// The callers' node.
     A,
     /// The servers' node.
@@ -81,7 +81,7 @@ pub enum Node {
 
 impl Node {
     /// Name of the node.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::A => "node-a",
             Self::B => "node-b",
@@ -98,7 +98,7 @@ impl Node {
 
 impl Scene {
     /// Chooses free loopback addresses and writes the manifests.
-    pub fn lay(dir: Option<PathBuf>, svid_ttl: Duration) -> Result<Self, Error> {
+    pub(crate) fn lay(dir: Option<PathBuf>, svid_ttl: Duration) -> Result<Self, Error> {
         let (dir, temporary) = match dir {
             Some(dir) => (dir, None),
             None => {
@@ -119,54 +119,54 @@ impl Scene {
     }
 
     /// Address of a workload.
-    pub fn ip(&self, who: Who) -> IpAddr {
+    pub(crate) fn ip(&self, who: Who) -> IpAddr {
         self.address(who.node().octet(), who.host())
     }
 
     /// Where a workload's application listens.
-    pub fn application(&self, who: Who) -> SocketAddr {
+    pub(crate) fn application(&self, who: Who) -> SocketAddr {
         SocketAddr::new(self.ip(who), if who == Who::Checkout { 9090 } else { 8080 })
     }
 
     /// Where a workload's way into the mesh listens.
-    pub fn socks(&self, who: Who) -> SocketAddr {
+    pub(crate) fn socks(&self, who: Who) -> SocketAddr {
         SocketAddr::new(self.ip(who), SOCKS_PORT)
     }
 
     /// Admin endpoint of a node proxy.
-    pub fn node_admin(&self, node: Node) -> SocketAddr {
+    pub(crate) fn node_admin(&self, node: Node) -> SocketAddr {
         SocketAddr::new(self.address(node.octet(), 254), 15000)
     }
 
     /// Where the control plane serves discovery and certificates.
-    pub fn control_plane(&self) -> SocketAddr {
+    pub(crate) fn control_plane(&self) -> SocketAddr {
         SocketAddr::new(self.address(0, 1), 15012)
     }
 
     /// Admin endpoint of the control plane.
-    pub fn control_plane_admin(&self) -> SocketAddr {
+    pub(crate) fn control_plane_admin(&self) -> SocketAddr {
         SocketAddr::new(self.address(0, 1), 15014)
     }
 
     /// Path of a manifest.
-    pub fn manifest(&self, name: &str) -> PathBuf {
+    pub(crate) fn manifest(&self, name: &str) -> PathBuf {
         self.dir.join("manifests").join(name)
     }
 
     /// Path of a process's log.
-    pub fn log(&self, process: &str) -> PathBuf {
+    pub(crate) fn log(&self, process: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{process}.log"))
     }
 
     /// Writes a settings file and gives its path.
-    pub fn settings(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
+    pub(crate) fn settings(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
         let path = self.dir.join(name);
         write(&path, text)?;
         Ok(path)
     }
 
     /// Replaces the policies.
-    pub fn publish_policies(&self, text: &str) -> Result<(), Error> {
+    pub(crate) fn publish_policies(&self, text: &str) -> Result<(), Error> {
         write(&self.manifest("policies.yaml"), text)
     }
 
@@ -192,7 +192,7 @@ impl Scene {
 }
 
 /// Virtual addresses of the services. Nobody listens there: only the mesh knows them.
-pub const CATALOG_VIP: &str = "10.96.7.1";
+pub(crate) const CATALOG_VIP: &str = "10.96.7.1";
 
 const NAMESPACE: &str = "\
 apiVersion: v1
@@ -228,7 +228,7 @@ spec:
 ";
 
 /// The policies at the start: the batch job is denied by name, the frontend may call both servers.
-pub const POLICIES: &str = "\
+pub(crate) const POLICIES: &str = "\
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: no-batch-jobs, namespace: shop}
@@ -248,7 +248,7 @@ spec:
 ";
 
 /// The policies after the edit: the catalog is closed for the frontend, the checkout is not.
-pub const POLICIES_WITHOUT_FRONTEND: &str = "\
+pub(crate) const POLICIES_WITHOUT_FRONTEND: &str = "\
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: no-batch-jobs, namespace: shop}

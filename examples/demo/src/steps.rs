@@ -22,7 +22,7 @@ const CHECKOUT: &str = "checkout.shop.svc.cluster.local";
 const NOT_ALLOWED: u8 = 2;
 
 /// Plays all steps in order; the first that misses what it is to show ends the play.
-pub async fn play(scene: &Scene, cast: &mut Cast, report: &mut Report) -> Result<(), Error> {
+pub(crate) async fn play(scene: &Scene, cast: &mut Cast, report: &mut Report) -> Result<(), Error> {
     report.step("a control plane and two node proxies start", start(scene)).await?;
     report.step("an allowed HTTP call, by host name and by VIP", allowed_http(scene)).await?;
     report.step("an allowed gRPC call", allowed_grpc(scene)).await?;

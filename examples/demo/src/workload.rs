@@ -37,7 +37,7 @@ enum Kind {
 }
 
 /// Runs a server until it is killed.
-pub fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub(crate) fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments = Arguments::parse_from(arguments);
     let served = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

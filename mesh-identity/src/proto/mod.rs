@@ -1,5 +1,6 @@
 //! Generated from `proto/`; see the workspace's `tests/codegen`.
 
+#[rustfmt::skip]
 #[path = "istio.v1.auth.rs"]
 #[allow(
     missing_docs,

@@ -80,21 +80,17 @@ impl Machine {
         self.types.iter().map(request).collect()
     }
 
-    /// A response came. Gives what to apply, or the answer at once when the type was never asked for.
-    ///
-    /// # Errors
-    /// The acknowledgement of a type that nobody subscribed to: there is nothing to apply, and nothing wrong either.
-    pub fn handle_response(&mut self, response: DeltaDiscoveryResponse) -> Result<Update, Box<DeltaDiscoveryRequest>> {
+    /// A response came. Gives what to apply; nothing when the type was never asked for. Such a response is not even
+    /// acknowledged: a first request for a type would subscribe to all of it.
+    pub fn handle_response(&mut self, response: DeltaDiscoveryResponse) -> Option<Update> {
         let DeltaDiscoveryResponse { type_url, resources, removed_resources, nonce, .. } = response;
-        let Some(subscription) = self.subscription(&type_url) else {
-            return Err(Box::new(acknowledge(type_url, nonce)));
-        };
+        let subscription = self.subscription(&type_url)?;
         // A body-less resource at the version that is held says only that the resource still lives.
         let heartbeat = |resource: &Resource| {
             resource.resource.is_none() && subscription.held.get(&resource.name) == Some(&resource.version)
         };
         let upserts = resources.into_iter().filter(|resource| !heartbeat(resource)).collect();
-        Ok(Update { type_url, upserts, removed: removed_resources, nonce })
+        Some(Update { type_url, upserts, removed: removed_resources, nonce })
     }
 
     /// An update was applied, but for what was rejected. Gives the ACK, or the NACK that joins all reasons. Only what was

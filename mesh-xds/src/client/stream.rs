@@ -119,19 +119,14 @@ where
             Err(status) => return text(&status),
         };
         backoff.reset();
-        let answer = match machine.handle_response(response) {
-            Ok(update) => {
-                let rejected = handler.apply(&update);
-                let answer = machine.handle_applied(&update, &rejected);
-                let error = answer.error_detail.as_ref().map(|detail| detail.message.clone());
-                if let Some(error) = &error {
-                    tracing::warn!(type_url = %update.type_url, %error, "discovery answer rejected in part");
-                }
-                handler.observe(machine, true, error);
-                answer
-            }
-            Err(acknowledgement) => *acknowledgement,
-        };
+        let Some(update) = machine.handle_response(response) else { continue };
+        let rejected = handler.apply(&update);
+        let answer = machine.handle_applied(&update, &rejected);
+        let error = answer.error_detail.as_ref().map(|detail| detail.message.clone());
+        if let Some(error) = &error {
+            tracing::warn!(type_url = %update.type_url, %error, "discovery answer rejected in part");
+        }
+        handler.observe(machine, true, error);
         if requests.send(answer).await.is_err() {
             return "the stream takes no requests any more".to_owned();
         }

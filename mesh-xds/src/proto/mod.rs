@@ -3,6 +3,7 @@
 macro_rules! generated {
     ($(#[$doc:meta])* $name:ident, $path:literal) => {
         $(#[$doc])*
+        #[rustfmt::skip]
         #[path = $path]
         #[allow(
             missing_docs,

@@ -21,6 +21,15 @@ pub struct Machine {
     nonces: u64,
 }
 
+/// What an answer is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Resources that are new or changed.
+    New,
+    /// Names that are gone.
+    Gone,
+}
+
 /// A client's subscription to one type.
 #[derive(Debug, Default)]
 struct Subscription {
@@ -32,6 +41,8 @@ struct Subscription {
     seen: u64,
     /// Names that must be answered, whether they changed or not.
     unanswered: BTreeSet<String>,
+    /// Names that are gone and that the client has yet to be told of.
+    gone: BTreeSet<String>,
     /// Whether the first answer is still to be given; it is, even when there is nothing to say.
     first: bool,
     sent_nonce: String,
@@ -121,12 +132,17 @@ impl Machine {
         Ok(())
     }
 
-    /// The next answer that is due against this snapshot, types in the order given first. `None`: the client has all.
+    /// The next answer that is due against this snapshot; `None`: the client has all.
+    ///
+    /// What is new comes first, types in the order given, and what is gone after it, in the opposite order: when a workload
+    /// changes from one policy to another, the client gets the new policy, then the workload, and loses the old policy last.
     pub fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<DeltaDiscoveryResponse> {
         let ordered = order.iter().filter(|url| self.types.contains_key(**url)).map(|url| (*url).to_owned());
         let others = self.types.keys().filter(|url| !order.contains(&url.as_str())).cloned();
         let urls: Vec<String> = ordered.chain(others).collect();
-        urls.into_iter().find_map(|url| self.poll_type(&url, snapshot))
+        urls.iter()
+            .find_map(|url| self.poll_type(url, snapshot, Phase::New))
+            .or_else(|| urls.iter().rev().find_map(|url| self.poll_type(url, snapshot, Phase::Gone)))
     }
 
     /// How far the client is with each type it asked for.
@@ -134,13 +150,18 @@ impl Machine {
         self.types.iter().map(|(url, subscription)| (url.as_str(), &subscription.progress))
     }
 
-    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot) -> Option<DeltaDiscoveryResponse> {
+    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot, phase: Phase) -> Option<DeltaDiscoveryResponse> {
         let subscription = self.types.get_mut(type_url)?;
         let empty = TypeSnapshot::default();
         let of_type = snapshot.of(type_url).unwrap_or(&empty);
-        let (resources, removed) = subscription.difference(of_type);
+        let resources = subscription.difference(of_type);
         subscription.seen = of_type.changes;
+        // The first answer is not split: clients take it for the whole state.
         let first = std::mem::take(&mut subscription.first);
+        let removed: Vec<String> = match phase {
+            Phase::New if !first => Vec::new(),
+            _ => std::mem::take(&mut subscription.gone).into_iter().collect(),
+        };
         if resources.is_empty() && removed.is_empty() && !first {
             return None;
         }
@@ -166,8 +187,8 @@ impl Machine {
 }
 
 impl Subscription {
-    /// What the client must be told: resources that are new or changed, and names that are gone. Records them as told.
-    fn difference(&mut self, of_type: &TypeSnapshot) -> (Vec<(Arc<str>, Entry)>, Vec<String>) {
+    /// Resources that are new or changed; names that are gone are kept for later. Records both as told.
+    fn difference(&mut self, of_type: &TypeSnapshot) -> Vec<(Arc<str>, Entry)> {
         let mut resources = BTreeMap::new();
         let mut removed = BTreeSet::new();
         if self.first {
@@ -192,11 +213,14 @@ impl Subscription {
         }
         for (name, entry) in &resources {
             self.returned.insert(Arc::clone(name), Arc::clone(&entry.version));
+            // Gone and back before the client was told.
+            self.gone.remove(name.as_ref());
         }
-        for name in &removed {
+        for name in removed {
             self.returned.remove(name.as_str());
+            self.gone.insert(name);
         }
-        (resources.into_iter().collect(), removed.into_iter().collect())
+        resources.into_iter().collect()
     }
 
     fn compare_all(

@@ -114,8 +114,10 @@ fn decode_service(message: &wire::Service) -> Result<Service, Error> {
     let mut service = Service::new(key, message.name.as_str());
     for address in &message.addresses {
         let host = ip::decode("addresses", &address.address)?;
-        let length = address.length.unwrap_or(if host.is_ipv4() { 32 } else { 128 });
-        let range = ip::decode_range("addresses", &address.address, length)?;
+        let range = match address.length {
+            Some(length) => ip::decode_range("addresses", &address.address, length)?,
+            None => host.into(),
+        };
         service.vips.push((address.network.as_str().into(), range));
     }
     service.ports = decode_ports(&message.ports)?;

@@ -10,7 +10,7 @@ mod subscriber;
 use mesh_core::name::{NamespacedHostname, NamespacedName};
 
 pub use address::{Address, decode_address, encode_service, encode_workload};
-pub use policy::{decode_policy, encode_policy};
+pub use policy::{decode_policy, encode_policy, refusing_policy};
 pub use subscriber::{Setup, State, Subscriber};
 
 /// Type URL of `istio.workload.Address`.
@@ -29,8 +29,16 @@ pub enum Error {
     /// The resource is of another type.
     #[error("type `{0}` where another was expected")]
     Type(String),
-    /// A part that must be there is not.
-    #[error("`{0}` is missing")]
+    /// The resource has another name than its content says, so that it could not be removed by its name.
+    #[error("the resource is named `{name}`, its content says `{content}`")]
+    ResourceName {
+        /// Name of the resource.
+        name: String,
+        /// Name by its content.
+        content: String,
+    },
+    /// A part that must be there is not, or is not usable.
+    #[error("`{0}` is missing or malformed")]
     Missing(&'static str),
     /// An address is neither 4 nor 16 bytes long.
     #[error("`{field}`: an address of {length} bytes")]

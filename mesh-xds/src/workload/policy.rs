@@ -16,8 +16,11 @@ use crate::proto::security::string_match::MatchType;
 /// whole.
 pub fn decode_policy(bytes: &[u8]) -> Result<Policy, Error> {
     let message = wire::Authorization::decode(bytes).map_err(|error| Error::Malformed(error.to_string()))?;
-    if message.name.is_empty() {
+    if message.name.is_empty() || message.name.contains('/') {
         return Err(Error::Missing("name"));
+    }
+    if message.namespace.is_empty() || message.namespace.contains('/') {
+        return Err(Error::Missing("namespace"));
     }
     no_extensions(&message.extensions)?;
     let scope = match wire::Scope::try_from(message.scope) {
@@ -36,6 +39,21 @@ pub fn decode_policy(bytes: &[u8]) -> Result<Policy, Error> {
     let mut policy = Policy::new(name, scope, action, rules?);
     policy.dry_run = message.dry_run;
     Ok(policy)
+}
+
+/// What stands in for a policy that cannot be decoded and of which no earlier version is known: it refuses everything in
+/// the scope of the policy, under its name. What was meant to protect must not be open because it is not understood.
+///
+/// As far as the message can be read its scope is kept; where it cannot, the policy's namespace is closed.
+#[must_use]
+pub fn refusing_policy(name: &NamespacedName, bytes: &[u8]) -> Policy {
+    let message = wire::Authorization::decode(bytes).ok();
+    let scope = match message.and_then(|message| wire::Scope::try_from(message.scope).ok()) {
+        Some(wire::Scope::Global) => Scope::Global,
+        Some(wire::Scope::WorkloadSelector) => Scope::WorkloadSelector,
+        _ => Scope::Namespace,
+    };
+    Policy::new(name.clone(), scope, Action::Deny, vec![Rule::default()])
 }
 
 fn decode_rule(rule: &wire::Rule) -> Result<Rule, Error> {
@@ -113,8 +131,8 @@ pub fn encode_policy(policy: &Policy) -> Vec<u8> {
         }
         .into(),
         action: match policy.action {
-            Action::Deny => wire::Action::Deny,
-            _ => wire::Action::Allow,
+            Action::Allow => wire::Action::Allow,
+            _ => wire::Action::Deny,
         }
         .into(),
         rules: policy.rules.iter().map(encode_rule).collect(),

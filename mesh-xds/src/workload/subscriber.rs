@@ -11,7 +11,7 @@ use mesh_core::name::NamespacedName;
 use tokio_util::sync::CancellationToken;
 use tonic::client::GrpcService;
 
-use super::{ADDRESS_TYPE, Address, Error, POLICY_TYPE, decode_address, decode_policy};
+use super::{ADDRESS_TYPE, Address, Error, POLICY_TYPE, decode_address, decode_policy, refusing_policy};
 use crate::client::backoff::Backoff;
 use crate::client::machine::{Machine, Rejected, Update};
 use crate::client::persist::{self, Entry, Snapshot, TypeSnapshot};
@@ -144,7 +144,7 @@ impl Applier {
         for kept in &snapshot.types {
             let mut update = Applied::default();
             for entry in &kept.resources {
-                match update.upsert(&kept.type_url, &entry.body) {
+                match update.upsert(&kept.type_url, &entry.name, &entry.body) {
                     Ok(()) => {
                         if let Some(accepted) = self.accepted.get_mut(kept.type_url.as_str()) {
                             accepted.insert(entry.name.clone(), (entry.version.clone(), entry.body.clone()));
@@ -207,7 +207,7 @@ impl Handler for Applier {
             let body = resource.resource.as_ref().ok_or(Error::Missing("resource")).and_then(|body| {
                 if body.type_url == update.type_url { Ok(&body.value) } else { Err(Error::Type(body.type_url.clone())) }
             });
-            match body.and_then(|body| applied.upsert(&update.type_url, body).map(|()| body)) {
+            match body.and_then(|body| applied.upsert(&update.type_url, &resource.name, body).map(|()| body)) {
                 Ok(body) => {
                     accepted.insert(resource.name.clone(), (resource.version.clone(), Bytes::copy_from_slice(body)));
                 }
@@ -216,6 +216,14 @@ impl Handler for Applier {
                         Some(source) => format!("{error}: {source}"),
                         None => error.to_string(),
                     };
+                    // With an earlier version that one stays; without one nothing would protect what this was to protect.
+                    if update.type_url == POLICY_TYPE
+                        && !accepted.contains_key(&resource.name)
+                        && let Ok(name) = resource.name.parse::<NamespacedName>()
+                    {
+                        let body = resource.resource.as_ref().map(|body| body.value.as_slice()).unwrap_or_default();
+                        applied.policies.upsert(refusing_policy(&name, body));
+                    }
                     rejected.push(Rejected { name: resource.name.clone(), reason });
                 }
             }
@@ -254,13 +262,27 @@ struct Applied {
 }
 
 impl Applied {
-    fn upsert(&mut self, type_url: &str, body: &[u8]) -> Result<(), Error> {
+    fn upsert(&mut self, type_url: &str, name: &str, body: &[u8]) -> Result<(), Error> {
+        let named = |content: String| match content == name {
+            true => Ok(()),
+            false => Err(Error::ResourceName { name: name.to_owned(), content }),
+        };
         match type_url {
             ADDRESS_TYPE => match decode_address(body)? {
-                Address::Workload(workload) => self.catalog.upsert_workload(*workload),
-                Address::Service(service) => self.catalog.upsert_service(*service),
+                Address::Workload(workload) => {
+                    named(workload.uid.to_string())?;
+                    self.catalog.upsert_workload(*workload);
+                }
+                Address::Service(service) => {
+                    named(service.key.to_string())?;
+                    self.catalog.upsert_service(*service);
+                }
             },
-            POLICY_TYPE => self.policies.upsert(decode_policy(body)?),
+            POLICY_TYPE => {
+                let policy = decode_policy(body)?;
+                named(policy.name.to_string())?;
+                self.policies.upsert(policy);
+            }
             other => return Err(Error::Type(other.to_owned())),
         }
         Ok(())

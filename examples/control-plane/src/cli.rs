@@ -1,0 +1,132 @@
+//! The command line, and what the admin endpoint shows.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mesh_xds::server::{Cache, Service};
+use serde_json::{Value, json};
+
+use crate::admission::admit;
+use crate::finding::Severity;
+use crate::settings::Settings;
+use crate::source::dir;
+use crate::{serve, token};
+
+/// The mesh's control plane: reads a directory of Kubernetes-style YAML, watches and validates it, serves workload
+/// discovery (delta xDS) and certificates (Istio's certificate service) to node proxies.
+#[derive(Debug, Parser)]
+#[command(name = "control-plane", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM.
+    Serve {
+        /// Settings file (YAML).
+        #[arg(long, value_name = "FILE", env = "CONTROL_PLANE_CONFIG")]
+        config: PathBuf,
+    },
+    /// Check a directory of manifests. Prints file:line: what is wrong; exit status 1 when it could not be served.
+    Check {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Make the token by which a node joins, in a file that only its owner reads.
+    Token {
+        /// Name of the node.
+        node: String,
+        /// Where to write it. Default: ./token-<node>
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Runs the program: `control-plane serve`, `check` or `token`.
+#[must_use]
+pub fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let outcome = match Arguments::parse_from(arguments).command {
+        Command::Serve { config } => serve(&config),
+        Command::Check { directory } => return check(&directory),
+        Command::Token { node, out } => {
+            let path = out.unwrap_or_else(|| PathBuf::from(format!("token-{node}")));
+            token::make(&path).map_err(serve::Error::from).map(|()| print(&format!("{}\n", path.display())))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = format!("control-plane: {error}");
+            let mut source = error.source();
+            while let Some(inner) = source {
+                text.push_str(&format!(": {inner}"));
+                source = inner.source();
+            }
+            let _ = writeln!(std::io::stderr(), "{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: &std::path::Path) -> Result<(), serve::Error> {
+    let settings: Settings = mesh_host::settings::load(config)?;
+    let log = mesh_host::telemetry::start(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve::run(settings, log))
+}
+
+fn check(directory: &std::path::Path) -> ExitCode {
+    let files = match dir::read(directory) {
+        Ok(files) => files,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "control-plane: cannot read {}: {error}", directory.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let (findings, good) = match admit(&files) {
+        Ok((_, findings)) => (findings, true),
+        Err(findings) => (findings, false),
+    };
+    for finding in &findings {
+        print(&format!("{finding}\n"));
+    }
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    print(&format!("{} files, {errors} errors, {} warnings\n", files.len(), findings.len() - errors));
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print(text: &str) {
+    // A closed pipe is no reason to fail.
+    let _ = write!(std::io::stdout(), "{text}");
+}
+
+/// What is served, by type and name.
+pub(crate) fn dump(cache: &Cache) -> Value {
+    let snapshot = cache.live().snapshot();
+    let of_type = |url: &str| {
+        let entries = snapshot.entries(url).map(|(name, entry)| {
+            json!({"name": name, "version": &*entry.version, "bytes": entry.body.len(), "aliases": &*entry.aliases})
+        });
+        (url.to_owned(), Value::Array(entries.collect()))
+    };
+    json!({"resources": snapshot.types().map(of_type).collect::<serde_json::Map<_, _>>()})
+}
+
+/// Who is connected.
+pub(crate) fn clients(service: &Service) -> Value {
+    let client = |status: &mesh_xds::server::ClientStatus| {
+        let types = status.types.iter().map(|(url, progress)| {
+            let progress = json!({
+                "sent": progress.sent, "acknowledged": progress.acknowledged, "rejected": progress.rejected,
+            });
+            (url.clone(), progress)
+        });
+        json!({"client": status.client, "node": status.node, "types": types.collect::<serde_json::Map<_, _>>()})
+    };
+    Value::Array(service.clients().iter().map(client).collect())
+}

@@ -1,0 +1,107 @@
+//! From files to the xDS cache, again and again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mesh_core::live::Publisher;
+use mesh_core::name::SpiffeId;
+use mesh_host::ready::Ready;
+use mesh_xds::server::{CacheWriter, Entry};
+use mesh_xds::workload::{
+    ADDRESS_TYPE, POLICY_TYPE, encode_policy, encode_service, encode_workload, policy_resource_name,
+    service_resource_name,
+};
+
+use crate::admission::admit;
+use crate::finding::{Finding, Origin};
+use crate::source::dir::{self, SourceFile};
+use crate::translate::{Place, Translation, translate};
+
+/// Identities by the node on which their workloads run.
+pub(crate) type Assignments = BTreeMap<String, BTreeSet<SpiffeId>>;
+
+/// Reads, judges, translates and publishes.
+pub(crate) struct Publish {
+    pub(crate) directory: PathBuf,
+    pub(crate) interval: Duration,
+    pub(crate) place: Place,
+    pub(crate) cache: CacheWriter,
+    pub(crate) assignments: Publisher<Assignments>,
+    pub(crate) findings: Publisher<Vec<Finding>>,
+    pub(crate) ready: Ready,
+}
+
+impl Publish {
+    /// Runs until dropped.
+    pub(crate) async fn run(self) {
+        let mut seen: Option<Vec<SourceFile>> = None;
+        loop {
+            let directory = self.directory.clone();
+            match tokio::task::spawn_blocking(move || dir::read(&directory)).await {
+                Ok(Ok(files)) => {
+                    if seen.as_ref() != Some(&files) {
+                        self.take(&files);
+                        seen = Some(files);
+                    }
+                }
+                Ok(Err(error)) => {
+                    let origin = Origin { file: self.directory.clone(), line: 1 };
+                    self.report(vec![origin.error(format!("the directory cannot be read: {error}"))]);
+                    seen = None;
+                }
+                Err(error) => tracing::error!(%error, "reading the directory failed"),
+            }
+            tokio::time::sleep(self.interval).await;
+        }
+    }
+
+    fn take(&self, files: &[SourceFile]) {
+        match admit(files) {
+            Ok((world, findings)) => {
+                let translation = translate(&world, &self.place);
+                // Who may have which identity first: a node asks as soon as it learns of a workload.
+                self.assignments.publish(translation.identities_by_node());
+                let changed = self.put(&translation);
+                tracing::info!(files = files.len(), changed, "configuration taken");
+                self.report(findings);
+                self.ready.set("configuration", true);
+            }
+            Err(findings) => {
+                tracing::error!("configuration not taken; what was there before goes on");
+                self.report(findings);
+            }
+        }
+    }
+
+    fn put(&self, translation: &Translation) -> usize {
+        let policies = translation.policies.iter();
+        let policies =
+            policies.map(|policy| (policy_resource_name(&policy.name), Entry::new(encode_policy(policy), Vec::new())));
+        // Policies first: a policy that a workload names is there before the workload.
+        let changed = self.cache.replace(POLICY_TYPE, policies);
+        let workloads = translation.workloads.iter().map(|workload| {
+            let aliases = workload.addresses.iter().map(|ip| format!("{}/{ip}", workload.network)).collect();
+            (workload.uid.to_string(), Entry::new(encode_workload(workload), aliases))
+        });
+        let services = translation.services.iter().map(|service| {
+            let alias = |(network, range): &(_, ipnet::IpNet)| match range.prefix_len() == range.max_prefix_len() {
+                true => format!("{network}/{}", range.addr()),
+                false => format!("{network}/{range}"),
+            };
+            let aliases = service.vips.iter().map(alias).collect();
+            (service_resource_name(&service.key), Entry::new(encode_service(service), aliases))
+        });
+        changed + self.cache.replace(ADDRESS_TYPE, workloads.chain(services))
+    }
+
+    fn report(&self, findings: Vec<Finding>) {
+        for finding in &findings {
+            match finding.severity {
+                crate::finding::Severity::Error => tracing::error!("{finding}"),
+                crate::finding::Severity::Warning => tracing::warn!("{finding}"),
+            }
+        }
+        self.findings.publish(findings);
+    }
+}

@@ -1,0 +1,279 @@
+//! Discovery and certificates over TLS, and the admin endpoint.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use mesh_core::live::{Live, Publisher};
+use mesh_core::name::{SpiffeId, parse_trust_domain};
+use mesh_host::admin::Admin;
+use mesh_host::ready::Ready;
+use mesh_host::telemetry::LogLevel;
+use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateService, Names, Refusal, Rules};
+use mesh_identity::bundle::BundleSet;
+use mesh_identity::clock::SystemClock;
+use mesh_identity::source::{Identities, LocalSource};
+use mesh_identity::task::Tasks;
+use mesh_xds::server::{Access, Cache, Service};
+use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::transport::server::Connected;
+use tonic::{Extensions, Status};
+
+use crate::publish::{Assignments, Publish};
+use crate::settings::Settings;
+use crate::token::Tokens;
+use crate::translate::Place;
+
+/// Deadline of a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// TLS handshakes under way at a time.
+const CONCURRENT_HANDSHAKES: usize = 256;
+
+/// Life of the control plane's own certificate.
+const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// How long open streams may take to end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What ends the control plane before it is asked to.
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the control plane until it is asked to end.
+pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> {
+    let trust_domain = parse_trust_domain(&settings.trust_domain)?;
+    let clock = Arc::new(SystemClock);
+    let mut rules = Rules::default();
+    rules.default_life = Duration::from_secs(settings.authority.svid_ttl_seconds);
+    rules.max_life = Duration::from_secs(settings.authority.max_svid_ttl_seconds.max(OWN_LIFE.as_secs()));
+    rules.min_life = Duration::from_secs(settings.authority.min_svid_ttl_seconds);
+    let authority = Arc::new(Authority::open(
+        &settings.authority.dir,
+        trust_domain.clone(),
+        rules,
+        Arc::<SystemClock>::clone(&clock),
+    )?);
+    let tokens = Arc::new(Tokens::load(&settings.nodes)?);
+    let ready = Ready::waiting_for(&["configuration"]);
+    let quit = CancellationToken::new();
+
+    let (cache_writer, cache) = Cache::new(&[POLICY_TYPE, ADDRESS_TYPE]);
+    let (assignments, live_assignments) = Publisher::new(Assignments::new());
+    let (findings, live_findings) = Publisher::new(Vec::new());
+    let publish = Publish {
+        directory: settings.sources.directory.clone(),
+        interval: Duration::from_millis(settings.sources.poll_interval_ms.max(10)),
+        place: Place {
+            trust_domain: trust_domain.clone(),
+            cluster_id: settings.cluster_id.clone(),
+            network: settings.network.clone(),
+            root_namespace: settings.root_namespace.clone(),
+            cluster_domain: settings.cluster_domain.clone(),
+        },
+        cache: cache_writer,
+        assignments,
+        findings,
+        ready: ready.clone(),
+    };
+
+    let node_identity =
+        SpiffeId::from_segments(trust_domain.clone(), &["ns", &settings.root_namespace, "sa", "node-proxy"])?;
+    let grants = Arc::new(NodeGrants { tokens: Arc::clone(&tokens), assignments: live_assignments, node_identity });
+    let discovery = Service::new(cache.clone(), Arc::new(NodeAccess(tokens)), &[POLICY_TYPE, ADDRESS_TYPE]);
+    let own = SpiffeId::from_segments(trust_domain, &["ns", &settings.root_namespace, "sa", "control-plane"])?;
+    let names = Names {
+        dns: vec!["istiod.istio-system.svc".to_owned(), "localhost".to_owned()],
+        ips: vec![settings.listen.ip()],
+    };
+    let source = LocalSource::new(Arc::clone(&authority), OWN_LIFE.min(authority.rules().max_life), names);
+    let bundles = BundleSet::default().with(authority.bundle().clone());
+    let identities = Identities::builder(Arc::new(source), bundles).build();
+    let identity = identities.identity(&own).await?;
+
+    let dump_cache = cache.clone();
+    let dump_findings = live_findings.clone();
+    let discovery_clients = discovery.clone();
+    let mut metrics = Registry::with_prefix("mesh_control_plane");
+    let (error_count, client_count) = (Gauge::<i64>::default(), Gauge::<i64>::default());
+    metrics.register("findings", "Findings in the configuration", error_count.clone());
+    metrics.register("clients", "Open discovery streams", client_count.clone());
+    let admin = Admin {
+        ready: ready.clone(),
+        metrics: Arc::new(metrics),
+        log,
+        dump: Arc::new(move || crate::cli::dump(&dump_cache)),
+        quit: quit.clone(),
+        pages: Arc::from([
+            (
+                "/findings",
+                "what is wrong in the configuration",
+                Arc::new(move || serde_json::to_value(&*dump_findings.load()).unwrap_or_default())
+                    as mesh_host::admin::Dump,
+            ),
+            (
+                "/clients",
+                "who is connected, and how far they are",
+                Arc::new(move || crate::cli::clients(&discovery_clients)) as mesh_host::admin::Dump,
+            ),
+        ]),
+    };
+    let admin =
+        admin.bind(settings.admin).await.map_err(|error| format!("admin endpoint {}: {error}", settings.admin))?;
+    let listener =
+        TcpListener::bind(settings.listen).await.map_err(|error| format!("listen {}: {error}", settings.listen))?;
+    tracing::info!(listen = %settings.listen, admin = %settings.admin, identity = %own, "control plane starts");
+
+    let tasks = Tasks::default();
+    tasks.spawn(admin.serve());
+    tasks.spawn(publish.run());
+    let gauges = discovery.clone();
+    tasks.spawn(async move {
+        loop {
+            client_count.set(i64::try_from(gauges.clients().len()).unwrap_or(i64::MAX));
+            error_count.set(i64::try_from(live_findings.load().len()).unwrap_or(i64::MAX));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let (accepted, incoming) = mpsc::channel(64);
+    let acceptor = TlsAcceptor::from(identity.server_config_without_client_certificates(&[b"h2"])?);
+    tasks.spawn(accept(listener, acceptor, accepted, tasks.clone()));
+
+    let stop = quit.clone();
+    let drain = discovery.clone();
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024)
+        .add_service(discovery.server())
+        .add_service(CertificateService::server(authority, grants))
+        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
+            match mesh_host::signal::shutdown(&stop).await {
+                Ok(cause) => tracing::info!(cause, "control plane ends"),
+                Err(error) => tracing::error!(%error, "no signals; the control plane ends"),
+            }
+            ready.set("running", false);
+            drain.drain();
+        });
+    let quitting = async {
+        quit.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    let served = tokio::select! {
+        served = server => served,
+        () = quitting => Ok(()),
+    };
+    tasks.stop().await;
+    identities.shutdown().await;
+    Ok(served?)
+}
+
+/// Accepts connections and lets those through that complete a TLS handshake.
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<io::Result<Conn>>, tasks: Tasks) {
+    let permits = Arc::new(Semaphore::new(CONCURRENT_HANDSHAKES));
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let (tcp, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
+        tasks.spawn(async move {
+            let _permit = permit;
+            let _ = tcp.set_nodelay(true);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await {
+                Ok(Ok(tls)) => {
+                    let _ = accepted.send(Ok(Conn { tls, peer })).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(%peer, "TLS handshake not completed in time"),
+            }
+        });
+    }
+}
+
+/// A TLS connection as tonic takes it.
+struct Conn {
+    tls: TlsStream<TcpStream>,
+    peer: SocketAddr,
+}
+
+impl Connected for Conn {
+    type ConnectInfo = SocketAddr;
+
+    fn connect_info(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+}
+
+/// A node may act for the workloads that run on it, and for no others.
+#[derive(Debug)]
+struct NodeGrants {
+    tokens: Arc<Tokens>,
+    assignments: Live<Assignments>,
+    node_identity: SpiffeId,
+}
+
+impl CallerPolicy for NodeGrants {
+    fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<SpiffeId, Refusal> {
+        let node = self.tokens.node(caller.metadata).map_err(|reason| Refusal::Unauthenticated(reason.to_owned()))?;
+        let Some(wanted) = wanted else { return Ok(self.node_identity.clone()) };
+        if self.assignments.load().get(node).is_some_and(|identities| identities.contains(wanted)) {
+            return Ok(wanted.clone());
+        }
+        Err(Refusal::Forbidden { caller: format!("node {node}"), wanted: wanted.to_string() })
+    }
+}
+
+/// Any node with a token may read discovery.
+#[derive(Debug)]
+struct NodeAccess(Arc<Tokens>);
+
+impl Access for NodeAccess {
+    fn admit(&self, metadata: &MetadataMap, _extensions: &Extensions) -> Result<String, Status> {
+        match self.0.node(metadata) {
+            Ok(node) => Ok(node.to_owned()),
+            Err(reason) => {
+                tracing::warn!(reason, "discovery stream refused");
+                Err(Status::unauthenticated("request authenticate failure"))
+            }
+        }
+    }
+}

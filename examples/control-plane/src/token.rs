@@ -1,0 +1,77 @@
+//! Node tokens: random, known here only by their hash, compared in constant time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use mesh_identity::file;
+use tonic::metadata::MetadataMap;
+
+use crate::settings::Node;
+
+/// Which token belongs to which node.
+#[derive(Debug)]
+pub(crate) struct Tokens(BTreeMap<String, Vec<u8>>);
+
+/// The nodes' tokens cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A token file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// A node has no token.
+    #[error("node `{0}` has neither token_file nor token_sha256")]
+    None(String),
+    /// A hash is none.
+    #[error("token_sha256 of node `{0}` is not 64 hexadecimal digits")]
+    Hash(String),
+    /// Randomness failed.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+impl Tokens {
+    /// The tokens of all nodes.
+    pub(crate) fn load(nodes: &[Node]) -> Result<Self, Error> {
+        let mut tokens = BTreeMap::new();
+        for node in nodes {
+            let hash = match (&node.token_file, &node.token_sha256) {
+                (Some(path), _) => hash(String::from_utf8_lossy(&file::read(path)?).trim()),
+                (None, Some(text)) => parse_hash(text).ok_or_else(|| Error::Hash(node.name.clone()))?,
+                (None, None) => return Err(Error::None(node.name.clone())),
+            };
+            tokens.insert(node.name.clone(), hash);
+        }
+        Ok(Self(tokens))
+    }
+
+    /// The node whose bearer token a call carries.
+    pub(crate) fn node(&self, metadata: &MetadataMap) -> Result<&str, &'static str> {
+        let header = metadata.get("authorization").ok_or("no authorization header")?;
+        let header = header.to_str().map_err(|_| "the authorization header is no text")?;
+        let token = header.strip_prefix("Bearer ").ok_or("the authorization header holds no bearer token")?;
+        let hash = hash(token.trim());
+        let known = self.0.iter().find(|(_, known)| verify_slices_are_equal(known, &hash).is_ok());
+        known.map(|(node, _)| node.as_str()).ok_or("unknown token")
+    }
+}
+
+/// Writes a new random token to a file that only its owner reads.
+pub(crate) fn make(path: &Path) -> Result<(), Error> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Random)?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(file::replace(path, text.as_bytes(), file::Mode::Private)?)
+}
+
+fn hash(token: &str) -> Vec<u8> {
+    digest(&SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
+fn parse_hash(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    let bytes: Option<Vec<u8>> =
+        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    bytes.filter(|bytes| bytes.len() == SHA256_OUTPUT_LEN && text.len() == 2 * SHA256_OUTPUT_LEN)
+}

@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use mesh_core::name::{Hostname, NamespacedHostname, Network, parse_spiffe_id};
+use mesh_core::service::{AppProtocol, HealthPolicy, LoadBalancing, Mode, Scope, Service, ServicePort, Visibility};
+
+use super::Place;
+use crate::admission::schema as admission;
+use crate::world::World;
+
+/// All services. Of several with one key a Kubernetes service counts before a ServiceEntry.
+pub(super) fn all(world: &World, place: &Place) -> Vec<Service> {
+    let mut services = BTreeMap::new();
+    for (_, entry) in world.service_entries.values() {
+        for service in from_entry(entry, place) {
+            services.insert(service.key.clone(), service);
+        }
+    }
+    for (_, service) in world.services.values() {
+        if let Some(service) = from_kubernetes(service, place) {
+            services.insert(service.key.clone(), service);
+        }
+    }
+    services.into_values().collect()
+}
+
+/// The key of a Kubernetes service; `None` for an ExternalName, which has no endpoints.
+pub(super) fn key(service: &admission::Service, place: &Place) -> Option<NamespacedHostname> {
+    if service.spec.r#type.as_deref() == Some("ExternalName") {
+        return None;
+    }
+    let (name, namespace) = (&service.metadata.name, &service.metadata.namespace);
+    let hostname = Hostname::parse(&format!("{name}.{namespace}.svc.{}", place.cluster_domain)).ok()?;
+    Some(NamespacedHostname::new(namespace.as_str(), hostname))
+}
+
+/// The keys of a ServiceEntry, one per host.
+pub(super) fn entry_keys(entry: &admission::ServiceEntry) -> impl Iterator<Item = NamespacedHostname> + '_ {
+    let namespace = entry.metadata.namespace.as_str();
+    let hosts = entry.spec.hosts.iter().filter_map(|host| Hostname::parse(host).ok());
+    hosts.map(move |host| NamespacedHostname::new(namespace, host))
+}
+
+fn from_kubernetes(source: &admission::Service, place: &Place) -> Option<Service> {
+    let mut service = Service::new(key(source, place)?, source.metadata.name.as_str());
+    let spec = &source.spec;
+    let first = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.is_empty());
+    for ip in first.chain(&spec.cluster_ips).filter_map(|ip| ip.parse::<IpAddr>().ok()) {
+        service.vips.push((Network::from(place.network.as_str()), IpNet::from(ip)));
+    }
+    service.ports = spec
+        .ports
+        .iter()
+        .filter(|port| is_tcp(port.protocol.as_deref()))
+        .map(|port| ServicePort {
+            service_port: port.port,
+            target_port: match &port.target_port {
+                None => Some(port.port),
+                Some(admission::IntOrString::Int(number)) => Some(*number),
+                // Each endpoint knows its own port of this name.
+                Some(admission::IntOrString::String(_)) => None,
+            },
+            protocol: protocol(port.app_protocol.as_deref(), &port.name),
+        })
+        .collect();
+    service.canonical = true;
+    service.load_balancing = balancing(spec, &source.metadata.annotations);
+    Some(service)
+}
+
+fn from_entry(source: &admission::ServiceEntry, place: &Place) -> Vec<Service> {
+    let spec = &source.spec;
+    let passthrough = spec.resolution.as_deref().unwrap_or("NONE") == "NONE";
+    entry_keys(source)
+        .map(|key| {
+            let mut service = Service::new(key, source.metadata.name.as_str());
+            let ranges = spec
+                .addresses
+                .iter()
+                .filter_map(|text| text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)));
+            service.vips = ranges.map(|range| (Network::from(place.network.as_str()), range)).collect();
+            service.ports = spec
+                .ports
+                .iter()
+                .map(|port| ServicePort {
+                    service_port: port.number,
+                    target_port: Some(port.target_port.unwrap_or(port.number)),
+                    protocol: protocol(port.protocol.as_deref(), &port.name),
+                })
+                .collect();
+            service.subject_alt_names =
+                spec.subject_alt_names.iter().filter_map(|name| parse_spiffe_id(name).ok()).collect();
+            if passthrough {
+                service.load_balancing.mode = Mode::Passthrough;
+                service.load_balancing.health_policy = HealthPolicy::AllowAll;
+            }
+            if spec.export_to.iter().any(|scope| scope == ".") {
+                service.visibility = Visibility::Namespace;
+            }
+            service
+        })
+        .collect()
+}
+
+fn balancing(spec: &admission::ServiceSpec, annotations: &BTreeMap<String, String>) -> LoadBalancing {
+    let annotated = annotations.get("networking.istio.io/traffic-distribution");
+    let distribution = spec.traffic_distribution.as_ref().or(annotated).map(|text| text.to_ascii_lowercase());
+    let (mode, preference) = match distribution.as_deref() {
+        _ if spec.internal_traffic_policy.as_deref() == Some("Local") => (Mode::Strict, vec![Scope::Node]),
+        Some("preferclose" | "prefersamezone") => (Mode::Failover, vec![Scope::Network, Scope::Region, Scope::Zone]),
+        Some("prefersamenode") => {
+            (Mode::Failover, vec![Scope::Network, Scope::Region, Scope::Zone, Scope::Subzone, Scope::Node])
+        }
+        _ => (Mode::Any, Vec::new()),
+    };
+    let health_policy =
+        if spec.publish_not_ready_addresses { HealthPolicy::AllowAll } else { HealthPolicy::OnlyHealthy };
+    LoadBalancing { preference, mode, health_policy }
+}
+
+pub(super) fn is_tcp(protocol: Option<&str>) -> bool {
+    protocol.is_none_or(|protocol| protocol != "UDP" && protocol != "SCTP")
+}
+
+/// The protocol of a port: declared, or by the prefix of its name.
+fn protocol(declared: Option<&str>, name: &str) -> AppProtocol {
+    let prefix = name.split('-').next().unwrap_or_default();
+    match declared.unwrap_or(prefix).to_ascii_lowercase().as_str() {
+        "http" | "http1" | "kubernetes.io/ws" => AppProtocol::Http11,
+        "http2" | "h2c" | "kubernetes.io/h2c" => AppProtocol::Http2,
+        "grpc" | "grpc-web" => AppProtocol::Grpc,
+        "https" | "tls" => AppProtocol::Tls,
+        "tcp" => AppProtocol::Tcp,
+        _ => AppProtocol::Unknown,
+    }
+}
