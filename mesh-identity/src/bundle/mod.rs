@@ -157,6 +157,3 @@ pub enum Error {
         source: svid::Error,
     },
 }
-
-#[cfg(test)]
-mod tests;

@@ -84,6 +84,3 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
     certificate.extensions_map().map_err(|_| Error::RepeatedExtension)?;
     Ok(certificate)
 }
-
-#[cfg(test)]
-mod tests;

@@ -34,6 +34,3 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make a TLS configuration")]
 pub struct Error(#[from] rustls::Error);
-
-#[cfg(test)]
-mod tests;

@@ -114,7 +114,10 @@ fn path(
     Err(match error {
         webpki::Error::CertExpired { .. } => Error::Expired(id.to_string()),
         webpki::Error::CertNotValidYet { .. } => Error::NotValidYet(id.to_string()),
-        webpki::Error::UnknownIssuer => Error::UnknownIssuer(id.to_string()),
+        // An authority of the same name and another key is another authority.
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            Error::UnknownIssuer(id.to_string())
+        }
         other => invalid(&other),
     })
 }

@@ -96,6 +96,29 @@ impl Mesh {
         self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
     }
 
+    /// Serves the inbound side of a workload with somebody else's identity.
+    pub fn serve_as(&self, name: &str, host: u8, identity: mesh_identity::tls::Identity) {
+        let listener = Listener::bind(SocketAddr::new(self.ip(host), HBONE)).unwrap();
+        let inbound = Inbound::new(self.inputs.clone(), uid(name).into(), identity).unwrap();
+        self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
+    }
+
+    /// Serves the server's inbound side at another port, trusting these bundles.
+    pub async fn with_bundles(&self, bundles: &BundleSet) -> SocketAddr {
+        let identity = self.identities.identity(&id("server")).await.unwrap();
+        let identity = mesh_identity::tls::Identity::new(
+            id("server"),
+            identity.state().clone(),
+            mesh_core::live::Live::constant(bundles.clone()),
+            Arc::new(SystemClock),
+        );
+        let listener = Listener::bind(SocketAddr::new(self.ip(2), 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let inbound = Inbound::new(self.inputs.clone(), uid("server").into(), identity).unwrap();
+        self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
+        address
+    }
+
     pub fn outbound(&self, name: &str) -> Outbound {
         Outbound::new(self.inputs.clone(), uid(name).into())
     }
@@ -145,4 +168,11 @@ pub async fn dial(socks: SocketAddr, to: SocketAddr) -> Result<TcpStream, u8> {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer[..3], [5, 0, 5]);
     if answer[3] == 0 { Ok(stream) } else { Err(answer[3]) }
+}
+
+/// Whether a way in closes at once.
+pub async fn refused(socks: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(socks).await else { return true };
+    let _ = stream.write_all(&[5, 1, 0]).await;
+    !matches!(tokio::time::timeout(Duration::from_millis(200), stream.read_u8()).await, Ok(Ok(_)))
 }

@@ -1,0 +1,220 @@
+//! Verification of chains: the matrix of the X509-SVID document, rows named by what is wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test"
+)]
+
+use mesh_core::name::parse_trust_domain;
+use mesh_identity::bundle::{self, Bundle, BundleSet};
+use mesh_identity::svid::{self, X509Svid};
+use mesh_identity::verify::{Error, Purpose, peer};
+use mesh_test_support::pki::{Ca, Leaf, Spec, at};
+use proptest::prelude::*;
+
+const ID: &str = "spiffe://td.test/ns/a/sa/web";
+
+fn trust(domain: &str, ca: &Ca) -> Bundle {
+    Bundle::new(parse_trust_domain(domain).unwrap(), vec![ca.certificate.clone()]).unwrap()
+}
+
+fn verify(leaf: &Leaf, bundles: &BundleSet) -> Result<String, Error> {
+    for purpose in [Purpose::Client, Purpose::Server] {
+        peer(Some(&leaf.chain), bundles, purpose, at(0))?;
+    }
+    peer(Some(&leaf.chain), bundles, Purpose::Client, at(0)).map(|peer| peer.id().to_string())
+}
+
+#[test]
+fn good_chains() {
+    let root = Ca::root("td.test");
+    let bundles = BundleSet::default().with(trust("td.test", &root));
+    assert_eq!(verify(&root.leaf(&Spec::new(ID)), &bundles).unwrap(), ID);
+
+    let below = root.intermediate("below", "spiffe://td.test", true).intermediate("deeper", "spiffe://td.test", true);
+    assert_eq!(verify(&below.leaf(&Spec::new(ID)), &bundles).unwrap(), ID);
+
+    let names = Spec { dns: vec!["web.a".into(), "other".into()], ..Spec::new(ID) };
+    assert_eq!(verify(&root.leaf(&names), &bundles).unwrap(), ID);
+    let without_purposes = Spec { purposes: vec![], ..Spec::new(ID) };
+    assert_eq!(verify(&root.leaf(&without_purposes), &bundles).unwrap(), ID);
+}
+
+#[test]
+fn leaves_that_are_no_svids() {
+    use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
+    let root = Ca::root("td.test");
+    let bundles = BundleSet::default().with(trust("td.test", &root));
+    let good = || Spec::new(ID);
+    let rows: Vec<(&str, Spec, svid::Error)> = vec![
+        ("no URI", Spec { uris: vec![], dns: vec!["a.b".into()], ..good() }, svid::Error::NoUri),
+        ("two URIs", Spec { uris: vec![ID.into(), format!("{ID}2")], ..good() }, svid::Error::ManyUris(2)),
+        ("the same URI twice", Spec { uris: vec![ID.into(), ID.into()], ..good() }, svid::Error::ManyUris(2)),
+        ("no path", Spec::new("spiffe://td.test"), svid::Error::NoPath("spiffe://td.test".into())),
+        ("an authority", Spec { ca: true, ..good() }, svid::Error::LeafIsAuthority),
+        ("no key usage", Spec { usages: vec![], ..good() }, svid::Error::KeyUsageAbsent),
+        (
+            "signs certificates",
+            Spec { usages: vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign], ..good() },
+            svid::Error::LeafKeyUsage,
+        ),
+        (
+            "signs CRLs",
+            Spec { usages: vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign], ..good() },
+            svid::Error::LeafKeyUsage,
+        ),
+        (
+            "no digital signature",
+            Spec { usages: vec![KeyUsagePurpose::KeyEncipherment], ..good() },
+            svid::Error::LeafKeyUsage,
+        ),
+        (
+            "server only",
+            Spec { purposes: vec![ExtendedKeyUsagePurpose::ServerAuth], ..good() },
+            svid::Error::ExtendedKeyUsage,
+        ),
+        (
+            "client only",
+            Spec { purposes: vec![ExtendedKeyUsagePurpose::ClientAuth], ..good() },
+            svid::Error::ExtendedKeyUsage,
+        ),
+        (
+            "unknown critical extension",
+            Spec { unknown_critical: true, ..good() },
+            svid::Error::UnknownCriticalExtension("1.3.6.1.4.1.55555.1".into()),
+        ),
+    ];
+    for (row, spec, wanted) in rows {
+        assert_eq!(verify(&root.leaf(&spec), &bundles), Err(Error::Svid(wanted)), "{row}");
+    }
+    for uri in [
+        "http://td.test/a",
+        "SPIFFE://td.test/a",
+        "spiffe://TD.test/a",
+        "spiffe://td.test/a/",
+        "spiffe://td.test//a",
+        "spiffe://td.test/a/../b",
+        "spiffe://td.test:1/a",
+        "spiffe://u@td.test/a",
+        "spiffe://td.test/a?b",
+        "spiffe://td.test/a#b",
+        "spiffe://td.test/%61",
+        "spiffe:///a",
+    ] {
+        let refused = verify(&root.leaf(&Spec::new(uri)), &bundles);
+        assert!(matches!(refused, Err(Error::Svid(svid::Error::SpiffeId(_)))), "{uri}: {refused:?}");
+    }
+}
+
+#[test]
+fn paths_that_lead_nowhere() {
+    let (root, other) = (Ca::root("td.test"), Ca::root("td.test"));
+    let bundles = BundleSet::default().with(trust("td.test", &root));
+    let id = || ID.to_owned();
+
+    assert_eq!(verify(&other.leaf(&Spec::new(ID)), &bundles), Err(Error::UnknownIssuer(id())), "same name, other key");
+    let expired = Spec { validity: (-7200, -3600), ..Spec::new(ID) };
+    assert_eq!(verify(&root.leaf(&expired), &bundles), Err(Error::Expired(id())));
+    let early = Spec { validity: (3600, 7200), ..Spec::new(ID) };
+    assert_eq!(verify(&root.leaf(&early), &bundles), Err(Error::NotValidYet(id())));
+    let foreign = Spec::new("spiffe://other.test/a");
+    assert_eq!(verify(&root.leaf(&foreign), &bundles), Err(Error::UnknownTrustDomain("other.test".into())));
+
+    let mut missing = root.intermediate("below", "spiffe://td.test", true).leaf(&Spec::new(ID));
+    missing.chain.truncate(1);
+    assert_eq!(verify(&missing, &bundles), Err(Error::UnknownIssuer(id())), "intermediate left out");
+
+    let named = root.intermediate("below", "spiffe://td.test/ns/a/sa/ca", true).leaf(&Spec::new(ID));
+    let refused = verify(&named, &bundles);
+    assert!(matches!(refused, Err(Error::Issuer { source: svid::Error::NotAuthority, .. })), "{refused:?}");
+    let mute = root.intermediate("below", "spiffe://td.test", false).leaf(&Spec::new(ID));
+    let refused = verify(&mute, &bundles);
+    assert!(matches!(refused, Err(Error::Issuer { source: svid::Error::NotAuthority, .. })), "{refused:?}");
+
+    assert_eq!(peer(None, &bundles, Purpose::Client, at(0)).unwrap_err(), Error::NoCertificate);
+    let mut long = root.leaf(&Spec::new(ID));
+    long.chain.extend(std::iter::repeat_n(root.certificate.clone(), 10));
+    assert_eq!(verify(&long, &bundles), Err(Error::ChainTooLong(11)));
+    let mut large = root.leaf(&Spec::new(ID));
+    large.chain.push(vec![0; 16 * 1024 + 1].into());
+    assert_eq!(verify(&large, &bundles), Err(Error::CertificateTooLarge(16 * 1024 + 1)));
+}
+
+#[test]
+fn a_trusted_domain_cannot_name_another() {
+    let (one, two) = (Ca::root("one.test"), Ca::root("two.test"));
+    let both: BundleSet = [trust("one.test", &one), trust("two.test", &two)].into_iter().collect();
+    let forged = one.leaf(&Spec::new("spiffe://two.test/ns/a/sa/web"));
+    assert_eq!(verify(&forged, &both), Err(Error::UnknownIssuer("spiffe://two.test/ns/a/sa/web".into())));
+}
+
+#[test]
+fn many_roots_of_one_name() {
+    // The right root is found among more roots of one subject than path building would try one by one.
+    let roots: Vec<Ca> = (0..60).map(|_| Ca::root("td.test")).collect();
+    let all = roots.iter().map(|ca| ca.certificate.clone()).collect();
+    let bundle = Bundle::new(parse_trust_domain("td.test").unwrap(), all).unwrap();
+    let bundles = BundleSet::default().with(bundle);
+    for ca in &roots {
+        assert_eq!(verify(&ca.leaf(&Spec::new(ID)), &bundles).unwrap(), ID);
+    }
+}
+
+#[test]
+fn what_is_no_bundle() {
+    let domain = || parse_trust_domain("td.test").unwrap();
+    let root = Ca::root("td.test");
+    assert_eq!(Bundle::new(domain(), vec![]), Err(bundle::Error::Empty("td.test".into())));
+    assert_eq!(Bundle::from_pem(domain(), b"nothing"), Err(bundle::Error::Empty("td.test".into())));
+    let leaf = root.leaf(&Spec::new(ID)).chain.remove(0);
+    let refused = Bundle::new(domain(), vec![root.certificate.clone(), leaf]).unwrap_err();
+    assert_eq!(refused.to_string(), "certificate 1 of the bundle cannot be an authority");
+    let many = vec![root.certificate.clone(); 101];
+    assert_eq!(Bundle::new(domain(), many), Err(bundle::Error::TooMany(101)));
+    let bundle = trust("td.test", &root);
+    assert_eq!(Bundle::from_pem(domain(), bundle.to_pem().as_bytes()), Ok(bundle));
+}
+
+#[test]
+fn own_svids() {
+    let root = Ca::root("td.test");
+    let (one, two) = (root.leaf(&Spec::new(ID)), root.leaf(&Spec::new(ID)));
+    let svid = X509Svid::parse(one.chain.clone(), one.key.clone_key()).unwrap();
+    assert_eq!(svid.id().to_string(), ID);
+    let again = X509Svid::from_pem(svid.to_pem().as_bytes()).unwrap();
+    assert_eq!((again.chain(), again.serial()), (svid.chain(), svid.serial()));
+    assert!(!format!("{svid:?}").contains("key"), "a key never reaches a log");
+    assert_eq!(X509Svid::parse(one.chain, two.key).unwrap_err(), svid::Error::KeyMismatch);
+    assert_eq!(X509Svid::parse(vec![], root.leaf(&Spec::new(ID)).key).unwrap_err(), svid::Error::EmptyChain);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn altered_certificates_are_refused_and_never_panic(changes in proptest::collection::vec((any::<usize>(), 1_u8..), 1..4)) {
+        let root = Ca::root("td.test");
+        let bundles = BundleSet::default().with(trust("td.test", &root));
+        let mut leaf = root.leaf(&Spec::new(ID));
+        let mut der = leaf.chain[0].to_vec();
+        for (index, change) in changes {
+            let length = der.len();
+            der[index % length] ^= change;
+        }
+        if der == leaf.chain[0].to_vec() {
+            return Ok(());
+        }
+        leaf.chain[0] = der.into();
+        prop_assert!(verify(&leaf, &bundles).is_err());
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let bundles = BundleSet::default();
+        prop_assert!(peer(Some(&[bytes.clone().into()]), &bundles, Purpose::Client, at(0)).is_err());
+        prop_assert!(X509Svid::from_pem(&bytes).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! A test PKI: roots, intermediates and leaves, right by default and wrong where asked.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// A certificate authority.
+#[derive(Debug)]
+pub struct Ca {
+    /// Its certificate.
+    pub certificate: CertificateDer<'static>,
+    /// The certificates between it and its root, itself first; empty for a root.
+    pub chain: Vec<CertificateDer<'static>>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A leaf and its key.
+#[derive(Debug)]
+pub struct Leaf {
+    /// Leaf first, then intermediates.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's key in PKCS#8.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// What a leaf says. The default of [`Spec::new`] is a good SVID.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// URI names.
+    pub uris: Vec<String>,
+    /// DNS names.
+    pub dns: Vec<String>,
+    /// Whether it says that it is an authority.
+    pub ca: bool,
+    /// Key usages; none leaves the extension out.
+    pub usages: Vec<KeyUsagePurpose>,
+    /// Extended key usages; none leaves the extension out.
+    pub purposes: Vec<ExtendedKeyUsagePurpose>,
+    /// Validity, from and to, in seconds from now.
+    pub validity: (i64, i64),
+    /// Whether it carries a critical extension that nobody knows.
+    pub unknown_critical: bool,
+}
+
+impl Spec {
+    /// A good SVID.
+    #[must_use]
+    pub fn new(uri: &str) -> Self {
+        Self {
+            uris: vec![uri.to_owned()],
+            dns: Vec::new(),
+            ca: false,
+            usages: vec![KeyUsagePurpose::DigitalSignature],
+            purposes: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            validity: (-60, 3600),
+            unknown_critical: false,
+        }
+    }
+}
+
+impl Ca {
+    /// A root with a SPIFFE ID of its trust domain.
+    #[must_use]
+    pub fn root(trust_domain: &str) -> Self {
+        let (params, key) = Self::params(trust_domain, &format!("spiffe://{trust_domain}"), true);
+        let certificate = params.self_signed(&key).expect("a root").der().clone();
+        Self { certificate, chain: Vec::new(), issuer: Issuer::new(params, key) }
+    }
+
+    /// An intermediate. `uri` is its SPIFFE ID; `sign` tells whether its key usage lets it sign certificates.
+    #[must_use]
+    pub fn intermediate(&self, name: &str, uri: &str, sign: bool) -> Self {
+        let (params, key) = Self::params(name, uri, sign);
+        let certificate = params.signed_by(&key, &self.issuer).expect("an intermediate").der().clone();
+        let mut chain = vec![certificate.clone()];
+        chain.extend(self.chain.iter().cloned());
+        Self { certificate, chain, issuer: Issuer::new(params, key) }
+    }
+
+    fn params(name: &str, uri: &str, sign: bool) -> (CertificateParams, KeyPair) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![if sign { KeyUsagePurpose::KeyCertSign } else { KeyUsagePurpose::DigitalSignature }];
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII"))];
+        (params, KeyPair::generate().expect("a key"))
+    }
+
+    /// Issues a leaf.
+    #[must_use]
+    pub fn leaf(&self, spec: &Spec) -> Leaf {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        let uris = spec.uris.iter().map(|uri| SanType::URI(uri.as_str().try_into().expect("ASCII")));
+        let dns = spec.dns.iter().map(|name| SanType::DnsName(name.as_str().try_into().expect("ASCII")));
+        params.subject_alt_names = uris.chain(dns).collect();
+        params.is_ca = if spec.ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+        params.key_usages.clone_from(&spec.usages);
+        params.extended_key_usages.clone_from(&spec.purposes);
+        params.not_before = at(spec.validity.0).into();
+        params.not_after = at(spec.validity.1).into();
+        if spec.unknown_critical {
+            let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);
+            extension.set_criticality(true);
+            params.custom_extensions.push(extension);
+        }
+        let key = KeyPair::generate().expect("a key");
+        let leaf = params.signed_by(&key, &self.issuer).expect("a leaf").der().clone();
+        let mut chain = vec![leaf];
+        chain.extend(self.chain.iter().cloned());
+        Leaf { chain, key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
+    }
+}
+
+/// A time some seconds from now.
+#[must_use]
+pub fn at(seconds: i64) -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "certificates of tests are valid now")]
+    let now = SystemTime::now();
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { now - distance } else { now + distance }
+}
