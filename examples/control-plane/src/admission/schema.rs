@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// An object of a supported kind.
 #[derive(Debug, Clone)]
@@ -405,12 +405,20 @@ pub struct Selector {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthorizationRule {
-    /// Who; any of these.
-    pub from: Vec<From>,
-    /// What; any of these.
-    pub to: Vec<To>,
-    /// Conditions; all of these.
-    pub when: Vec<When>,
+    /// Who; any of these. Absent is anybody; present and empty says nothing, and is refused.
+    #[serde(deserialize_with = "present")]
+    pub from: Option<Vec<From>>,
+    /// What; any of these. As above.
+    #[serde(deserialize_with = "present")]
+    pub to: Option<Vec<To>>,
+    /// Conditions; all of these. As above.
+    #[serde(deserialize_with = "present")]
+    pub when: Option<Vec<When>>,
+}
+
+/// A list that is written down: `from:` without items is an empty list, not an absent one.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    Option::<Vec<T>>::deserialize(deserializer).map(|list| Some(list.unwrap_or_default()))
 }
 
 /// A `from` entry.
@@ -422,7 +430,7 @@ pub struct From {
 }
 
 /// A source; all fields that are given must match.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SourceMatch {
     /// Identities without `spiffe://`.
@@ -460,7 +468,7 @@ pub struct To {
 }
 
 /// An operation; all fields that are given must match.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Operation {
     /// Ports.

@@ -230,18 +230,38 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn rule(&mut self, source: &AuthorizationRule, namespace: &str) -> Rule {
         let mut clauses = Vec::new();
-        if !source.to.is_empty() {
-            let matches = source.to.iter().map(|to| self.operation(&to.operation)).collect();
-            clauses.push(Clause { matches });
+        let empty = |list: Option<usize>| list == Some(0);
+        if empty(source.from.as_ref().map(Vec::len))
+            || empty(source.to.as_ref().map(Vec::len))
+            || empty(source.when.as_ref().map(Vec::len))
+        {
+            let message = format!("{}: an empty list; leave the field out to match everything", self.at);
+            self.faults.push((Severity::Error, message));
         }
-        if !source.from.is_empty() {
-            let matches = source.from.iter().map(|from| self.source(&from.source, namespace)).collect();
-            clauses.push(Clause { matches });
+        if let Some(to) = &source.to {
+            let matches = to.iter().enumerate().map(|(index, to)| {
+                self.says_something(&format!("to[{index}].operation"), to.operation == Operation::default());
+                self.operation(&to.operation)
+            });
+            clauses.push(Clause { matches: matches.collect() });
         }
-        for when in &source.when {
+        if let Some(from) = &source.from {
+            let matches = from.iter().enumerate().map(|(index, from)| {
+                self.says_something(&format!("from[{index}].source"), from.source == SourceMatch::default());
+                self.source(&from.source, namespace)
+            });
+            clauses.push(Clause { matches: matches.collect() });
+        }
+        for when in source.when.iter().flatten() {
             clauses.push(Clause { matches: vec![self.when(when)] });
         }
         Rule { clauses }
+    }
+
+    fn says_something(&mut self, field: &str, empty: bool) {
+        if empty {
+            self.error(field, "says nothing; it would match nobody");
+        }
     }
 
     fn operation(&mut self, operation: &Operation) -> Match {

@@ -1,0 +1,266 @@
+//! The client's and the server's machines against each other, over every history that a generator thinks of.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test"
+)]
+
+use std::collections::{BTreeMap, VecDeque};
+
+use mesh_xds::client::machine::{Machine as Client, Rejected};
+use mesh_xds::pb::Node;
+use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use mesh_xds::server::machine::Machine as Server;
+use mesh_xds::server::{Cache, CacheWriter, Change, Entry};
+use proptest::prelude::*;
+
+const A: &str = "type/a";
+const B: &str = "type/b";
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(bool, u8, u8),
+    Remove(bool, u8),
+    /// The server reads one request.
+    ServerReads,
+    /// The server writes one response.
+    ServerWrites,
+    /// The client reads one response, and rejects what has this body.
+    ClientReads(Option<u8>),
+    /// The stream breaks; what is under way is lost.
+    Break,
+    /// The server restarts and knows nothing of the client.
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (any::<bool>(), 0_u8..4, 0_u8..4).prop_map(|(a, name, body)| Step::Put(a, name, body)),
+        2 => (any::<bool>(), 0_u8..4).prop_map(|(a, name)| Step::Remove(a, name)),
+        3 => Just(Step::ServerReads),
+        3 => Just(Step::ServerWrites),
+        3 => proptest::option::weighted(0.3, 0_u8..4).prop_map(Step::ClientReads),
+        1 => Just(Step::Break),
+        1 => Just(Step::Restart),
+    ]
+}
+
+struct Pair {
+    writer: CacheWriter,
+    cache: Cache,
+    server: Server,
+    client: Client,
+    requests: VecDeque<DeltaDiscoveryRequest>,
+    responses: VecDeque<DeltaDiscoveryResponse>,
+    /// What the client's application has.
+    applied: BTreeMap<(String, String), Vec<u8>>,
+    /// Everything that the server ever had.
+    ever: Vec<(String, String, Vec<u8>)>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (writer, cache) = Cache::new(&[A, B]);
+        let client = Client::new(Node { id: "n".into(), ..Node::default() }, &[A, B]);
+        let requests = client.handle_connected().into();
+        let (server, responses, applied, ever) = (Server::default(), VecDeque::new(), BTreeMap::new(), Vec::new());
+        Self { writer, cache, server, client, requests, responses, applied, ever }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let url = |a: bool| if a { A } else { B };
+        match step {
+            Step::Put(a, name, body) => {
+                let (name, body) = (format!("r{name}"), vec![*body; 3]);
+                self.ever.push((url(*a).to_owned(), name.clone(), body.clone()));
+                self.writer.apply([(url(*a), Change::Put(name, Entry::new(body, vec![])))]);
+            }
+            Step::Remove(a, name) => {
+                self.writer.apply([(url(*a), Change::Remove(format!("r{name}")))]);
+            }
+            Step::ServerReads => {
+                if let Some(request) = self.requests.pop_front() {
+                    self.server.handle_request(&request).unwrap();
+                }
+            }
+            Step::ServerWrites => {
+                let snapshot = self.cache.live().snapshot();
+                self.responses.extend(self.server.poll_response(&snapshot, &[A, B]));
+            }
+            Step::ClientReads(reject) => self.client_reads(*reject),
+            Step::Break => self.reconnect(),
+            Step::Restart => {
+                self.server = Server::default();
+                self.reconnect();
+            }
+        }
+    }
+
+    fn client_reads(&mut self, reject: Option<u8>) {
+        let Some(response) = self.responses.pop_front() else { return };
+        let Some(update) = self.client.handle_response(response) else { return };
+        let mut rejected = Vec::new();
+        for name in &update.removed {
+            self.applied.remove(&(update.type_url.clone(), name.clone()));
+        }
+        for resource in &update.upserts {
+            let body = resource.resource.as_ref().unwrap().value.clone();
+            if reject.is_some_and(|bad| body[0] == bad) {
+                rejected.push(Rejected { name: resource.name.clone(), reason: "bad".into() });
+            } else {
+                self.applied.insert((update.type_url.clone(), resource.name.clone()), body);
+            }
+        }
+        let answer = self.client.handle_applied(&update, &rejected);
+        assert_eq!(answer.error_detail.is_some(), !rejected.is_empty());
+        self.requests.push_back(answer);
+    }
+
+    fn reconnect(&mut self) {
+        self.server = Server::default();
+        self.responses.clear();
+        self.requests = self.client.handle_connected().into();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let before = (self.requests.len(), self.responses.len());
+            self.step(&Step::ServerReads);
+            self.step(&Step::ServerWrites);
+            self.step(&Step::ClientReads(None));
+            if before == (0, 0) && self.requests.is_empty() && self.responses.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever happened, in the end the client has what the server has, and never had what the server never sent.
+    #[test]
+    fn the_client_converges(steps in proptest::collection::vec(step(), 0..60)) {
+        let mut pair = Pair::new();
+        for step in &steps {
+            pair.step(step);
+            for ((url, name), body) in &pair.applied {
+                prop_assert!(pair.ever.contains(&(url.clone(), name.clone(), body.clone())));
+            }
+        }
+        // What was rejected is sent again when the stream is made anew.
+        pair.reconnect();
+        pair.settle();
+        let snapshot = pair.cache.live().snapshot();
+        let wanted: BTreeMap<_, _> = [A, B].iter().flat_map(|url| {
+            snapshot.entries(url).map(|(name, entry)| (((*url).to_owned(), name.to_owned()), entry.body.to_vec()))
+        }).collect();
+        prop_assert_eq!(&pair.applied, &wanted);
+        prop_assert!(pair.client.is_synced());
+        let held: usize = [A, B].iter().map(|url| pair.client.held(url).count()).sum();
+        prop_assert_eq!(held, wanted.len());
+    }
+}
+
+fn request(url: &str) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest { type_url: url.into(), ..Default::default() }
+}
+
+fn names(response: &DeltaDiscoveryResponse) -> Vec<&str> {
+    response.resources.iter().map(|resource| resource.name.as_str()).collect()
+}
+
+#[test]
+fn an_empty_first_answer_is_still_an_answer() {
+    let (_writer, cache) = Cache::new(&[A]);
+    let mut server = Server::default();
+    server.handle_request(&request(A)).unwrap();
+    let snapshot = cache.live().snapshot();
+    assert!(server.poll_response(&snapshot, &[A]).is_some(), "the client waits for it");
+    assert!(server.poll_response(&snapshot, &[A]).is_none());
+}
+
+#[test]
+fn subscribing_to_nothing_then_by_name_and_alias() {
+    // As ztunnel starts with on-demand discovery: `*` in both lists, then single names.
+    let (writer, cache) = Cache::new(&[A]);
+    writer.apply([
+        (A, Change::Put("one".into(), Entry::new(vec![1], vec!["/10.0.0.1".into()]))),
+        (A, Change::Put("two".into(), Entry::new(vec![2], vec![]))),
+    ]);
+    let mut server = Server::default();
+    let star = vec!["*".to_owned()];
+    server
+        .handle_request(&DeltaDiscoveryRequest {
+            resource_names_subscribe: star.clone(),
+            resource_names_unsubscribe: star,
+            ..request(A)
+        })
+        .unwrap();
+    let snapshot = cache.live().snapshot();
+    let first = server.poll_response(&snapshot, &[A]).unwrap();
+    assert!(names(&first).is_empty());
+    let by_name =
+        DeltaDiscoveryRequest { resource_names_subscribe: vec!["/10.0.0.1".into(), "missing".into()], ..request(A) };
+    server.handle_request(&by_name).unwrap();
+    let mut answers = std::iter::from_fn(|| server.poll_response(&snapshot, &[A])).collect::<Vec<_>>();
+    assert_eq!(names(&answers[0]), ["one"]);
+    assert_eq!(answers[0].resources[0].aliases, ["/10.0.0.1"]);
+    assert_eq!(answers.remove(1).removed_resources, ["missing"]);
+    writer.apply([
+        (A, Change::Put("two".into(), Entry::new(vec![3], vec![]))),
+        (A, Change::Put("one".into(), Entry::new(vec![4], vec!["/10.0.0.1".into()]))),
+    ]);
+    let changed = server.poll_response(&cache.live().snapshot(), &[A]).unwrap();
+    assert_eq!(names(&changed), ["one"], "only what was asked for");
+}
+
+#[test]
+fn new_things_come_before_gone_things() {
+    let (writer, cache) = Cache::new(&[A, B]);
+    let put = |name: &str, body: u8| Change::Put(name.into(), Entry::new(vec![body], vec![]));
+    writer.apply([(A, put("old-policy", 1)), (B, put("workload", 1))]);
+    let mut server = Server::default();
+    server.handle_request(&request(A)).unwrap();
+    server.handle_request(&request(B)).unwrap();
+    let snapshot = cache.live().snapshot();
+    while server.poll_response(&snapshot, &[A, B]).is_some() {}
+    writer.apply([(A, Change::Remove("old-policy".into())), (A, put("new-policy", 2)), (B, put("workload", 2))]);
+    let snapshot = cache.live().snapshot();
+    let order: Vec<_> = std::iter::from_fn(|| server.poll_response(&snapshot, &[A, B]))
+        .map(|response| (response.type_url.clone(), names(&response).join(","), response.removed_resources.join(",")))
+        .collect();
+    let wanted = [(A, "new-policy", ""), (B, "workload", ""), (A, "", "old-policy")];
+    assert_eq!(order, wanted.map(|(url, new, gone)| (url.to_owned(), new.to_owned(), gone.to_owned())));
+}
+
+#[test]
+fn a_client_far_behind_is_compared_in_full() {
+    let (writer, cache) = Cache::new(&[A]);
+    let mut server = Server::default();
+    server.handle_request(&request(A)).unwrap();
+    server.poll_response(&cache.live().snapshot(), &[A]).unwrap();
+    for n in 0..5000_u32 {
+        writer.apply([(A, Change::Put(format!("r{}", n % 10), Entry::new(n.to_be_bytes().to_vec(), vec![])))]);
+    }
+    let answer = server.poll_response(&cache.live().snapshot(), &[A]).unwrap();
+    assert_eq!(answer.resources.len(), 10, "the newest of each, however many were missed");
+}
+
+#[test]
+fn bounds_and_nonsense() {
+    let mut server = Server::default();
+    assert!(server.handle_request(&request("")).is_err());
+    let many = (0..100_001).map(|n| n.to_string()).collect();
+    assert!(server.handle_request(&DeltaDiscoveryRequest { resource_names_subscribe: many, ..request(A) }).is_err());
+}
+
+#[test]
+fn an_answer_nobody_asked_for_is_not_acknowledged() {
+    let mut client = Client::new(Node::default(), &[A]);
+    let stray = DeltaDiscoveryResponse { type_url: B.into(), nonce: "1".into(), ..Default::default() };
+    assert!(client.handle_response(stray).is_none(), "an acknowledgement would subscribe to all of it");
+}
