@@ -1,1 +1,1 @@
-//! What the project claims about speed, measured as ratios in one run.
+//! What the project claims about speed, measured as ratios in one run: see the programs in `benches/`.

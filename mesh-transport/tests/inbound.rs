@@ -196,8 +196,7 @@ async fn an_svid_of_ones_own_that_has_ended_is_not_presented() {
     let ca = Ca::root("cluster.local");
     let leaf = ca.leaf(&Spec { validity: (-200, -100), ..Spec::new("spiffe://cluster.local/ns/shop/sa/client") });
     let svid = X509Svid::parse(leaf.chain, leaf.key).unwrap();
-    let mut state = SvidState::default();
-    state.svid = Some(Arc::new(svid));
+    let state = SvidState { svid: Some(Arc::new(svid)), ..SvidState::default() };
     let identity =
         Identity::new(id("client"), Live::constant(state), Live::constant(BundleSet::default()), Arc::new(SystemClock));
     assert!(identity.svid().is_none());

@@ -1,1 +1,0 @@
-//! End-to-end tests: control plane, node proxies, cuts.
