@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    dead_code,
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,

@@ -24,7 +24,7 @@ use common::{Mesh, dial, id};
 use mesh_core::resolve::Destination;
 use mesh_identity::tls::Identity;
 use mesh_transport::hbone::pool::{Dial, Dialed, Key, Pool};
-use mesh_transport::hbone::{ConnectHeaders, Error, Server, handshake};
+use mesh_transport::hbone::{ConnectHeaders, Error, handshake};
 use mesh_transport::relay::{Counts, relay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};

@@ -164,8 +164,8 @@ async fn a_restart_needs_no_issuer() {
     assert_eq!(after.identity(&web()).await.unwrap().svid().unwrap().serial(), serial);
     after.shutdown().await;
 
-    let path = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
-    let svid = path.filter(|path| path.to_string_lossy().contains("svid")).next().unwrap();
+    let mut paths = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let svid = paths.find(|path| path.to_string_lossy().contains("svid")).unwrap();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
