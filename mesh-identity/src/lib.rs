@@ -54,7 +54,7 @@
 //! | [`tls`] | rustls configurations that follow live SVIDs and bundles |
 //! | [`source`] | where SVIDs come from; renewal at half-life; the cache on disk |
 //! | [`authority`] | root or plugged-in intermediate, issuing rules, Istio's certificate service |
-//! | [`file`], [`pem`], [`task`], [`limits`] | whole files, PEM, task groups, bounds |
+//! | [`mod@file`], [`pem`], [`task`], [`limits`] | whole files, PEM, task groups, bounds |
 //! | [`proto`] | generated messages |
 //!
 //! # What is decided here

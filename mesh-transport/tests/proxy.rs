@@ -18,8 +18,10 @@ use std::time::Duration;
 use common::{Mesh, dial, id};
 use mesh_core::authz::{Action, Clause, Match, Policy, Rule, Scope};
 use mesh_core::string_match::StringMatch;
-use mesh_transport::proxy::Direction;
+use mesh_transport::proxy::{Direction, WayIn};
+use mesh_transport::socket::Listener;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -75,4 +77,35 @@ async fn policy_refuses_and_cuts_exactly_the_forbidden() {
     let mut answer = [0; 5];
     one.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"still");
+}
+
+#[tokio::test]
+async fn an_explicit_listener_leads_to_its_one_destination() {
+    let mesh = Mesh::new();
+    mesh.serve("server", 2).await;
+    let way_in = WayIn::Fixed(mesh.echo(2).await.into());
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let entry = listener.local_addr().unwrap();
+    let serve = way_in.serve(mesh.inputs.clone(), mesh.outbound("client"), listener, mesh.drain.clone());
+    mesh.inputs.tasks.spawn(serve);
+    let mut stream = TcpStream::connect(entry).await.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"hello");
+    let open = mesh.inputs.tracker.connections();
+    assert!(open.iter().any(|info| info.facts.source_identity == Some(id("client"))), "as the workload it belongs to");
+}
+
+#[tokio::test]
+async fn replies_say_why_there_is_no_connection() {
+    let mesh = Mesh::new();
+    mesh.serve("server", 2).await;
+    let socks = mesh.socks("client");
+    let closed = std::net::SocketAddr::new(mesh.ip(2), 9);
+    assert_eq!(dial(socks, closed).await.unwrap_err(), 5, "the application refuses");
+    let nobody = std::net::SocketAddr::new(mesh.ip(1), 9);
+    assert_eq!(dial(socks, nobody).await.unwrap_err(), 4, "nobody serves the workload's tunnel");
+    let own = std::net::SocketAddr::new(mesh.ip(2), common::HBONE);
+    assert_eq!(dial(socks, own).await.unwrap_err(), 5, "the proxy's own port");
 }

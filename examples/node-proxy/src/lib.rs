@@ -1,6 +1,6 @@
 //! The node proxy: joins a control plane and carries, protects and refuses the L4 traffic of one node's workloads.
 //!
-//! Read [`wire`] first: it joins the parts. [`local`] starts and stops what each local workload needs; everything else is
+//! Read `wire.rs` first: it joins the parts. `local.rs` starts and stops what each local workload needs; everything else is
 //! settings and showing.
 
 mod cli;
