@@ -274,7 +274,6 @@ async fn mesh() -> Way {
         pool: Pool::new(),
         tracker: Tracker::new(Arc::new(())),
         own_ports: Arc::from([15008]),
-        observer: Arc::new(()),
         tasks: Tasks::default(),
     };
     let (near, far) = (inputs(), inputs());

@@ -49,6 +49,7 @@
 //! | --- | --- |
 //! | [`live`] | [`Live`](live::Live): an immutable value, loaded cheaply, published atomically, awaited |
 //! | [`name`] | host names, namespaced names, networks, localities, SPIFFE ids, service accounts |
+//! | [`report`] | errors as people read them |
 //! | [`string_match`] | one matcher of strings for everything that matches strings |
 //! | [`service`], [`workload`] | what exists: services and their ports; workloads, health, tunnels |
 //! | [`catalog`] | the index of all that exists, and the application of a delta |
@@ -62,6 +63,7 @@ pub mod authz;
 pub mod catalog;
 pub mod live;
 pub mod name;
+pub mod report;
 pub mod resolve;
 pub mod service;
 pub mod string_match;

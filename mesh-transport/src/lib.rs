@@ -44,7 +44,6 @@
 //!     pool: Pool::new(),
 //!     tracker: Tracker::new(Arc::new(())),
 //!     own_ports: Arc::from([15008]),
-//!     observer: Arc::new(()),
 //!     tasks: Default::default(),
 //! };
 //!

@@ -58,19 +58,7 @@ pub fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             token::make(&path).map_err(serve::Error::from).map(|()| print(&format!("{}\n", path.display())))
         }
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let mut text = format!("control-plane: {error}");
-            let mut source = error.source();
-            while let Some(inner) = source {
-                text.push_str(&format!(": {inner}"));
-                source = inner.source();
-            }
-            let _ = writeln!(std::io::stderr(), "{text}");
-            ExitCode::FAILURE
-        }
-    }
+    mesh_host::exit::with("control-plane", outcome)
 }
 
 fn serve(config: &std::path::Path) -> Result<(), serve::Error> {

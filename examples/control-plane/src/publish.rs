@@ -8,10 +8,7 @@ use mesh_core::live::Publisher;
 use mesh_core::name::SpiffeId;
 use mesh_host::ready::Ready;
 use mesh_xds::server::{CacheWriter, Entry};
-use mesh_xds::workload::{
-    ADDRESS_TYPE, POLICY_TYPE, encode_policy, encode_service, encode_workload, policy_resource_name,
-    service_resource_name,
-};
+use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE, encode_policy, encode_service, encode_workload};
 
 use crate::admission::admit;
 use crate::finding::{Finding, Origin};
@@ -76,8 +73,7 @@ impl Publish {
 
     fn put(&self, translation: &Translation) -> usize {
         let policies = translation.policies.iter();
-        let policies =
-            policies.map(|policy| (policy_resource_name(&policy.name), Entry::new(encode_policy(policy), Vec::new())));
+        let policies = policies.map(|policy| (policy.name.to_string(), Entry::new(encode_policy(policy), Vec::new())));
         // Policies first: a policy that a workload names is there before the workload.
         let changed = self.cache.replace(POLICY_TYPE, policies);
         let workloads = translation.workloads.iter().map(|workload| {
@@ -90,7 +86,7 @@ impl Publish {
                 false => format!("{network}/{range}"),
             };
             let aliases = service.vips.iter().map(alias).collect();
-            (service_resource_name(&service.key), Entry::new(encode_service(service), aliases))
+            (service.key.to_string(), Entry::new(encode_service(service), aliases))
         });
         changed + self.cache.replace(ADDRESS_TYPE, workloads.chain(services))
     }

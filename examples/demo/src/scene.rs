@@ -114,7 +114,7 @@ impl Scene {
         )?;
         let scene = Self { dir, svid_ttl, block, _temporary: temporary };
         write(&scene.manifest("mesh.yaml"), &scene.mesh_manifest())?;
-        write(&scene.manifest("policies.yaml"), POLICIES)?;
+        write(&scene.manifest("policies.yaml"), &policies())?;
         Ok(scene)
     }
 
@@ -228,27 +228,16 @@ spec:
 ";
 
 /// The policies at the start: the batch job is denied by name, the frontend may call both servers.
-pub(crate) const POLICIES: &str = "\
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: no-batch-jobs, namespace: shop}
-spec:
-  action: DENY
-  rules:
-  - from: [{source: {principals: [cluster.local/ns/shop/sa/batch]}}]
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: catalog-callers, namespace: shop}
-spec:
-  selector: {matchLabels: {app: catalog}}
-  action: ALLOW
-  rules:
-  - from: [{source: {principals: [cluster.local/ns/shop/sa/frontend]}}]
-";
+pub(crate) fn policies() -> String {
+    NO_BATCH.to_owned() + &catalog_policy("catalog-callers", "ALLOW")
+}
 
 /// The policies after the edit: the catalog is closed for the frontend, the checkout is not.
-pub(crate) const POLICIES_WITHOUT_FRONTEND: &str = "\
+pub(crate) fn policies_without_frontend() -> String {
+    NO_BATCH.to_owned() + &catalog_policy("catalog-closed", "DENY")
+}
+
+const NO_BATCH: &str = "\
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: no-batch-jobs, namespace: shop}
@@ -256,16 +245,16 @@ spec:
   action: DENY
   rules:
   - from: [{source: {principals: [cluster.local/ns/shop/sa/batch]}}]
----
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: catalog-closed, namespace: shop}
-spec:
-  selector: {matchLabels: {app: catalog}}
-  action: DENY
-  rules:
-  - from: [{source: {principals: [cluster.local/ns/shop/sa/frontend]}}]
 ";
+
+fn catalog_policy(name: &str, action: &str) -> String {
+    format!(
+        "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {{name: {name}, namespace: shop}}\n\
+         spec:\n  selector: {{matchLabels: {{app: catalog}}}}\n  action: {action}\n  rules:\n  \
+         - from: [{{source: {{principals: [cluster.local/ns/shop/sa/frontend]}}}}]\n"
+    )
+}
 
 /// A second octet of which no address in use by the demo is taken.
 fn free_block() -> Option<u8> {

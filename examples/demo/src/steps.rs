@@ -13,7 +13,7 @@ use crate::load::Load;
 use crate::observe::{DEADLINE, dump, eventually, logged, peer_seen_by, ready, serials};
 use crate::process::{Cast, Part};
 use crate::report::Report;
-use crate::scene::{CATALOG_VIP, Node, POLICIES, POLICIES_WITHOUT_FRONTEND, Scene, Who};
+use crate::scene::{CATALOG_VIP, Node, Scene, Who, policies, policies_without_frontend};
 
 const CATALOG: &str = "catalog.shop.svc.cluster.local";
 const CHECKOUT: &str = "checkout.shop.svc.cluster.local";
@@ -92,7 +92,7 @@ async fn refused(scene: &Scene) -> Result<String, Error> {
 
 async fn bad_policy(scene: &Scene) -> Result<String, Error> {
     // One letter too many: taken for "no such condition", it would open what it is to close.
-    scene.publish_policies(&POLICIES.replace("principals", "principalss"))?;
+    scene.publish_policies(&policies().replace("principals", "principalss"))?;
     let findings = eventually(DEADLINE, || async {
         let findings = admin(scene.control_plane_admin(), "/findings").await?;
         if findings.contains("policies.yaml") { Ok(findings) } else { Err("the bad file was not reported".into()) }
@@ -108,7 +108,7 @@ async fn bad_policy(scene: &Scene) -> Result<String, Error> {
     if Caller::new(scene, Who::Batch).dial(CATALOG, 80).await.is_ok() {
         return Err("the batch job got through while the file was bad".into());
     }
-    scene.publish_policies(POLICIES)?;
+    scene.publish_policies(&policies())?;
     eventually(DEADLINE, || async {
         let findings = admin(scene.control_plane_admin(), "/findings").await?;
         if findings.contains("policies.yaml") { Err("the mended file is still reported".into()) } else { Ok(()) }
@@ -126,7 +126,7 @@ async fn edited_policy(scene: &Scene) -> Result<String, Error> {
     let mut health = HealthClient::new(channel);
     check(&mut health).await?;
 
-    scene.publish_policies(POLICIES_WITHOUT_FRONTEND)?;
+    scene.publish_policies(&policies_without_frontend())?;
     let edited = tokio::time::Instant::now();
     let cut = async { while let Some(Ok(_)) = ticks.frame().await {} };
     tokio::time::timeout(DEADLINE, cut).await.map_err(|_| "the connection that is now forbidden was not cut")?;
@@ -138,7 +138,7 @@ async fn edited_policy(scene: &Scene) -> Result<String, Error> {
     if dials.load(Ordering::Relaxed) != 1 {
         return Err("the allowed connection was made anew".into());
     }
-    scene.publish_policies(POLICIES)?;
+    scene.publish_policies(&policies())?;
     eventually(DEADLINE, || async { caller.http(CATALOG, 80).await?.get("/").await }).await?;
     Ok(format!("the forbidden one was cut by shop/catalog-closed after {after} ms, the other lives"))
 }
@@ -191,12 +191,12 @@ async fn control_plane_back(scene: &Scene, cast: &mut Cast) -> Result<String, Er
         .await?;
     }
     let caller = Caller::new(scene, Who::Frontend);
-    scene.publish_policies(POLICIES_WITHOUT_FRONTEND)?;
+    scene.publish_policies(&policies_without_frontend())?;
     eventually(DEADLINE, || async {
         if caller.dial(CATALOG, 80).await.is_ok() { Err("the new policy did not arrive".into()) } else { Ok(()) }
     })
     .await?;
-    scene.publish_policies(POLICIES)?;
+    scene.publish_policies(&policies())?;
     eventually(DEADLINE, || async { caller.http(CATALOG, 80).await?.get("/").await }).await?;
     Ok("both node proxies reconnected, and policy edits arrive again".into())
 }

@@ -1,5 +1,4 @@
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,19 +32,7 @@ struct Arguments {
 /// Runs the program.
 #[must_use]
 pub fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match run(Arguments::parse_from(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let mut text = format!("node-proxy: {error}");
-            let mut source = error.source();
-            while let Some(inner) = source {
-                text.push_str(&format!(": {inner}"));
-                source = inner.source();
-            }
-            let _ = writeln!(std::io::stderr(), "{text}");
-            ExitCode::FAILURE
-        }
-    }
+    mesh_host::exit::with("node-proxy", run(Arguments::parse_from(arguments)))
 }
 
 fn run(arguments: Arguments) -> Result<(), wire::Error> {

@@ -90,7 +90,6 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         pool: pool.clone(),
         tracker: Tracker::new(metrics.observer()),
         own_ports: [settings.hbone_port, settings.socks5_port].into_iter().filter(|port| *port != 0).collect(),
-        observer: metrics.observer(),
         tasks: Tasks::default(),
     };
     let local = Local::new(settings.clone(), inputs.clone(), drain.clone(), ready.clone())?;
@@ -108,7 +107,9 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     tracing::info!(node = settings.node, control_plane = %settings.control_plane, "node proxy starts");
 
     tasks.spawn(bound.serve());
-    tasks.spawn(subscribing);
+    // Apart from the others: it ends by itself, when the last state has reached the disk.
+    let following = Tasks::default();
+    following.spawn(subscribing);
     tasks.spawn(reevaluate(inputs.clone(), SystemClock));
     tasks.spawn(local.run(state));
 
@@ -117,22 +118,15 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let deadline = Duration::from_secs(settings.drain_seconds);
     tracing::info!(cause, open = inputs.tracker.len(), deadline_seconds = settings.drain_seconds, "node proxy drains");
     let closed = drain.run(&inputs.tracker, &inputs.tasks, deadline).await;
-    // The subscriber ends by itself, so that the last state reaches the disk.
     stop_xds.cancel();
-    let _ = tokio::time::timeout(Duration::from_secs(1), tasks_but_admin(&tasks)).await;
+    if tokio::time::timeout(Duration::from_secs(1), following.wait()).await.is_err() {
+        following.stop().await;
+    }
     pool.shutdown().await;
     identities.shutdown().await;
     tasks.stop().await;
     tracing::info!(closed, "node proxy ends");
     Ok(())
-}
-
-/// Gives the subscriber its moment to write; the other tasks run for ever and are stopped afterwards.
-async fn tasks_but_admin(tasks: &Tasks) {
-    let before = tasks.running();
-    while tasks.running() == before {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// The roots for the first contact. On a machine that boots, they may be written after us.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::SpiffeId;
+use mesh_core::report::chain;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +85,7 @@ impl IdentitiesBuilder {
                     (Ok(Some(cached)), Some(known)) => bundles = bundles.with(known.union(&cached)),
                     (Ok(_), _) => {}
                     (Err(error), _) => {
-                        tracing::warn!(trust_domain = %domain, error = report(&error), "cached bundle ignored")
+                        tracing::warn!(trust_domain = %domain, error = chain(&error), "cached bundle ignored")
                     }
                 }
             }
@@ -235,7 +236,7 @@ impl Keeper {
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(identity = %self.id, error = report(&error), "cached SVID ignored"),
+            Err(error) => tracing::warn!(identity = %self.id, error = chain(&error), "cached SVID ignored"),
         }
     }
 
@@ -252,13 +253,13 @@ impl Keeper {
                 if let Some(cache) = &self.inner.cache
                     && let Err(error) = cache.store_svid(&svid)
                 {
-                    tracing::warn!(identity = %self.id, error = report(&error), "SVID not cached");
+                    tracing::warn!(identity = %self.id, error = chain(&error), "SVID not cached");
                 }
                 let rotations = before.rotations + 1;
                 self.publisher.publish(SvidState { svid: Some(Arc::new(svid)), last_error: None, rotations });
             }
             Err(error) => {
-                tracing::warn!(identity = %self.id, error = report(&error), "SVID not renewed");
+                tracing::warn!(identity = %self.id, error = chain(&error), "SVID not renewed");
                 self.schedule.handle_failure(self.inner.clock.now());
                 self.publisher.publish(SvidState { last_error: Some(Arc::new(error)), ..SvidState::clone(&before) });
             }
@@ -277,7 +278,7 @@ impl Inner {
         if let Some(cache) = &self.cache
             && let Err(error) = cache.store_bundle(&bundle)
         {
-            tracing::warn!(error = report(&error), "bundle not cached");
+            tracing::warn!(error = chain(&error), "bundle not cached");
         }
         tracing::info!(trust_domain = %bundle.trust_domain(), authorities = bundle.authorities().len(), "bundle changed");
         publisher.publish(known.with(bundle));
@@ -308,19 +309,7 @@ impl Summary {
             serial: state.svid.as_ref().map(|svid| svid.serial().to_owned()),
             not_after: state.svid.as_ref().map(|svid| svid.not_after()),
             rotations: state.rotations,
-            last_error: state.last_error.as_ref().map(|error| report(error)),
+            last_error: state.last_error.as_ref().map(|error| chain(&**error)),
         }
     }
-}
-
-/// An error with all its sources in one line.
-fn report(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

@@ -49,8 +49,6 @@ pub struct Inputs {
     pub tracker: Tracker,
     /// Ports on which the proxy itself listens at workload addresses. No tunnel leads there.
     pub own_ports: Arc<[u16]>,
-    /// Told of every connection, for metrics.
-    pub observer: Arc<dyn Observer>,
     /// Tasks of all connections.
     pub tasks: Tasks,
 }

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::name::Uid;
+use mesh_core::report::chain;
 use mesh_core::resolve::{self, Destination, Hop, Refusal, Resolution, Tunnel};
 use mesh_core::workload::Workload;
 use tokio::net::TcpStream;
@@ -203,16 +204,4 @@ impl Error {
             Self::Unsupported(_) => "unsupported",
         }
     }
-}
-
-/// An error with all its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

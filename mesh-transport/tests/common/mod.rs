@@ -54,7 +54,6 @@ impl Mesh {
             pool: Pool::new(),
             tracker: Tracker::new(Arc::new(())),
             own_ports: Arc::from([HBONE]),
-            observer: Arc::new(()),
             tasks: Tasks::default(),
         };
         let block = BLOCK.fetch_add(1, Ordering::Relaxed);

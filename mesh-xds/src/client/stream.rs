@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use http_body::Body as HttpBody;
+use mesh_core::report::chain;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -133,13 +134,11 @@ where
     }
 }
 
+/// A status with what caused it.
 fn text(status: &Status) -> String {
-    let mut text = format!("{}: {}", status.code(), status.message());
-    let mut source = std::error::Error::source(status);
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
+    let head = format!("{}: {}", status.code(), status.message());
+    match std::error::Error::source(status) {
+        Some(source) => format!("{head}: {}", chain(source)),
+        None => head,
     }
-    text
 }

@@ -7,8 +7,6 @@ mod ip;
 mod policy;
 mod subscriber;
 
-use mesh_core::name::{NamespacedHostname, NamespacedName};
-
 pub use address::{Address, decode_address, encode_service, encode_workload};
 pub use policy::{decode_policy, encode_policy, refusing_policy};
 pub use subscriber::{Setup, State, Subscriber};
@@ -90,18 +88,6 @@ pub enum Error {
 
 fn name<T: std::str::FromStr<Err = mesh_core::name::Error>>(field: &'static str, text: &str) -> Result<T, Error> {
     text.parse().map_err(|source| Error::Name { field, source })
-}
-
-/// The resource name of a service.
-#[must_use]
-pub fn service_resource_name(key: &NamespacedHostname) -> String {
-    key.to_string()
-}
-
-/// The resource name of a policy.
-#[must_use]
-pub fn policy_resource_name(name: &NamespacedName) -> String {
-    name.to_string()
 }
 
 #[cfg(test)]

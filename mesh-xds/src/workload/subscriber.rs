@@ -8,6 +8,7 @@ use mesh_core::authz::{PolicyDelta, PolicySet};
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::NamespacedName;
+use mesh_core::report::chain;
 use tokio_util::sync::CancellationToken;
 use tonic::client::GrpcService;
 
@@ -212,10 +213,7 @@ impl Handler for Applier {
                     accepted.insert(resource.name.clone(), (resource.version.clone(), Bytes::copy_from_slice(body)));
                 }
                 Err(error) => {
-                    let reason = match std::error::Error::source(&error) {
-                        Some(source) => format!("{error}: {source}"),
-                        None => error.to_string(),
-                    };
+                    let reason = chain(&error);
                     // With an earlier version that one stays; without one nothing would protect what this was to protect.
                     if update.type_url == POLICY_TYPE
                         && !accepted.contains_key(&resource.name)
