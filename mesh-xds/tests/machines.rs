@@ -209,7 +209,7 @@ fn subscribing_to_nothing_then_by_name_and_alias() {
     let mut answers = std::iter::from_fn(|| server.poll_response(&snapshot, &[A])).collect::<Vec<_>>();
     assert_eq!(names(&answers[0]), ["one"]);
     assert_eq!(answers[0].resources[0].aliases, ["/10.0.0.1"]);
-    assert_eq!(answers.remove(1).removed_resources, ["missing"]);
+    assert_eq!(answers.remove(0).removed_resources, ["missing"]);
     writer.apply([
         (A, Change::Put("two".into(), Entry::new(vec![3], vec![]))),
         (A, Change::Put("one".into(), Entry::new(vec![4], vec!["/10.0.0.1".into()]))),
@@ -228,13 +228,35 @@ fn new_things_come_before_gone_things() {
     server.handle_request(&request(B)).unwrap();
     let snapshot = cache.live().snapshot();
     while server.poll_response(&snapshot, &[A, B]).is_some() {}
-    writer.apply([(A, Change::Remove("old-policy".into())), (A, put("new-policy", 2)), (B, put("workload", 2))]);
+    let one = |name: &str| vec![(name.to_owned(), Entry::new(vec![2], vec![]))];
+    assert_eq!(writer.replace([(A, one("new-policy")), (B, one("workload"))]), 3);
     let snapshot = cache.live().snapshot();
     let order: Vec<_> = std::iter::from_fn(|| server.poll_response(&snapshot, &[A, B]))
         .map(|response| (response.type_url.clone(), names(&response).join(","), response.removed_resources.join(",")))
         .collect();
     let wanted = [(A, "new-policy", ""), (B, "workload", ""), (A, "", "old-policy")];
     assert_eq!(order, wanted.map(|(url, new, gone)| (url.to_owned(), new.to_owned(), gone.to_owned())));
+}
+
+#[test]
+fn after_a_reconnect_too() {
+    let (writer, cache) = Cache::new(&[A, B]);
+    let one = |name: &str| vec![(name.to_owned(), Entry::new(vec![2], vec![]))];
+    writer.replace([(A, one("new-policy")), (B, one("workload"))]);
+    let held = |name: &str| [(name.to_owned(), "1".to_owned())].into_iter().collect();
+    let mut server = Server::default();
+    server
+        .handle_request(&DeltaDiscoveryRequest { initial_resource_versions: held("old-policy"), ..request(A) })
+        .unwrap();
+    server
+        .handle_request(&DeltaDiscoveryRequest { initial_resource_versions: held("old-workload"), ..request(B) })
+        .unwrap();
+    let snapshot = cache.live().snapshot();
+    let order: Vec<_> = std::iter::from_fn(|| server.poll_response(&snapshot, &[A, B]))
+        .map(|response| (names(&response).join(","), response.removed_resources.join(",")))
+        .collect();
+    let wanted = [("new-policy", ""), ("workload", "old-workload"), ("", "old-policy")];
+    assert_eq!(order, wanted.map(|(new, gone)| (new.to_owned(), gone.to_owned())));
 }
 
 #[test]

@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use mesh_core::authz::Policy;
 use mesh_core::live::Publisher;
-use mesh_core::name::SpiffeId;
+use mesh_core::name::{Network, SpiffeId};
+use mesh_core::service::Service;
+use mesh_core::workload::Workload;
 use mesh_host::ready::Ready;
 use mesh_xds::server::{CacheWriter, Entry};
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE, encode_policy, encode_service, encode_workload};
@@ -71,24 +75,26 @@ impl Publish {
         }
     }
 
+    /// Puts everything into the cache at once. The stream's machine then sees to it that what is new arrives before what is
+    /// gone; it could not if policies and workloads came one after the other.
     fn put(&self, translation: &Translation) -> usize {
-        let policies = translation.policies.iter();
-        let policies = policies.map(|policy| (policy.name.to_string(), Entry::new(encode_policy(policy), Vec::new())));
-        // Policies first: a policy that a workload names is there before the workload.
-        let changed = self.cache.replace(POLICY_TYPE, policies);
-        let workloads = translation.workloads.iter().map(|workload| {
+        let policy = |policy: &Policy| (policy.name.to_string(), Entry::new(encode_policy(policy), Vec::new()));
+        let workload = |workload: &Workload| {
             let aliases = workload.addresses.iter().map(|ip| format!("{}/{ip}", workload.network)).collect();
             (workload.uid.to_string(), Entry::new(encode_workload(workload), aliases))
-        });
-        let services = translation.services.iter().map(|service| {
-            let alias = |(network, range): &(_, ipnet::IpNet)| match range.prefix_len() == range.max_prefix_len() {
+        };
+        let service = |service: &Service| {
+            let alias = |(network, range): &(Network, IpNet)| match range.prefix_len() == range.max_prefix_len() {
                 true => format!("{network}/{}", range.addr()),
                 false => format!("{network}/{range}"),
             };
             let aliases = service.vips.iter().map(alias).collect();
             (service.key.to_string(), Entry::new(encode_service(service), aliases))
-        });
-        changed + self.cache.replace(ADDRESS_TYPE, workloads.chain(services))
+        };
+        let policies: Vec<_> = translation.policies.iter().map(policy).collect();
+        let workloads = translation.workloads.iter().map(workload);
+        let addresses: Vec<_> = workloads.chain(translation.services.iter().map(service)).collect();
+        self.cache.replace([(POLICY_TYPE, policies), (ADDRESS_TYPE, addresses)])
     }
 
     fn report(&self, findings: Vec<Finding>) {

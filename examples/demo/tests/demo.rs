@@ -35,13 +35,14 @@ struct Kept {
 
 impl Kept {
     fn start() -> Self {
-        // Long certificates: this is about processes.
         let mut demo = Command::new(DEMO).arg("--keep").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(demo.stdout.take().unwrap());
         let (mut proxies, mut processes) = (Vec::new(), Vec::new());
+        let mut told = String::new();
         loop {
             let mut line = String::new();
-            assert!(lines.read_line(&mut line).unwrap() > 0, "the demo ended");
+            assert!(lines.read_line(&mut line).unwrap() > 0, "the demo ended: {told}");
+            told.push_str(&line);
             if let Some(rest) = line.trim().strip_prefix("curl --proxy socks5h://") {
                 proxies.push(rest.split(' ').next().unwrap().parse().unwrap());
             } else if let Some(rest) = line.trim().strip_prefix("kill -9 ") {

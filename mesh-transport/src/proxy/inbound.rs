@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::flow::{Direction, Facts, Outcome};
-use super::track::InboundPeer;
+use super::track::{Cause, InboundPeer};
 use super::{Drain, Inputs};
 use crate::hbone::limits::{CONCURRENT_HANDSHAKES, HANDSHAKE_TIMEOUT};
 use crate::hbone::{ALPN, Connect, Forwarded, RequestError, Server, baggage, destination};
@@ -159,11 +159,12 @@ impl Inbound {
         let description = baggage::of(&admitted.local);
         let local = InboundPeer { local: self.local.clone(), chain: Arc::clone(&peer.chain) };
         let registration = self.inputs.tracker.register(facts, Some(local));
-        // A policy may have changed between the question and the registration; nothing would judge this connection again.
-        if let Some(denial) = self.denied_meanwhile(&admitted, peer) {
-            connect.refuse(StatusCode::UNAUTHORIZED, denial.reason.as_str());
-            let cause = super::Cause::Policy(denial);
-            return registration.run(std::future::ready(Err(std::io::Error::other(cause.to_string())))).await;
+        // Policy or record may have changed between the question and the registration; nothing would judge this connection
+        // again.
+        if let Some(cause) = self.forbidden_meanwhile(&admitted, peer) {
+            connect.refuse(StatusCode::UNAUTHORIZED, "changed_meanwhile");
+            registration.close(cause);
+            return registration.run(std::future::pending()).await;
         }
         match connect.accept(Some(&description)) {
             Ok(stream) => {
@@ -228,14 +229,14 @@ impl Inbound {
         }
     }
 
-    fn denied_meanwhile(&self, admitted: &Admitted, peer: &Peer) -> Option<mesh_core::authz::Denial> {
+    fn forbidden_meanwhile(&self, admitted: &Admitted, peer: &Peer) -> Option<Cause> {
         let catalog = self.inputs.catalog.snapshot();
-        let local = catalog.workload(self.local.as_str())?;
+        let Some(local) = catalog.workload(self.local.as_str()) else { return Some(Cause::WorkloadGone) };
         let connection =
             Connection { peer: Some(peer.verified.id()), source: peer.address.ip(), destination: admitted.to };
         match evaluate(&self.inputs.policies.load(), local, &connection) {
             Verdict::Allowed(_) => None,
-            Verdict::Denied(denial) => Some(denial),
+            Verdict::Denied(denial) => Some(Cause::Policy(denial)),
         }
     }
 

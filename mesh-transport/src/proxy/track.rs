@@ -185,6 +185,13 @@ impl Registration {
         &self.flow
     }
 
+    /// Closes this connection; [`Registration::run`] then logs it with the cause.
+    pub(super) fn close(&self, cause: Cause) {
+        if let Some(entry) = self.tracker.inner.open.lock().get(&self.number) {
+            entry.close.send_replace(Some(cause));
+        }
+    }
+
     /// Runs the relay of this connection until it ends or is closed from outside, then logs the connection.
     ///
     /// # Cancel safety

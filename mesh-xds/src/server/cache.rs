@@ -142,13 +142,20 @@ impl CacheWriter {
         count
     }
 
-    /// Makes the resources of a type exactly these. Gives the number of real changes.
-    pub fn replace(&self, type_url: &str, all: impl IntoIterator<Item = (String, Entry)>) -> usize {
-        let all: BTreeMap<String, Entry> = all.into_iter().collect();
+    /// Makes the resources of several types exactly these, at once: no client sees one type changed and another not yet.
+    /// Gives the number of real changes.
+    pub fn replace<'a>(
+        &self,
+        types: impl IntoIterator<Item = (&'a str, impl IntoIterator<Item = (String, Entry)>)>,
+    ) -> usize {
         let current = self.0.live().snapshot();
-        let gone = current.entries(type_url).filter(|(name, _)| !all.contains_key(*name));
-        let gone: Vec<_> = gone.map(|(name, _)| (type_url, Change::Remove(name.to_owned()))).collect();
-        let put = all.into_iter().map(|(name, entry)| (type_url, Change::Put(name, entry)));
-        self.apply(gone.into_iter().chain(put))
+        let mut changes = Vec::new();
+        for (type_url, all) in types {
+            let all: BTreeMap<String, Entry> = all.into_iter().collect();
+            let gone = current.entries(type_url).filter(|(name, _)| !all.contains_key(*name));
+            changes.extend(gone.map(|(name, _)| (type_url, Change::Remove(name.to_owned()))));
+            changes.extend(all.into_iter().map(|(name, entry)| (type_url, Change::Put(name, entry))));
+        }
+        self.apply(changes)
     }
 }

@@ -24,10 +24,10 @@ pub struct Machine {
 /// What an answer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Resources that are new or changed.
+    /// Resources that are new or changed; names that are gone wait.
     New,
-    /// Names that are gone.
-    Gone,
+    /// Names that are gone as well.
+    Both,
 }
 
 /// A client's subscription to one type.
@@ -134,15 +134,21 @@ impl Machine {
 
     /// The next answer that is due against this snapshot; `None`: the client has all.
     ///
-    /// What is new comes first, types in the order given, and what is gone after it, in the opposite order: when a workload
-    /// changes from one policy to another, the client gets the new policy, then the workload, and loses the old policy last.
+    /// What is new comes first, types in the order given, and what is gone after it: when a workload changes from one policy
+    /// to another, the client gets the new policy, then the workload, and loses the old policy last. Also after a
+    /// reconnect, when both were asked for before the first answer.
     pub fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<DeltaDiscoveryResponse> {
         let ordered = order.iter().filter(|url| self.types.contains_key(**url)).map(|url| (*url).to_owned());
         let others = self.types.keys().filter(|url| !order.contains(&url.as_str())).cloned();
         let urls: Vec<String> = ordered.chain(others).collect();
+        // What comes last may lose and gain in one answer.
+        let phase = |url: &String| match order.split_last() {
+            Some((_, before)) if before.contains(&url.as_str()) => Phase::New,
+            _ => Phase::Both,
+        };
         urls.iter()
-            .find_map(|url| self.poll_type(url, snapshot, Phase::New))
-            .or_else(|| urls.iter().rev().find_map(|url| self.poll_type(url, snapshot, Phase::Gone)))
+            .find_map(|url| self.poll_type(url, snapshot, phase(url)))
+            .or_else(|| urls.iter().find_map(|url| self.poll_type(url, snapshot, Phase::Both)))
     }
 
     /// How far the client is with each type it asked for.
@@ -156,11 +162,10 @@ impl Machine {
         let of_type = snapshot.of(type_url).unwrap_or(&empty);
         let resources = subscription.difference(of_type);
         subscription.seen = of_type.changes;
-        // The first answer is not split: clients take it for the whole state.
         let first = std::mem::take(&mut subscription.first);
         let removed: Vec<String> = match phase {
-            Phase::New if !first => Vec::new(),
-            _ => std::mem::take(&mut subscription.gone).into_iter().collect(),
+            Phase::New => Vec::new(),
+            Phase::Both => std::mem::take(&mut subscription.gone).into_iter().collect(),
         };
         if resources.is_empty() && removed.is_empty() && !first {
             return None;

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream};
 use mesh_core::live::Changes;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -93,6 +94,9 @@ impl Service {
     }
 }
 
+/// An answer, or the status that ends the stream.
+type Answer = Result<DeltaDiscoveryResponse, Status>;
+
 /// One open stream.
 struct Open {
     service: Arc<Inner>,
@@ -106,10 +110,18 @@ struct Open {
 impl Open {
     /// The next answer. Computed when the transport asks for one, so that a client that does not read costs no memory but
     /// its own subscriptions.
-    async fn next(&mut self) -> Option<Result<DeltaDiscoveryResponse, Status>> {
+    async fn next(&mut self) -> Option<Answer> {
         loop {
             if self.ended {
                 return None;
+            }
+            // Requests that are there already count before the first answer: what a client asks for together is answered
+            // in the order of types.
+            while let Some(request) = self.requests.message().now_or_never() {
+                match self.take(request) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(end) => return end,
+                }
             }
             let snapshot = self.changes.current();
             if let Some(response) = self.machine.poll_response(&snapshot, &self.service.order) {
@@ -124,22 +136,9 @@ impl Open {
                     self.ended = true;
                     return Some(Err(Status::unavailable("the server ends")));
                 }
-                request = self.requests.message() => match request {
-                    Ok(Some(request)) => {
-                        if let Err(error) = self.machine.handle_request(&request) {
-                            self.ended = true;
-                            return Some(Err(Status::invalid_argument(error.to_string())));
-                        }
-                        if let Some(detail) = &request.error_detail {
-                            tracing::warn!(type_url = request.type_url, reason = detail.message, "client rejected an answer");
-                        }
-                        self.report(request.node.map(|node| node.id));
-                    }
-                    Ok(None) => return None,
-                    Err(status) => {
-                        tracing::debug!(%status, "client stream failed");
-                        return None;
-                    }
+                request = self.requests.message() => match self.take(request) {
+                    ControlFlow::Continue(()) => {}
+                    ControlFlow::Break(end) => return end,
                 },
                 changed = self.changes.changed() => {
                     if changed.is_err() {
@@ -147,6 +146,28 @@ impl Open {
                         return Some(Err(Status::unavailable("nothing is served any more")));
                     }
                 }
+            }
+        }
+    }
+
+    /// Takes a request, or the end of requests, which ends the stream.
+    fn take(&mut self, request: Result<Option<DeltaDiscoveryRequest>, Status>) -> ControlFlow<Option<Answer>> {
+        match request {
+            Ok(Some(request)) => {
+                if let Err(error) = self.machine.handle_request(&request) {
+                    self.ended = true;
+                    return ControlFlow::Break(Some(Err(Status::invalid_argument(error.to_string()))));
+                }
+                if let Some(detail) = &request.error_detail {
+                    tracing::warn!(type_url = request.type_url, reason = detail.message, "client rejected an answer");
+                }
+                self.report(request.node.map(|node| node.id));
+                ControlFlow::Continue(())
+            }
+            Ok(None) => ControlFlow::Break(None),
+            Err(status) => {
+                tracing::debug!(%status, "client stream failed");
+                ControlFlow::Break(None)
             }
         }
     }
