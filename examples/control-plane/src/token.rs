@@ -75,3 +75,48 @@ fn parse_hash(text: &str) -> Option<Vec<u8>> {
         pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
     bytes.filter(|bytes| bytes.len() == SHA256_OUTPUT_LEN && text.len() == 2 * SHA256_OUTPUT_LEN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, file: Option<&Path>, hash: Option<&str>) -> Node {
+        Node { name: name.into(), token_file: file.map(Into::into), token_sha256: hash.map(Into::into) }
+    }
+
+    fn call(header: &str) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("authorization", header.parse().unwrap());
+        metadata
+    }
+
+    #[test]
+    fn a_token_names_its_node_and_no_other_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        make(&a).unwrap();
+        make(&b).unwrap();
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_ne!(text(&a), text(&b));
+        let hash: String = super::hash(&text(&b)).iter().map(|byte| format!("{byte:02x}")).collect();
+        let tokens = Tokens::load(&[node("a", Some(&a), None), node("b", None, Some(&hash))]).unwrap();
+        assert_eq!(tokens.node(&call(&format!("Bearer {}", text(&a)))), Ok("a"));
+        assert_eq!(tokens.node(&call(&format!("Bearer {}", text(&b)))), Ok("b"));
+        assert_eq!(tokens.node(&MetadataMap::new()), Err("no authorization header"));
+        assert_eq!(tokens.node(&call(&text(&a))), Err("the authorization header holds no bearer token"));
+        assert_eq!(tokens.node(&call("Bearer ")), Err("unknown token"));
+        assert_eq!(tokens.node(&call(&format!("Bearer {}x", text(&a)))), Err("unknown token"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(&a).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn nodes_that_cannot_be_told_apart_are_refused() {
+        assert!(matches!(Tokens::load(&[node("a", None, None)]), Err(Error::None(name)) if name == "a"));
+        assert!(matches!(Tokens::load(&[node("a", None, Some("abc"))]), Err(Error::Hash(_))));
+        assert!(matches!(Tokens::load(&[node("a", Some(Path::new("/nowhere")), None)]), Err(Error::File(_))));
+    }
+}
