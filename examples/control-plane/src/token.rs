@@ -98,8 +98,8 @@ mod tests {
         make(&b).unwrap();
         let text = |path: &Path| std::fs::read_to_string(path).unwrap();
         assert_ne!(text(&a), text(&b));
-        let hash: String = super::hash(&text(&b)).iter().map(|byte| format!("{byte:02x}")).collect();
-        let tokens = Tokens::load(&[node("a", Some(&a), None), node("b", None, Some(&hash))]).unwrap();
+        let digest: String = hash(&text(&b)).iter().map(|byte| format!("{byte:02x}")).collect();
+        let tokens = Tokens::load(&[node("a", Some(&a), None), node("b", None, Some(&digest))]).unwrap();
         assert_eq!(tokens.node(&call(&format!("Bearer {}", text(&a)))), Ok("a"));
         assert_eq!(tokens.node(&call(&format!("Bearer {}", text(&b)))), Ok("b"));
         assert_eq!(tokens.node(&MetadataMap::new()), Err("no authorization header"));
