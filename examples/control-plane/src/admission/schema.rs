@@ -203,8 +203,23 @@ pub struct PodIp {
 pub struct Condition {
     /// Its name.
     pub r#type: String,
-    /// `True`, `False` or `Unknown`.
+    /// `True`, `False` or `Unknown`; also without quotes, which YAML takes for a truth value.
+    #[serde(deserialize_with = "condition_status")]
     pub status: String,
+}
+
+fn condition_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Status {
+        Truth(bool),
+        Word(String),
+    }
+    Ok(match Status::deserialize(deserializer)? {
+        Status::Truth(true) => "True".to_owned(),
+        Status::Truth(false) => "False".to_owned(),
+        Status::Word(word) => word,
+    })
 }
 
 /// `discovery.k8s.io EndpointSlice`.

@@ -113,3 +113,14 @@ fn lists_are_read_item_by_item() {
     assert!(findings.is_empty());
     assert_eq!((world.namespaces.len(), world.services.len()), (1, 1));
 }
+
+#[test]
+fn conditions_with_and_without_quotes() {
+    for (written, wanted) in [("\"True\"", "True"), ("True", "True"), ("false", "False"), ("Unknown", "Unknown")] {
+        let pod =
+            format!("kind: Pod\nmetadata: {{name: a}}\nstatus: {{conditions: [{{type: Ready, status: {written}}}]}}\n");
+        let (world, _) = admit(&[file("a.yaml", &pod)]).unwrap();
+        let (_, pod) = world.pods.values().next().unwrap();
+        assert_eq!(pod.status.conditions[0].status, wanted, "{written}");
+    }
+}
