@@ -51,7 +51,7 @@ fn decisions(criterion: &mut Criterion) {
     let vip: Destination = "10.96.0.9:80".parse().unwrap();
     let pod: Destination = "10.0.0.9:8080".parse().unwrap();
     for (name, destination) in [("service of 10 among 100,000 workloads", &vip), ("workload by address", &pod)] {
-        let request = Outbound { source: &source, network: &network, destination };
+        let request = Outbound::new(&source, &network, destination);
         let mut seed = 0;
         criterion.bench_function(&format!("resolve/{name}"), |bencher| {
             bencher.iter(|| {

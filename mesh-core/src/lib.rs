@@ -23,7 +23,8 @@
 //!
 //! // Where does it go? Into a tunnel to the database's node proxy, which must prove to be the database.
 //! let destination: Destination = "10.0.0.7:5432".parse()?;
-//! let request = Outbound { source: &web, network: &Network::default(), destination: &destination };
+//! let here = Network::default();
+//! let request = Outbound::new(&web, &here, &destination);
 //! let way = outbound(&catalog, &request, 42)?;
 //! let Hop::Hbone(tunnel) = &way.hop else { panic!("expected a tunnel") };
 //! assert_eq!(tunnel.to, "10.0.0.7:15008".parse()?);

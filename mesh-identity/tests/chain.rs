@@ -9,7 +9,7 @@
 )]
 
 use mesh_core::name::parse_trust_domain;
-use mesh_identity::bundle::{self, Bundle, BundleSet};
+use mesh_identity::bundle::{self, Bundle, BundleSet, RevocationError, Revocations};
 use mesh_identity::svid::{self, X509Svid};
 use mesh_identity::verify::{Error, Purpose, peer};
 use mesh_test_support::pki::{Ca, Leaf, Spec, at};
@@ -217,4 +217,36 @@ proptest! {
         prop_assert!(peer(Some(&[bytes.clone().into()]), &bundles, Purpose::Client, at(0)).is_err());
         prop_assert!(X509Svid::from_pem(&bytes).is_err());
     }
+}
+
+#[test]
+fn revoked_certificates_anywhere_in_the_chain() {
+    let root = Ca::root("td.test");
+    let below = root.intermediate("below", "spiffe://td.test", true);
+    let (good, bad, deep) = (root.leaf(&Spec::new(ID)), root.leaf(&Spec::new(ID)), below.leaf(&Spec::new(ID)));
+    let trusting = BundleSet::default().with(trust("td.test", &root));
+    let with = |der: Vec<u8>| trusting.with_revocations(Revocations::parse(&der).unwrap());
+
+    let one = with(root.revoke(&[&bad.chain[0]]));
+    assert_eq!(verify(&good, &one).unwrap(), ID);
+    assert_eq!(verify(&bad, &one), Err(Error::Revoked(ID.into())));
+    assert_eq!(verify(&bad, &trusting).unwrap(), ID);
+
+    let intermediate = with(root.revoke(&[&below.certificate]));
+    assert_eq!(verify(&deep, &intermediate), Err(Error::Revoked(ID.into())));
+    // A list in the name of our authority that it did not sign: nobody can tell what was revoked, so nobody is trusted.
+    let stranger = with(Ca::root("td.test").revoke(&[&good.chain[0]]));
+    assert!(matches!(verify(&bad, &stranger), Err(Error::Path { .. })));
+
+    let pem = |der: &[u8]| {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN X509 CRL-----\n{text}\n-----END X509 CRL-----\n")
+    };
+    let two = format!("{}{}", pem(&root.revoke(&[&bad.chain[0]])), pem(&below.revoke(&[&deep.chain[0]])));
+    let two = with(two.into_bytes());
+    assert_eq!(two.revocations().len(), 2);
+    assert_eq!(verify(&deep, &two), Err(Error::Revoked(ID.into())));
+    assert!(matches!(Revocations::parse(b""), Err(RevocationError::Der(0, _))));
+    assert_eq!(Revocations::parse(b"-----BEGIN CERTIFICATE-----\n"), Err(RevocationError::Empty));
 }

@@ -12,7 +12,8 @@
 //!
 //! let source = Workload::new("c1//Pod/shop/web-1", "cluster.local".parse()?, "shop", "web-1")?;
 //! let destination: Destination = "192.0.2.1:443".parse()?;
-//! let request = Outbound { source: &source, network: &Network::default(), destination: &destination };
+//! let here = Network::default();
+//! let request = Outbound::new(&source, &here, &destination);
 //! let way = outbound(&Catalog::default(), &request, 0)?;
 //!
 //! // Nobody knows this address: it lies outside the mesh and is reached as it is.
@@ -27,13 +28,15 @@ mod gateway;
 mod hop;
 mod inbound;
 mod lookup;
+mod missing;
 mod outbound;
 mod reason;
 
 pub use destination::{Destination, ParseDestinationError};
 pub use hop::{Hop, InnerTunnel, Resolution, Tunnel};
 pub use inbound::{InboundTarget, inbound};
-pub use outbound::{Outbound, outbound};
+pub use missing::missing;
+pub use outbound::{Outbound, UnreadyWaypoint, outbound};
 pub use reason::{Reason, Refusal};
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::workload::{TunnelProtocol, Workload};
 
 /// A local workload wants to reach something.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Outbound<'a> {
     /// The workload that connects.
     pub source: &'a Workload,
@@ -19,6 +20,28 @@ pub struct Outbound<'a> {
     pub network: &'a Network,
     /// What it addressed.
     pub destination: &'a Destination,
+    /// What becomes of traffic whose waypoint cannot be found.
+    pub unready_waypoint: UnreadyWaypoint,
+}
+
+impl<'a> Outbound<'a> {
+    /// A request with the defaults: without its waypoint a destination is refused.
+    #[must_use]
+    pub fn new(source: &'a Workload, network: &'a Network, destination: &'a Destination) -> Self {
+        Self { source, network, destination, unready_waypoint: UnreadyWaypoint::Refuse }
+    }
+}
+
+/// What becomes of traffic to a destination whose waypoint is not known, or has no endpoint that takes traffic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnreadyWaypoint {
+    /// It is refused. The policies that are bound to a waypoint are known to nobody else, so this is the only safe answer
+    /// wherever one might be.
+    #[default]
+    Refuse,
+    /// It goes to the destination directly, past every policy of the waypoint.
+    Direct,
 }
 
 /// Decides how a local workload reaches a destination.
@@ -50,7 +73,12 @@ fn to_service(
     let (waypoint_seed, endpoint_seed, gateway_seed) = (seed, seed.rotate_left(21), seed.rotate_left(42));
 
     if let Some(reference) = service_waypoint(service, waypoint_seed) {
-        let waypoint = find(catalog, reference, request, endpoint_seed).ok_or(Reason::UnknownWaypoint)?;
+        let Some(waypoint) = find(catalog, reference, request, endpoint_seed) else {
+            return match request.unready_waypoint {
+                UnreadyWaypoint::Refuse => Err(Reason::UnknownWaypoint),
+                UnreadyWaypoint::Direct => past_waypoint(to_endpoint(catalog, service, request, seed)),
+            };
+        };
         if waypoint.workload.network != *request.network {
             let of_waypoint = waypoint.service.ok_or(Reason::NoNetworkGateway)?;
             let (hop, gateway) = nested(catalog, waypoint.workload, by_name(), of_waypoint, request, gateway_seed)?;
@@ -60,6 +88,17 @@ fn to_service(
         let hop = tunnel(waypoint.workload, reference.hbone_port, authority, waypoint.expected())?;
         return Ok(way(hop, Reason::ServiceWaypoint, Some(service), Some(waypoint.workload)));
     }
+    to_endpoint(catalog, service, request, seed)
+}
+
+fn to_endpoint(
+    catalog: &Catalog,
+    service: &Arc<Service>,
+    request: &Outbound<'_>,
+    seed: u64,
+) -> Result<Resolution, Reason> {
+    let port = request.destination.port();
+    let (endpoint_seed, gateway_seed) = (seed.rotate_left(21), seed.rotate_left(42));
     if service.load_balancing.mode == Mode::Passthrough {
         let mut resolution = plain(request.destination.clone(), Reason::PassthroughService);
         resolution.service = Some(Arc::clone(service));
@@ -68,7 +107,8 @@ fn to_service(
 
     let chosen = choose(catalog, service, request.source, request.network, port, Purpose::Traffic, endpoint_seed)?;
     if chosen.workload.network != *request.network {
-        let (hop, gateway) = nested(catalog, chosen.workload, by_name(), service, request, gateway_seed)?;
+        let authority = Destination::Hostname(service.key.hostname.clone(), port);
+        let (hop, gateway) = nested(catalog, chosen.workload, authority, service, request, gateway_seed)?;
         return Ok(way(hop, Reason::NetworkGateway, Some(service), Some(gateway)));
     }
     let hop = direct(chosen.workload, Some(service), chosen.port, request)?;
@@ -84,7 +124,12 @@ fn to_workload(
     if let Some(reference) = &workload.waypoint
         && !is_behind(catalog, reference, request.source)
     {
-        let waypoint = find(catalog, reference, request, seed).ok_or(Reason::UnknownWaypoint)?;
+        let Some(waypoint) = find(catalog, reference, request, seed) else {
+            return match request.unready_waypoint {
+                UnreadyWaypoint::Refuse => Err(Reason::UnknownWaypoint),
+                UnreadyWaypoint::Direct => past_waypoint(to_workload_itself(workload, request)),
+            };
+        };
         if waypoint.workload.network != *request.network {
             return Err(Reason::NoNetworkGateway);
         }
@@ -92,8 +137,16 @@ fn to_workload(
         let hop = tunnel(waypoint.workload, reference.hbone_port, authority, waypoint.expected())?;
         return Ok(way(hop, Reason::WorkloadWaypoint, None, Some(waypoint.workload)));
     }
+    to_workload_itself(workload, request)
+}
+
+fn to_workload_itself(workload: &Arc<Workload>, request: &Outbound<'_>) -> Result<Resolution, Reason> {
     let hop = direct(workload, None, request.destination.port(), request)?;
     Ok(way(hop, Reason::WorkloadAddress, None, Some(workload)))
+}
+
+fn past_waypoint(direct: Result<Resolution, Reason>) -> Result<Resolution, Reason> {
+    direct.map(|resolution| Resolution { reason: Reason::PastWaypoint, ..resolution })
 }
 
 /// The waypoint of a service: one of the weighted ones, or the plain one when there are none or none takes traffic.

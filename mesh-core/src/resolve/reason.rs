@@ -14,6 +14,8 @@ pub enum Reason {
     ServiceWaypoint,
     /// The waypoint of the workload that was addressed.
     WorkloadWaypoint,
+    /// The destination itself, because its waypoint is not ready and the settings say so.
+    PastWaypoint,
     /// The gateway of the network in which the endpoint or waypoint lives.
     NetworkGateway,
     /// The service asks for its traffic to go where it was meant to go.
@@ -38,11 +40,12 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ServiceEndpoint,
         Self::WorkloadAddress,
         Self::ServiceWaypoint,
         Self::WorkloadWaypoint,
+        Self::PastWaypoint,
         Self::NetworkGateway,
         Self::PassthroughService,
         Self::UnknownDestination,
@@ -63,6 +66,7 @@ impl Reason {
             Self::WorkloadAddress => "workload_address",
             Self::ServiceWaypoint => "service_waypoint",
             Self::WorkloadWaypoint => "workload_waypoint",
+            Self::PastWaypoint => "past_waypoint",
             Self::NetworkGateway => "network_gateway",
             Self::PassthroughService => "passthrough_service",
             Self::UnknownDestination => "unknown_destination",
@@ -82,6 +86,7 @@ impl Reason {
             Self::WorkloadAddress => "the workload itself",
             Self::ServiceWaypoint => "the waypoint of the service",
             Self::WorkloadWaypoint => "the waypoint of the workload",
+            Self::PastWaypoint => "past the waypoint, which is not ready",
             Self::NetworkGateway => "the gateway of another network",
             Self::PassthroughService => "the service passes its traffic through",
             Self::UnknownDestination => "the destination is not part of the mesh",

@@ -60,7 +60,7 @@ fn go(catalog: &Catalog, destination: &str) -> Result<Resolution, Refusal> {
 
 fn go_as(catalog: &Catalog, source: &Workload, destination: &str, seed: u64) -> Result<Resolution, Refusal> {
     let destination = destination.parse().unwrap();
-    outbound(catalog, &Outbound { source, network: &Network::default(), destination: &destination }, seed)
+    outbound(catalog, &Outbound::new(source, &Network::default(), &destination), seed)
 }
 
 fn id(name: &str) -> SpiffeId {
@@ -527,4 +527,57 @@ proptest! {
         }
         prop_assert_eq!(chosen, wanted);
     }
+}
+
+#[test]
+fn a_waypoint_that_is_not_ready_refuses_unless_the_settings_say_otherwise() {
+    let mut web = service("web", "10.96.0.1");
+    web.waypoint = Some(GatewayAddress {
+        destination: GatewayDestination::Hostname(key("waypoint")),
+        hbone_port: HBONE_PORT,
+    });
+    let mut alone = workload("b", "10.0.0.2");
+    alone.waypoint = web.waypoint.clone();
+    let catalog = catalog(vec![member(workload("a", "10.0.0.1"), "web"), alone], vec![web]);
+    let (source, network) = (workload("client", "10.0.0.99"), Network::default());
+    for (destination, way) in [
+        ("10.96.0.1:80", hbone("10.0.0.1:15008", "10.0.0.1:8080", &["a"])),
+        ("10.0.0.2:99", hbone("10.0.0.2:15008", "10.0.0.2:99", &["b"])),
+    ] {
+        assert_eq!(refusal(go(&catalog, destination)), Reason::UnknownWaypoint);
+        let destination = destination.parse().unwrap();
+        let mut request = Outbound::new(&source, &network, &destination);
+        request.unready_waypoint = UnreadyWaypoint::Direct;
+        let direct = outbound(&catalog, &request, 1).unwrap();
+        assert_eq!((direct.hop, direct.reason), (way, Reason::PastWaypoint));
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_step_by_step() {
+    let (source, network) = (workload("client", "10.0.0.99"), Network::default());
+    let missing_for = |catalog: &Catalog, destination: &str| {
+        missing(catalog, &Outbound::new(&source, &network, &destination.parse().unwrap()))
+    };
+    let nothing = Catalog::default();
+    assert_eq!(missing_for(&nothing, "10.96.0.1:80"), ["/10.96.0.1"]);
+    assert_eq!(missing_for(&nothing, "web.other.svc.cluster.local:80"), ["other/web.other.svc.cluster.local"]);
+    assert_eq!(missing_for(&nothing, "example.com:80"), ["shop/example.com"]);
+
+    let gateway = |name: &str| GatewayAddress {
+        destination: GatewayDestination::Address(Network::from(name), "192.0.2.1".parse().unwrap()),
+        hbone_port: HBONE_PORT,
+    };
+    let mut remote = member(workload("r", "10.9.0.1"), "web");
+    remote.network = Network::from("far");
+    remote.network_gateway = Some(gateway("far"));
+    let mut web = service("web", "10.96.0.1");
+    web.waypoint =
+        Some(GatewayAddress { destination: GatewayDestination::Hostname(key("waypoint")), hbone_port: HBONE_PORT });
+    let known = catalog(vec![remote], vec![web]);
+    assert_eq!(
+        missing_for(&known, "10.96.0.1:80"),
+        ["shop/waypoint.shop.svc.cluster.local", "far/192.0.2.1"],
+        "a service reveals its waypoint and its gateways"
+    );
 }

@@ -3,6 +3,7 @@
 //! There is no merged root store. A chain is verified against the bundle of its own trust domain and no other, so that
 //! one domain's authority cannot speak for another.
 
+mod revocation;
 mod set;
 
 use std::time::SystemTime;
@@ -11,6 +12,7 @@ use mesh_core::name::TrustDomain;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
+pub use revocation::{MAX_REVOCATION_BYTES, RevocationError, Revocations};
 pub use set::BundleSet;
 
 use crate::limits::MAX_AUTHORITIES;

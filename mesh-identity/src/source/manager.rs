@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rotate::Schedule;
 use super::{Cache, Error, Issued, SvidSource, SvidState};
-use crate::bundle::{Bundle, BundleSet};
+use crate::bundle::{Bundle, BundleSet, Revocations};
 use crate::clock::{Clock, SystemClock};
 use crate::task::Tasks;
 use crate::tls::Identity;
@@ -153,6 +153,16 @@ impl Identities {
     #[must_use]
     pub fn bundles(&self) -> Live<BundleSet> {
         self.inner.live_bundles.clone()
+    }
+
+    /// Puts other revocation lists in force: from now on nobody in them is trusted.
+    pub fn revoke(&self, revocations: Revocations) {
+        let publisher = self.inner.bundles.lock();
+        let known = self.inner.live_bundles.snapshot();
+        if *known.revocations() != revocations {
+            tracing::info!(lists = revocations.len(), "revocation lists changed");
+            publisher.publish(known.with_revocations(revocations));
+        }
     }
 
     /// What is known of every identity, by id.

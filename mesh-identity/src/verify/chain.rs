@@ -3,11 +3,14 @@ use std::time::SystemTime;
 
 use mesh_core::name::SpiffeId;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use webpki::{
+    EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
+    VerifiedPath,
+};
 use x509_parser::extensions::ParsedExtension;
 
 use super::{Error, VerifiedPeer};
-use crate::bundle::{Bundle, BundleSet};
+use crate::bundle::{Bundle, BundleSet, Revocations};
 use crate::limits::{MAX_CERTIFICATE_BYTES, MAX_CHAIN};
 use crate::svid;
 use crate::tls::provider;
@@ -52,7 +55,7 @@ pub fn chain(
     if anchors.is_empty() {
         return Err(Error::NoValidAuthority(domain.to_string()));
     }
-    path(&id, end_entity, intermediates, &anchors, purpose, now)?;
+    path(&id, end_entity, intermediates, &anchors, bundles.revocations(), purpose, now)?;
     Ok(VerifiedPeer { id, not_after })
 }
 
@@ -83,6 +86,7 @@ fn path(
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     anchors: &[TrustAnchor<'static>],
+    revocations: &Revocations,
     purpose: Purpose,
     now: SystemTime,
 ) -> Result<(), Error> {
@@ -106,7 +110,14 @@ fn path(
     };
     let algorithms = provider().signature_verification_algorithms.all;
     let time = UnixTime::since_unix_epoch(now);
-    let verified = certificate.verify_for_usage(algorithms, anchors, intermediates, time, usage, None, Some(&issuers));
+    let lists = revocations.lists();
+    let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+        let options = options.with_depth(RevocationCheckDepth::Chain);
+        let options = options.with_status_policy(UnknownStatusPolicy::Allow);
+        options.with_expiration_policy(ExpirationPolicy::Ignore).build()
+    });
+    let verified =
+        certificate.verify_for_usage(algorithms, anchors, intermediates, time, usage, revocation, Some(&issuers));
     let Err(error) = verified else { return Ok(()) };
     if let Some(source) = broken_rule.take() {
         return Err(Error::Issuer { id: id.to_string(), source });
@@ -114,6 +125,7 @@ fn path(
     Err(match error {
         webpki::Error::CertExpired { .. } => Error::Expired(id.to_string()),
         webpki::Error::CertNotValidYet { .. } => Error::NotValidYet(id.to_string()),
+        webpki::Error::CertRevoked => Error::Revoked(id.to_string()),
         // An authority of the same name and another key is another authority.
         webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
             Error::UnknownIssuer(id.to_string())

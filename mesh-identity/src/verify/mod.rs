@@ -14,7 +14,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use chain::{Purpose, chain};
 pub use expected::Expected;
-pub use rustls_verifier::{PeerVerifier, Role, rejection};
+pub use rustls_verifier::{PeerVerifier, Role, is_revoked, rejection};
 
 use crate::bundle::BundleSet;
 use crate::limits::{MAX_CERTIFICATE_BYTES, MAX_CHAIN};
@@ -83,6 +83,9 @@ pub enum Error {
     /// Its certificate, or an intermediate, is not valid yet.
     #[error("the certificate of `{0}` is not valid yet")]
     NotValidYet(String),
+    /// It, or an intermediate, stands in a revocation list of its issuer.
+    #[error("the certificate of `{0}` was revoked")]
+    Revoked(String),
     /// No path from the leaf to an authority of its trust domain.
     #[error("the chain of `{0}` does not lead to an authority of its trust domain")]
     UnknownIssuer(String),

@@ -57,15 +57,26 @@ impl PeerVerifier {
 /// rustls prints what an application's verifier said in debugging form; this gives it back as it was.
 #[must_use]
 pub fn rejection<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    match certificate_error(error)? {
+        CertificateError::Other(OtherError(reason)) => reason.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Whether a handshake failed because the peer's certificate was revoked.
+#[must_use]
+pub fn is_revoked(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(certificate_error(error), Some(CertificateError::Revoked))
+}
+
+fn certificate_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a CertificateError> {
     let mut next = Some(error);
     while let Some(error) = next {
         // An `io::Error` hides what it wraps from `source`, which gives the source of the wrapped.
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         let inner = inner.map_or(error, |inner| inner);
-        if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))) =
-            inner.downcast_ref()
-        {
-            return reason.downcast_ref();
+        if let Some(rustls::Error::InvalidCertificate(reason)) = inner.downcast_ref() {
+            return Some(reason);
         }
         next = inner.source();
     }
@@ -78,6 +89,7 @@ fn to_rustls(error: Error) -> rustls::Error {
     let certificate = match error {
         Error::Expired(_) => CertificateError::Expired,
         Error::NotValidYet(_) => CertificateError::NotValidYet,
+        Error::Revoked(_) => CertificateError::Revoked,
         other => CertificateError::Other(OtherError(Arc::new(other))),
     };
     rustls::Error::InvalidCertificate(certificate)
