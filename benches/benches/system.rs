@@ -20,17 +20,15 @@ use std::time::{Duration, Instant};
 use mesh_core::authz::PolicySet;
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::live::{Live, Publisher};
-use mesh_core::name::{Network, ServiceAccount, SpiffeId, TrustDomain};
+use mesh_core::name::{ServiceAccount, SpiffeId, TrustDomain};
 use mesh_core::resolve::Destination;
 use mesh_core::workload::{TunnelProtocol, Workload};
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
 use mesh_identity::source::{Identities, LocalSource};
-use mesh_identity::task::Tasks;
 use mesh_identity::verify::Expected;
-use mesh_transport::hbone::pool::Pool;
-use mesh_transport::proxy::{Drain, Inbound, Inputs, Outbound, Tracker, WayIn};
+use mesh_transport::proxy::{Drain, Inbound, Inputs, Outbound, WayIn};
 use mesh_transport::socket::Listener;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -266,26 +264,17 @@ async fn mesh() -> Way {
     std::mem::forget(catalog);
     // Two proxies that share nothing but the trust: each with identities, pool and tracker of its own authority.
     let identities = identities();
-    let inputs = || Inputs {
-        catalog: live.clone(),
-        policies: Live::constant(PolicySet::default()),
-        identities: identities.clone(),
-        network: Network::default(),
-        pool: Pool::new(),
-        tracker: Tracker::new(Arc::new(())),
-        own_ports: Arc::from([15008]),
-        tasks: Tasks::default(),
-    };
+    let inputs = || Inputs::new(live.clone(), Live::constant(PolicySet::default()), identities.clone());
     let (near, far) = (inputs(), inputs());
     let server = identities.identity(&id("server")).await.unwrap();
     let listener = Listener::bind(SocketAddr::new(ip(2), 15008)).unwrap();
-    tokio::spawn(Inbound::new(far, "server".into(), server).unwrap().serve(listener, Drain::new()));
+    tokio::spawn(Inbound::new(far, "server", server).unwrap().serve(listener, Drain::new()));
     let applications = applications(ip(2)).await;
     let mut entries = Vec::new();
     for application in [applications.sink, applications.echo] {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         entries.push(listener.local_addr().unwrap());
-        let outbound = Outbound::new(near.clone(), "client".into());
+        let outbound = Outbound::new(near.clone(), "client");
         let way_in = WayIn::Fixed(Destination::Address(application));
         tokio::spawn(way_in.serve(near.clone(), outbound, listener, Drain::new()));
     }

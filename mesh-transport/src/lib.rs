@@ -9,14 +9,13 @@
 //! use mesh_core::authz::PolicySet;
 //! use mesh_core::catalog::{Catalog, Delta};
 //! use mesh_core::live::Live;
-//! use mesh_core::name::{Network, parse_trust_domain};
+//! use mesh_core::name::parse_trust_domain;
 //! use mesh_core::workload::{TunnelProtocol, Workload};
 //! # use mesh_identity::authority::{Authority, Names, Rules};
 //! # use mesh_identity::bundle::BundleSet;
 //! # use mesh_identity::clock::SystemClock;
 //! # use mesh_identity::source::{Identities, LocalSource};
-//! use mesh_transport::hbone::pool::Pool;
-//! use mesh_transport::proxy::{Drain, Inbound, Inputs, Outbound, Tracker};
+//! use mesh_transport::proxy::{Drain, Inbound, Inputs, Outbound};
 //! use mesh_transport::socket::Listener;
 //! use tokio::io::{AsyncReadExt, AsyncWriteExt};
 //! use tokio::net::{TcpListener, TcpStream};
@@ -36,25 +35,17 @@
 //! let mut delta = Delta::new();
 //! delta.upsert_workload(workload);
 //!
-//! let inputs = Inputs {
-//!     catalog: Live::constant(Catalog::default().apply(delta)),
-//!     policies: Live::constant(PolicySet::default()),
-//!     identities: identities.clone(),
-//!     network: Network::default(),
-//!     pool: Pool::new(),
-//!     tracker: Tracker::new(Arc::new(())),
-//!     own_ports: Arc::from([15008]),
-//!     tasks: Default::default(),
-//! };
+//! let catalog = Live::constant(Catalog::default().apply(delta));
+//! let inputs = Inputs::new(catalog, Live::constant(PolicySet::default()), identities.clone());
 //!
 //! // Its way in, and an application behind it.
-//! let inbound = Inbound::new(inputs.clone(), "db".into(), identities.identity(&identity).await?)?;
+//! let inbound = Inbound::new(inputs.clone(), "db", identities.identity(&identity).await?)?;
 //! let listener = Listener::bind("127.77.0.1:15008".parse()?)?;
 //! inputs.tasks.spawn(inbound.serve(listener, Drain::new()));
 //! let application = TcpListener::bind("127.77.0.1:0").await?;
 //!
 //! // Its way out, to itself: resolved, tunnelled, authorized, relayed.
-//! let outbound = Outbound::new(inputs.clone(), "db".into());
+//! let outbound = Outbound::new(inputs.clone(), "db");
 //! let client: SocketAddr = "127.0.0.1:1".parse()?;
 //! let entry = TcpListener::bind("127.0.0.1:0").await?;
 //! let mut near = TcpStream::connect(entry.local_addr()?).await?;
@@ -81,9 +72,6 @@
 //! | [`relay`] | bytes between two streams: half-close, back-pressure, counts |
 //! | [`proxy`] | the ways in and out of workloads, tracking, re-evaluation, drain |
 //!
-//! Not here yet: capture by the kernel, plaintext passthrough, nested tunnels between networks
-//! ([`proxy::Error::Unsupported`] says so when one would be needed).
-
 pub mod hbone;
 pub mod proxy;
 pub mod relay;

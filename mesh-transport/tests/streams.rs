@@ -238,7 +238,7 @@ impl Dial for Scripted {
             let drive = Box::pin(async move {
                 let _ = driver.run().await;
             });
-            Ok(Dialed { client, peer: key.expected[0].clone(), drive })
+            Ok(Dialed { client, peer: key.expected[0].clone(), chain: Arc::from([]), drive })
         })
     }
 }

@@ -141,7 +141,7 @@ pub(super) fn may_retry(error: &Error) -> bool {
 }
 
 /// A future with a deadline that is an error of ours.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     limit: std::time::Duration,
     to: std::net::SocketAddr,
     step: &'static str,

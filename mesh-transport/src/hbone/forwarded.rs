@@ -28,8 +28,41 @@ impl Forwarded {
     }
 }
 
-/// A new `traceparent` (W3C Trace Context) with random ids, not sampled.
+/// The trace that a connection belongs to: the id of its `traceparent` header (W3C Trace Context).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId(u128);
+
+impl TraceId {
+    /// A new random one.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(fastrand::u128(1..))
+    }
+
+    /// That of a message; `None` when the header is absent or malformed, as the specification asks.
+    #[must_use]
+    pub fn of(headers: &http::HeaderMap) -> Option<Self> {
+        let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+        let (version, id, parent, _flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if version.len() != 2 || version == "ff" || id.len() != 32 || parent.len() != 16 {
+            return None;
+        }
+        if ![version, id, parent].into_iter().all(is_hex) {
+            return None;
+        }
+        u128::from_str_radix(id, 16).ok().filter(|id| *id != 0).map(Self)
+    }
+}
+
+impl std::fmt::Display for TraceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A `traceparent` of a trace, with a random span id, not sampled.
 #[must_use]
-pub fn traceparent() -> String {
-    format!("00-{:032x}-{:016x}-00", fastrand::u128(1..), fastrand::u64(1..))
+pub fn traceparent(trace: TraceId) -> String {
+    format!("00-{trace}-{:016x}-00", fastrand::u64(1..))
 }

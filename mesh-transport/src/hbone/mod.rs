@@ -2,18 +2,19 @@
 //! the raw bytes. As Istio's ztunnel and Envoy speak it.
 
 pub mod baggage;
-mod client;
+pub(crate) mod client;
 mod forwarded;
 pub mod limits;
 pub mod pool;
 mod request;
+pub(crate) mod secure;
 mod server;
 mod status;
 mod stream;
 
 pub use client::{Client, Driver, handshake};
-pub use forwarded::{Forwarded, traceparent};
-pub use request::{ConnectHeaders, RequestError, connect_request, destination};
+pub use forwarded::{Forwarded, TraceId, traceparent};
+pub use request::{ConnectHeaders, NETWORK_HEADER, RequestError, connect_request, destination};
 pub use server::{Connect, Server};
 pub use status::{REASON_HEADER, Refused};
 pub use stream::{HboneStream, ReadHalf, WriteHalf};
@@ -26,7 +27,7 @@ pub const ALPN: &[u8] = b"h2";
 #[non_exhaustive]
 pub enum Error {
     /// The TCP connection failed.
-    #[error("cannot connect to {to}")]
+    #[error("cannot connect to {to}{}", if source.kind() == std::io::ErrorKind::TimedOut { ": no answer; a network policy may block the port of tunnels" } else { "" })]
     Connect {
         /// Where to.
         to: std::net::SocketAddr,

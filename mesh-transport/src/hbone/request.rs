@@ -3,6 +3,9 @@ use mesh_core::resolve::{Destination, ParseDestinationError};
 
 use super::Forwarded;
 
+/// The header by which an inner tunnel says which network its client is in.
+pub const NETWORK_HEADER: &str = "x-forwarded-network";
+
 /// What a CONNECT request carries beside its authority.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectHeaders {
@@ -12,6 +15,8 @@ pub struct ConnectHeaders {
     pub forwarded: Option<Forwarded>,
     /// Trace context.
     pub traceparent: Option<String>,
+    /// The network of the client: on inner tunnels, where addresses of one network mean nothing in another.
+    pub network: Option<String>,
 }
 
 /// A plain CONNECT request (RFC 9113 section 8.5): a method and an authority, no scheme and no path.
@@ -28,6 +33,9 @@ pub fn connect_request(authority: &Destination, headers: &ConnectHeaders) -> Res
     }
     if let Some(traceparent) = &headers.traceparent {
         request = request.header("traceparent", traceparent);
+    }
+    if let Some(network) = &headers.network {
+        request = request.header(NETWORK_HEADER, network);
     }
     request.body(())
 }

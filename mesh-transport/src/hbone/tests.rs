@@ -43,9 +43,20 @@ fn forwarded() {
 
 #[test]
 fn trace_context_has_its_form() {
-    let value = traceparent();
+    let trace = TraceId::random();
+    let value = traceparent(trace);
     let parts: Vec<_> = value.split('-').map(str::len).collect();
     assert_eq!((value.len(), parts), (55, vec![2, 32, 16, 2]));
+    let of = |value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", value.parse().unwrap());
+        TraceId::of(&headers)
+    };
+    assert_eq!(of(&value), Some(trace));
+    let zero = format!("00-{}-{}-00", "0".repeat(32), "1".repeat(16));
+    for bad in ["", "00", &value[..54].replace("00-", "ff-"), &value.replace("00-", "0-"), &zero] {
+        assert_eq!(of(bad), None, "{bad}");
+    }
 }
 
 proptest! {

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use mesh_core::name::{NamespacedName, SpiffeId, Text};
 use mesh_core::service::Service;
 use mesh_core::workload::Workload;
+use mesh_identity::verify;
 use tokio::time::Instant;
 
+use super::Error;
+use crate::hbone::baggage::Baggage;
+use crate::hbone::{self, TraceId};
 use crate::relay::Counts;
 
 /// Which way a connection goes, seen from the local workload.
@@ -39,16 +43,20 @@ pub struct Facts {
     pub source: SocketAddr,
     /// The client's workload, if it is known.
     pub source_workload: Option<Arc<Workload>>,
+    /// What the client's proxy says of the workload behind it: for telemetry, where there is no record.
+    pub source_baggage: Option<Baggage>,
     /// The client's identity: verified when inbound, our own when outbound.
     pub source_identity: Option<SpiffeId>,
     /// What was addressed: the authority of the tunnel, or what the client asked for.
     pub requested: String,
-    /// Where the connection leads.
+    /// Where the connection leads: the application.
     pub destination: Option<SocketAddr>,
-    /// The tunnel's other end, when outbound through one.
+    /// The end of the tunnel that carries it, if one does: the other end when outbound, our own when inbound.
     pub tunnel: Option<SocketAddr>,
     /// The destination's workload.
     pub destination_workload: Option<Arc<Workload>>,
+    /// What the far end says of the workload behind it: for telemetry, where a gateway chose it.
+    pub destination_baggage: Option<Baggage>,
     /// The destination's identity: verified when outbound, our own when inbound.
     pub destination_identity: Option<SpiffeId>,
     /// The service that was addressed.
@@ -57,6 +65,8 @@ pub struct Facts {
     pub reason: &'static str,
     /// The policy that allowed or refused it.
     pub policy: Option<NamespacedName>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceId>,
 }
 
 impl Facts {
@@ -67,15 +77,26 @@ impl Facts {
             direction,
             source,
             source_workload: None,
+            source_baggage: None,
             source_identity: None,
             requested,
             destination: None,
             tunnel: None,
             destination_workload: None,
+            destination_baggage: None,
             destination_identity: None,
             service: None,
             reason: "",
             policy: None,
+            trace: None,
+        }
+    }
+
+    /// What the tunnel's CONNECT request names.
+    pub(super) fn authority(&self) -> Option<String> {
+        match self.direction {
+            Direction::Inbound => Some(self.requested.clone()),
+            Direction::Outbound => self.destination.map(|address| address.to_string()),
         }
     }
 
@@ -106,7 +127,9 @@ pub enum Outcome {
     /// A policy refused or cut it.
     Denied(String),
     /// No way to the destination, or the way failed.
-    Failed(String),
+    Failed(Failure, String),
+    /// The peer's certificate was revoked.
+    Revoked(String),
     /// The proxy closed it, for another cause than policy.
     Closed(String),
 }
@@ -118,7 +141,8 @@ impl Outcome {
         match self {
             Self::Complete => "-",
             Self::Denied(_) => "DENY",
-            Self::Failed(_) => "CONNECT",
+            Self::Failed(failure, _) => failure.flag(),
+            Self::Revoked(_) => "CERT_REVOKED",
             Self::Closed(_) => "CLOSED",
         }
     }
@@ -128,7 +152,65 @@ impl Outcome {
     pub fn error(&self) -> Option<&str> {
         match self {
             Self::Complete => None,
-            Self::Denied(text) | Self::Failed(text) | Self::Closed(text) => Some(text),
+            Self::Denied(text) | Self::Failed(_, text) | Self::Revoked(text) | Self::Closed(text) => Some(text),
+        }
+    }
+}
+
+/// At what a connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Connecting, and all that has no name of its own.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// HTTP/2.
+    Http2,
+    /// Nobody answered at the port of tunnels.
+    NetworkPolicy,
+    /// No certificate of our own.
+    Identity,
+    /// The peer's certificate was revoked.
+    Revoked,
+}
+
+impl Failure {
+    /// The response flag.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::Tls => "TLS_FAILURE",
+            Self::Http2 => "H2_HANDSHAKE_FAILURE",
+            Self::NetworkPolicy => "NETWORK_POLICY",
+            Self::Identity => "IDENTITY_ERROR",
+            Self::Revoked => "CERT_REVOKED",
+        }
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Identity(_) => Self::Identity,
+            Error::Tunnel(error) => (&**error).into(),
+            _ => Self::Connect,
+        }
+    }
+}
+
+impl From<&hbone::Error> for Failure {
+    fn from(error: &hbone::Error) -> Self {
+        match error {
+            hbone::Error::Tls { reason: Some(verify::Error::Revoked(_)), .. } => Self::Revoked,
+            hbone::Error::Tls { source, .. } if verify::is_revoked(source) => Self::Revoked,
+            hbone::Error::Tls { .. } | hbone::Error::Config(_) => Self::Tls,
+            hbone::Error::Http2(_) | hbone::Error::NotHttp2(_) => Self::Http2,
+            hbone::Error::Connect { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => {
+                Self::NetworkPolicy
+            }
+            _ => Self::Connect,
         }
     }
 }
@@ -143,6 +225,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 
     /// A connection was refused before it was opened.
     fn refused(&self, _facts: &Facts, _outcome: &Outcome) {}
+
+    /// A host name was looked up to reach a workload that has no address.
+    fn resolved(&self, _facts: &Facts) {}
 }
 
 /// Watches nothing.

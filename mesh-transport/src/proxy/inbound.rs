@@ -2,25 +2,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
-use mesh_core::authz::{Connection, Permit, Verdict, evaluate, evaluate_dry_run};
-use mesh_core::name::Uid;
-use mesh_core::resolve::{Reason, inbound};
+use mesh_core::resolve::{self, Destination, Hop, Reason, inbound};
+use mesh_core::service::Service;
 use mesh_core::workload::Workload;
 use mesh_identity::tls::Identity;
 use mesh_identity::verify::{self, Purpose, VerifiedPeer};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::flow::{Direction, Facts, Outcome};
-use super::track::{Cause, InboundPeer};
-use super::{Drain, Inputs};
+use super::admit::{Admitted, Refusal, authorize};
+use super::flow::{Direction, Facts, Failure, Outcome};
+use super::handshakes::Handshakes;
+use super::outbound::discover;
+use super::reevaluate::forbidden;
+use super::track::Watched;
+use super::{Drain, Inputs, LocalWorkload};
 use crate::hbone::limits::{CONCURRENT_HANDSHAKES, HANDSHAKE_TIMEOUT};
-use crate::hbone::{ALPN, Connect, Forwarded, RequestError, Server, baggage, destination};
+use crate::hbone::{ALPN, Connect, Forwarded, NETWORK_HEADER, Server, TraceId, baggage, destination};
 use crate::relay::relay;
-use crate::socket::{self, Listener};
+use crate::socket::Listener;
 
 /// The way into one local workload: HBONE at its own address.
 ///
@@ -28,9 +30,19 @@ use crate::socket::{self, Listener};
 #[derive(Debug, Clone)]
 pub struct Inbound {
     inputs: Inputs,
-    local: Uid,
+    local: LocalWorkload,
     identity: Identity,
     config: Arc<ServerConfig>,
+    role: Role,
+}
+
+/// What a tunnel that ends here is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// For the local workload.
+    Workload,
+    /// For another workload of this network: the bytes are a tunnel of their own, which ends there.
+    Gateway,
 }
 
 /// The peer of one tunnel connection.
@@ -47,9 +59,27 @@ impl Inbound {
     ///
     /// # Errors
     /// No TLS configuration can be made.
-    pub fn new(inputs: Inputs, local: Uid, identity: Identity) -> Result<Self, mesh_identity::tls::Error> {
+    pub fn new(
+        inputs: Inputs,
+        local: impl Into<LocalWorkload>,
+        identity: Identity,
+    ) -> Result<Self, mesh_identity::tls::Error> {
         let config = identity.server_config(&[ALPN])?;
-        Ok(Self { inputs, local, identity, config })
+        Ok(Self { inputs, local: local.into(), identity, config, role: Role::Workload })
+    }
+
+    /// The way into a network, at its gateway `local`: a tunnel for a service of the network carries another tunnel, which
+    /// is passed on unread to an endpoint of the service, or to its waypoint. The identity of the far end is proven inside
+    /// it, end to end.
+    ///
+    /// # Errors
+    /// No TLS configuration can be made.
+    pub fn gateway(
+        inputs: Inputs,
+        local: impl Into<LocalWorkload>,
+        identity: Identity,
+    ) -> Result<Self, mesh_identity::tls::Error> {
+        Ok(Self { role: Role::Gateway, ..Self::new(inputs, local, identity)? })
     }
 
     /// Serves a listener until the drain begins; connections go on in tasks of their own.
@@ -57,21 +87,37 @@ impl Inbound {
     /// # Cancel safety
     /// Dropping the future stops accepting.
     pub async fn serve(self, listener: Listener, drain: Drain) {
-        let handshakes = Arc::new(Semaphore::new(CONCURRENT_HANDSHAKES));
+        let handshakes = Handshakes::new(CONCURRENT_HANDSHAKES);
         loop {
-            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
             let (tcp, address) = tokio::select! {
                 biased;
                 () = drain.begun() => return,
                 accepted = listener.accept() => accepted,
             };
+            let place = handshakes.begin(address.ip());
             let (inbound, drain) = (self.clone(), drain.clone());
             self.inputs.tasks.spawn(async move {
-                let Some((server, peer)) = inbound.handshake(tcp, address).await else { return };
-                drop(permit);
+                // Boxed: the state of a handshake is large, and gone before the connection does its work.
+                let handshake = Box::pin(inbound.handshake(tcp, address));
+                let shaken = tokio::select! {
+                    shaken = handshake => shaken,
+                    () = place.lost.cancelled() => {
+                        inbound.refuse_handshake(address, "tls_timeout", Failure::Tls, "too many handshakes".to_owned());
+                        None
+                    }
+                };
+                drop(place);
+                let Some((server, peer)) = shaken else { return };
                 inbound.connection(server, peer, drain).await;
             });
         }
+    }
+
+    fn refuse_handshake(&self, address: SocketAddr, reason: &'static str, failure: Failure, error: String) {
+        let mut facts = Facts::new(Direction::Inbound, address, String::new());
+        facts.reason = reason;
+        facts.destination_identity = Some(self.identity.id().clone());
+        self.inputs.tracker.refused(&facts, &Outcome::Failed(failure, error));
     }
 
     async fn handshake(
@@ -79,29 +125,25 @@ impl Inbound {
         tcp: TcpStream,
         address: SocketAddr,
     ) -> Option<(Server<tokio_rustls::server::TlsStream<TcpStream>>, Peer)> {
-        let refuse = |reason: &'static str, error: String| {
-            let mut facts = Facts::new(Direction::Inbound, address, String::new());
-            facts.reason = reason;
-            facts.destination_identity = Some(self.identity.id().clone());
-            self.inputs.tracker.refused(&facts, &Outcome::Failed(error));
-        };
+        let refuse = |reason, failure, error| self.refuse_handshake(address, reason, failure, error);
         let local = tcp.local_addr().ok()?;
         let accept = TlsAcceptor::from(Arc::clone(&self.config)).accept(tcp);
         let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accept).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => {
+                let failure = if verify::is_revoked(&error) { Failure::Revoked } else { Failure::Tls };
                 let reason = verify::rejection(&error).map(ToString::to_string);
-                refuse("tls_failure", reason.unwrap_or_else(|| error.to_string()));
+                refuse("tls_failure", failure, reason.unwrap_or_else(|| error.to_string()));
                 return None;
             }
             Err(_) => {
-                refuse("tls_timeout", "the TLS handshake was not completed in time".to_owned());
+                refuse("tls_timeout", Failure::Tls, "the TLS handshake was not completed in time".to_owned());
                 return None;
             }
         };
         let session = tls.get_ref().1;
         if session.alpn_protocol() != Some(ALPN) {
-            refuse("not_http2", "the peer does not offer HTTP/2".to_owned());
+            refuse("not_http2", Failure::Http2, "the peer does not offer HTTP/2".to_owned());
             return None;
         }
         let certificates = session.peer_certificates();
@@ -111,14 +153,14 @@ impl Inbound {
         let verified = match verify::peer(certificates, &bundles, Purpose::Client, self.identity.now()) {
             Ok(verified) => verified,
             Err(error) => {
-                refuse("tls_failure", error.to_string());
+                refuse("tls_failure", Failure::Tls, error.to_string());
                 return None;
             }
         };
         match Server::handshake(tls).await {
             Ok(server) => Some((server, Peer { address, local, verified, chain })),
             Err(error) => {
-                refuse("http2_failure", error.to_string());
+                refuse("http2_failure", Failure::Http2, error.to_string());
                 None
             }
         }
@@ -144,60 +186,70 @@ impl Inbound {
         let mut facts = Facts::new(Direction::Inbound, peer.address, String::new());
         facts.source_identity = Some(peer.verified.id().clone());
         facts.destination_identity = Some(self.identity.id().clone());
-        let admitted = match self.admit(&connect, peer, &mut facts) {
+        facts.tunnel = Some(SocketAddr::new(peer.local.ip().to_canonical(), peer.local.port()));
+        facts.trace = TraceId::of(&connect.head.headers);
+        let admitted = match Box::pin(self.admit(&connect, peer, &mut facts)).await {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(connect, &mut facts, refusal),
         };
-        let upstream = match admitted.connect(&peer.verified).await {
+        let upstream = match admitted.connect(&self.inputs, &facts).await {
             Ok(upstream) => upstream,
             Err(error) => {
                 let error = format!("cannot connect to {}: {error}", admitted.to);
-                let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "upstream_failure", Outcome::Failed(error));
+                let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "upstream_failure", error);
                 return self.refuse(connect, &mut facts, refusal);
             }
         };
-        let description = baggage::of(&admitted.local);
-        let local = InboundPeer { local: self.local.clone(), chain: Arc::clone(&peer.chain) };
-        let registration = self.inputs.tracker.register(facts, Some(local));
+        let description = self.inputs.options.response_baggage.then(|| baggage::of(&admitted.local));
+        let watched = Watched::Inbound { local: admitted.local.uid.clone(), chain: Some(Arc::clone(&peer.chain)) };
+        let registration = self.inputs.tracker.register(facts, watched);
+        let flow = Arc::clone(registration.flow());
         // Policy or record may have changed between the question and the registration; nothing would judge this connection
         // again.
-        if let Some(cause) = self.forbidden_meanwhile(&admitted, peer) {
+        let (catalog, policies) = (self.inputs.catalog.snapshot(), self.inputs.policies.snapshot());
+        if let Some(cause) = forbidden(&catalog, &policies, admitted.local.uid.as_str(), &flow.facts) {
             connect.refuse(StatusCode::UNAUTHORIZED, "changed_meanwhile");
             registration.close(cause);
             return registration.run(std::future::pending()).await;
         }
-        match connect.accept(Some(&description)) {
-            Ok(stream) => {
-                let flow = Arc::clone(registration.flow());
-                registration.run(relay(stream, upstream, &flow.counts)).await;
-            }
+        match connect.accept(description.as_deref()) {
+            Ok(stream) => registration.run(relay(stream, upstream, &flow.counts)).await,
             Err(error) => registration.run(std::future::ready(Err(std::io::Error::other(error)))).await,
         }
     }
 
     /// Everything that is asked before the application is connected to.
-    fn admit(&self, connect: &Connect, peer: &Peer, facts: &mut Facts) -> Result<Admitted, Refusal> {
-        let bad = |error: &RequestError| {
-            Refusal::new(StatusCode::BAD_REQUEST, "malformed_request", Outcome::Failed(error.to_string()))
-        };
+    async fn admit(&self, connect: &Connect, peer: &Peer, facts: &mut Facts) -> Result<Admitted, Refusal> {
         let head = http::Request::from_parts(connect.head.clone(), ());
-        let authority = destination(&head).map_err(|error| bad(&error))?;
+        let authority = destination(&head)
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "malformed_request", error.to_string()))?;
         facts.requested = authority.to_string();
+        let local = self.local.wait(&self.inputs.catalog, self.inputs.options.record_wait).await;
+        let local = local.ok_or_else(Refusal::no_local_workload)?;
+        facts.destination_workload = Some(Arc::clone(&local));
+        self.describe_source(connect, peer, facts);
+        let own_ip = peer.local.ip().to_canonical();
+        if !matches!(&authority, Destination::Address(address) if address.ip() == own_ip) {
+            // A service or another workload, which may not have been heard of yet. Unanswered, it is refused below.
+            let request = resolve::Outbound::new(&local, &self.inputs.network, &authority);
+            let _ = discover(&self.inputs, &request).await;
+        }
+        match self.role {
+            Role::Workload => self.to_workload(connect, &local, own_ip, &authority, facts),
+            Role::Gateway => self.through_gateway(&local, &authority, facts),
+        }
+    }
 
+    fn to_workload(
+        &self,
+        connect: &Connect,
+        local: &Arc<Workload>,
+        own_ip: std::net::IpAddr,
+        authority: &Destination,
+        facts: &mut Facts,
+    ) -> Result<Admitted, Refusal> {
         let catalog = self.inputs.catalog.snapshot();
-        let Some(local) = catalog.workload(self.local.as_str()) else {
-            let outcome = Outcome::Failed("no record of the local workload".to_owned());
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_local_workload", outcome));
-        };
-        facts.destination_workload = Some(Arc::clone(local));
-        facts.source_workload = catalog.workload_at(&self.inputs.network, peer.address.ip()).map(Arc::clone);
-        let target = inbound(&catalog, local, peer.local.ip().to_canonical(), &authority).map_err(|refusal| {
-            let status = match refusal.reason {
-                Reason::NotThisWorkload => StatusCode::BAD_REQUEST,
-                _ => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            Refusal::new(status, refusal.reason.as_str(), Outcome::Failed(refusal.to_string()))
-        })?;
+        let target = inbound(&catalog, local, own_ip, authority).map_err(refused)?;
         facts.destination = Some(target.to);
         facts.service = target.service.or_else(|| {
             // What the client says it addressed, if it is one of this workload's services: for telemetry only.
@@ -206,38 +258,44 @@ impl Inbound {
             of_local.find(|service| service.key.hostname.as_str() == host).map(Arc::clone)
         });
         if self.inputs.own_ports.contains(&target.to.port()) {
-            let outcome = Outcome::Failed(format!("port {} is the proxy's own", target.to.port()));
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "own_port", outcome));
+            return Err(Refusal::own_port(target.to.port()));
         }
-        let connection =
-            Connection { peer: Some(peer.verified.id()), source: peer.address.ip(), destination: target.to };
-        let policies = self.inputs.policies.snapshot();
-        if let Some(denial) = evaluate_dry_run(&policies, local, &connection) {
-            tracing::info!(peer = %peer.verified.id(), destination = %target.to, %denial, "dry run: would be refused");
-        }
-        match evaluate(&policies, local, &connection) {
-            Verdict::Allowed(permit) => {
-                facts.reason = permit.reason().as_str();
-                facts.policy = permit.policy().cloned();
-                Ok(Admitted { to: target.to, local: Arc::clone(local), permit })
-            }
-            Verdict::Denied(denial) => {
-                facts.policy.clone_from(&denial.policy);
-                let outcome = Outcome::Denied(denial.to_string());
-                Err(Refusal::new(StatusCode::UNAUTHORIZED, denial.reason.as_str(), outcome))
-            }
-        }
+        let admitted = authorize(&self.inputs, local, target.to, facts)?;
+        let service: Option<&Service> = facts.service.as_deref();
+        Ok(admitted.through_application_tunnel(&self.inputs, authority, service, facts))
     }
 
-    fn forbidden_meanwhile(&self, admitted: &Admitted, peer: &Peer) -> Option<Cause> {
-        let catalog = self.inputs.catalog.snapshot();
-        let Some(local) = catalog.workload(self.local.as_str()) else { return Some(Cause::WorkloadGone) };
-        let connection =
-            Connection { peer: Some(peer.verified.id()), source: peer.address.ip(), destination: admitted.to };
-        match evaluate(&self.inputs.policies.load(), local, &connection) {
-            Verdict::Allowed(_) => None,
-            Verdict::Denied(denial) => Some(Cause::Policy(denial)),
+    /// The next end of the tunnel that comes in this one.
+    fn through_gateway(
+        &self,
+        local: &Arc<Workload>,
+        authority: &Destination,
+        facts: &mut Facts,
+    ) -> Result<Admitted, Refusal> {
+        let bad = |error: String| Refusal::new(StatusCode::BAD_REQUEST, Reason::NotThisWorkload.as_str(), error);
+        if matches!(authority, Destination::Address(_)) {
+            return Err(bad(format!("{authority}: a gateway is asked for services by host name")));
         }
+        let catalog = self.inputs.catalog.snapshot();
+        let request = resolve::Outbound::new(local, &self.inputs.network, authority);
+        let way = resolve::outbound(&catalog, &request, fastrand::u64(..)).map_err(refused)?;
+        facts.service.clone_from(&way.service);
+        let Hop::Hbone(tunnel) = way.hop else {
+            return Err(bad(format!("{authority} is not reached by tunnel in this network")));
+        };
+        authorize(&self.inputs, local, tunnel.to, facts).map(Admitted::passed_on)
+    }
+
+    /// Who is behind the peer, for telemetry. A record is believed only where it agrees with the certificate: another
+    /// workload may use the address by now, and a peer in another network may use one that is somebody else's here.
+    fn describe_source(&self, connect: &Connect, peer: &Peer, facts: &mut Facts) {
+        let headers = &connect.head.headers;
+        let network = headers.get(NETWORK_HEADER).and_then(|value| value.to_str().ok());
+        let same_network = network.is_none_or(|network| self.inputs.network == *network);
+        let catalog = self.inputs.catalog.load();
+        let recorded = catalog.workload_at(&self.inputs.network, peer.address.ip()).filter(|_| same_network);
+        facts.source_workload = recorded.filter(|workload| workload.spiffe_id() == *peer.verified.id()).map(Arc::clone);
+        facts.source_baggage = facts.source_workload.is_none().then(|| baggage::read(headers));
     }
 
     fn refuse(&self, connect: Connect, facts: &mut Facts, refusal: Refusal) {
@@ -247,32 +305,10 @@ impl Inbound {
     }
 }
 
-/// A request that may be served. Holds the permit: without one there is nothing to connect with.
-#[derive(Debug)]
-struct Admitted {
-    to: SocketAddr,
-    local: Arc<Workload>,
-    permit: Permit,
-}
-
-impl Admitted {
-    /// Connects to the application. Demands both proofs: who the peer is, and that it may.
-    async fn connect(&self, peer: &VerifiedPeer) -> std::io::Result<TcpStream> {
-        tracing::trace!(peer = %peer.id(), permit = %self.permit, to = %self.to, "connecting to the application");
-        socket::connect(self.to).await
-    }
-}
-
-/// Why a request is refused, and with which status.
-#[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    reason: &'static str,
-    outcome: Outcome,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, reason: &'static str, outcome: Outcome) -> Self {
-        Self { status, reason, outcome }
-    }
+fn refused(refusal: resolve::Refusal) -> Refusal {
+    let status = match refusal.reason {
+        Reason::NotThisWorkload => StatusCode::BAD_REQUEST,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Refusal::new(status, refusal.reason.as_str(), refusal.to_string())
 }

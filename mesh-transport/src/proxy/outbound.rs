@@ -2,24 +2,28 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mesh_core::name::Uid;
 use mesh_core::report::chain;
-use mesh_core::resolve::{self, Destination, Hop, Refusal, Resolution, Tunnel};
+use mesh_core::resolve::{self, Destination, Hop, InnerTunnel, Refusal, Resolution, Tunnel};
 use mesh_core::workload::Workload;
+use mesh_identity::tls::Identity;
 use tokio::net::TcpStream;
 
-use super::flow::{Direction, Facts, Outcome};
-use super::{Inputs, Registration};
-use crate::hbone::pool::{Key, Tunnelled};
-use crate::hbone::{self, ConnectHeaders, Forwarded, baggage, traceparent};
-use crate::relay::relay;
-use crate::socket;
+use super::flow::{Direction, Facts, Failure, Outcome};
+use super::nested;
+use super::track::Watched;
+use super::upstream::Upstream;
+use super::{Inputs, LocalWorkload, Registration};
+use crate::hbone::pool::Key;
+use crate::hbone::{self, ConnectHeaders, Forwarded, TraceId, baggage, traceparent};
+
+/// How often a destination is asked for that reveals further names: a service, its waypoint, the waypoint's endpoints.
+const MAX_DISCOVERY_ROUNDS: usize = 4;
 
 /// The way out of one local workload.
 #[derive(Debug, Clone)]
 pub struct Outbound {
     inputs: Inputs,
-    source: Uid,
+    source: LocalWorkload,
 }
 
 /// An upstream connection, not yet relayed.
@@ -29,17 +33,11 @@ pub struct Connected {
     registration: Registration,
 }
 
-#[derive(Debug)]
-enum Upstream {
-    Plain(TcpStream),
-    Tunnel(Box<Tunnelled>),
-}
-
 impl Outbound {
     /// The way out of the workload `source`.
     #[must_use]
-    pub fn new(inputs: Inputs, source: Uid) -> Self {
-        Self { inputs, source }
+    pub fn new(inputs: Inputs, source: impl Into<LocalWorkload>) -> Self {
+        Self { inputs, source: source.into() }
     }
 
     /// Connects to what a client of the local workload asked for: through a tunnel where the destination is part of the
@@ -52,14 +50,19 @@ impl Outbound {
     /// Safe: the attempt is given up.
     pub async fn connect(&self, destination: &Destination, client: SocketAddr) -> Result<Connected, Error> {
         let mut facts = Facts::new(Direction::Outbound, client, destination.to_string());
-        match self.upstream(destination, client, &mut facts).await {
-            Ok(upstream) => Ok(Connected { upstream, registration: self.inputs.tracker.register(facts, None) }),
+        // Boxed: this future holds every kind of handshake, and lives only until the connection stands.
+        match Box::pin(self.upstream(destination, client, &mut facts)).await {
+            Ok(upstream) => {
+                let watched = Watched::Outbound { chains: upstream.chains() };
+                Ok(Connected { upstream, registration: self.inputs.tracker.register(facts, watched) })
+            }
             Err(error) => {
                 if facts.reason.is_empty() {
                     facts.reason = error.reason();
                 }
                 let text = chain(&error);
-                let outcome = if error.is_policy() { Outcome::Denied(text) } else { Outcome::Failed(text) };
+                let outcome =
+                    if error.is_policy() { Outcome::Denied(text) } else { Outcome::Failed(Failure::from(&error), text) };
                 self.inputs.tracker.refused(&facts, &outcome);
                 Err(error)
             }
@@ -72,66 +75,132 @@ impl Outbound {
         client: SocketAddr,
         facts: &mut Facts,
     ) -> Result<Upstream, Error> {
-        let catalog = self.inputs.catalog.snapshot();
-        let source = catalog.workload(self.source.as_str()).ok_or(Error::NoLocalWorkload)?;
-        facts.source_workload = Some(Arc::clone(source));
+        let trace = TraceId::random();
+        facts.trace = Some(trace);
+        let wait = self.inputs.options.record_wait;
+        let source = self.source.wait(&self.inputs.catalog, wait).await.ok_or(Error::NoLocalWorkload)?;
+        facts.source_workload = Some(Arc::clone(&source));
         facts.source_identity = Some(source.spiffe_id());
-        let request = resolve::Outbound { source, network: &self.inputs.network, destination };
-        let way = resolve::outbound(&catalog, &request, fastrand::u64(..))?;
+        let mut request = resolve::Outbound::new(&source, &self.inputs.network, destination);
+        request.unready_waypoint = self.inputs.options.unready_waypoint;
+        discover(&self.inputs, &request).await?;
+        let way = resolve::outbound(&self.inputs.catalog.snapshot(), &request, fastrand::u64(..))?;
         facts.reason = way.reason.as_str();
         facts.service.clone_from(&way.service);
         facts.destination_workload.clone_from(&way.workload);
+        let headers = ConnectHeaders {
+            baggage: Some(baggage::of(&source)),
+            forwarded: Some(Forwarded {
+                client,
+                host: way.service.as_ref().map(|service| service.key.hostname.to_string()),
+            }),
+            traceparent: Some(traceparent(trace)),
+            network: None,
+        };
         match &way.hop {
-            Hop::Plain { to } => self.plain(to, source, facts).await,
-            Hop::Hbone(tunnel) => self.tunnel(tunnel, &way, source, client, facts).await,
+            Hop::Plain { to } => self.plain(to, &way, &source, facts).await,
+            Hop::Hbone(tunnel) => self.tunnel(tunnel, &source, &headers, facts).await,
+            Hop::Nested { outer, inner } => self.nested(outer, inner, &source, headers, facts).await,
             other => Err(Error::Unsupported(format!("{other:?}"))),
         }
     }
 
-    async fn plain(&self, to: &Destination, source: &Workload, facts: &mut Facts) -> Result<Upstream, Error> {
+    async fn plain(
+        &self,
+        to: &Destination,
+        way: &Resolution,
+        source: &Workload,
+        facts: &mut Facts,
+    ) -> Result<Upstream, Error> {
         let failed = |source| Error::Connect { to: to.to_string(), source };
         let address = match to {
             Destination::Address(address) => *address,
             Destination::Hostname(hostname, port) => {
+                if way.workload.is_some() {
+                    self.inputs.tracker.resolved(facts);
+                }
                 let mut found = tokio::net::lookup_host((hostname.as_str(), *port)).await.map_err(failed)?;
                 found.next().ok_or_else(|| failed(io::Error::from(io::ErrorKind::NotFound)))?
             }
         };
         facts.destination = Some(address);
-        // A way in of our own is no destination: the connection would come back here for ever.
-        if self.inputs.own_ports.contains(&address.port()) && source.addresses.contains(&address.ip()) {
-            return Err(Error::Loop(address));
+        self.refuse_loop(address, source)?;
+        self.inputs.sockets.connect(address).await.map(Upstream::Plain).map_err(failed)
+    }
+
+    /// A way in of our own is no destination: the connection would come back here for ever.
+    fn refuse_loop(&self, to: SocketAddr, source: &Workload) -> Result<(), Error> {
+        let ip = to.ip();
+        let own_address = ip.is_loopback() || ip.is_unspecified() || source.addresses.contains(&ip);
+        if own_address && self.inputs.own_ports.contains(&to.port()) {
+            return Err(Error::Loop(to));
         }
-        socket::connect(address).await.map(Upstream::Plain).map_err(failed)
+        Ok(())
+    }
+
+    async fn identity(&self, source: &Workload) -> Result<Identity, Error> {
+        self.inputs.identities.identity(&source.spiffe_id()).await.map_err(Error::Identity)
     }
 
     async fn tunnel(
         &self,
         tunnel: &Tunnel,
-        way: &Resolution,
         source: &Workload,
-        client: SocketAddr,
+        headers: &ConnectHeaders,
         facts: &mut Facts,
     ) -> Result<Upstream, Error> {
         facts.tunnel = Some(tunnel.to);
         if let Destination::Address(address) = &tunnel.authority {
             facts.destination = Some(*address);
         }
-        let identity = self.inputs.identities.identity(&source.spiffe_id()).await.map_err(Error::Identity)?;
+        let identity = self.identity(source).await?;
         let key = Key { source: identity.id().clone(), expected: tunnel.expected.clone(), to: tunnel.to };
-        let headers = ConnectHeaders {
-            baggage: Some(baggage::of(source)),
-            forwarded: Some(Forwarded {
-                client,
-                host: way.service.as_ref().map(|service| service.key.hostname.to_string()),
-            }),
-            traceparent: Some(traceparent()),
-        };
-        let tunnelled = self.inputs.pool.connect(&identity, key, &tunnel.authority, &headers).await;
+        let tunnelled = self.inputs.pool.connect(&identity, key, &tunnel.authority, headers).await;
         let tunnelled = tunnelled.map_err(Error::Tunnel)?;
         facts.destination_identity = Some(tunnelled.peer.clone());
         Ok(Upstream::Tunnel(Box::new(tunnelled)))
     }
+
+    async fn nested(
+        &self,
+        outer: &Tunnel,
+        inner: &InnerTunnel,
+        source: &Workload,
+        headers: ConnectHeaders,
+        facts: &mut Facts,
+    ) -> Result<Upstream, Error> {
+        facts.tunnel = Some(outer.to);
+        let identity = self.identity(source).await?;
+        let key = Key { source: identity.id().clone(), expected: outer.expected.clone(), to: outer.to };
+        let tunnelled = self.inputs.pool.connect(&identity, key, &outer.authority, &headers).await;
+        let tunnelled = tunnelled.map_err(Error::Tunnel)?;
+        let headers = ConnectHeaders { network: Some(self.inputs.network.to_string()), ..headers };
+        let nested = nested::connect(tunnelled, &identity, inner, &headers, outer.to, &self.inputs.tasks);
+        let nested = nested.await.map_err(|error| Error::Tunnel(Arc::new(error)))?;
+        facts.destination_identity = Some(nested.peer.clone());
+        // The gateway chose the workload; only its own words say which one it is. The record at hand is the gateway's.
+        facts.destination_workload = None;
+        facts.destination_baggage = Some(baggage::read(&nested.headers));
+        Ok(Upstream::Nested(Box::new(nested)))
+    }
+}
+
+/// Asks for what a decision needs and the catalog does not hold.
+pub(super) async fn discover(inputs: &Inputs, request: &resolve::Outbound<'_>) -> Result<(), Error> {
+    let Some(discovery) = &inputs.discovery else { return Ok(()) };
+    let mut asked = Vec::new();
+    for _ in 0..MAX_DISCOVERY_ROUNDS {
+        let mut missing = resolve::missing(&inputs.catalog.snapshot(), request);
+        missing.retain(|name| !asked.contains(name));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if !discovery.demand(&missing).await {
+            return Err(Error::Discovery(missing.join(", ")));
+        }
+        asked.append(&mut missing);
+    }
+    Ok(())
 }
 
 impl Connected {
@@ -141,14 +210,7 @@ impl Connected {
     /// Dropping the future closes the connection.
     pub async fn relay(self, client: TcpStream) {
         let flow = Arc::clone(self.registration.flow());
-        match self.upstream {
-            Upstream::Plain(upstream) => self.registration.run(relay(client, upstream, &flow.counts)).await,
-            Upstream::Tunnel(tunnelled) => {
-                let Tunnelled { stream, slot, .. } = *tunnelled;
-                self.registration.run(relay(client, stream, &flow.counts)).await;
-                drop(slot);
-            }
-        }
+        self.registration.run(self.upstream.relay(client, &flow.counts)).await;
     }
 }
 
@@ -159,6 +221,9 @@ pub enum Error {
     /// The workload that wants to connect has no record, so nobody knows who it is.
     #[error("no record of the local workload")]
     NoLocalWorkload,
+    /// Nobody answered what the destination is, so nobody knows whether plaintext would be right.
+    #[error("the control plane did not answer in time about {0}")]
+    Discovery(String),
     /// There is no way to the destination.
     #[error(transparent)]
     Resolve(#[from] Refusal),
@@ -179,8 +244,8 @@ pub enum Error {
     /// The destination is a way in of the proxy itself.
     #[error("{0} is a way into this proxy")]
     Loop(SocketAddr),
-    /// A kind of way that is not served yet.
-    #[error("this kind of way is not supported yet: {0}")]
+    /// A kind of way that is not served.
+    #[error("this kind of way is not supported: {0}")]
     Unsupported(String),
 }
 
@@ -196,6 +261,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoLocalWorkload => "no_local_workload",
+            Self::Discovery(_) => "discovery_timeout",
             Self::Resolve(refusal) => refusal.reason.as_str(),
             Self::Identity(_) => "no_identity",
             Self::Tunnel(_) => "tunnel_failure",

@@ -1,13 +1,16 @@
 use mesh_core::authz::{Connection, Verdict, evaluate};
+use mesh_core::catalog::Catalog;
 use mesh_identity::clock::Clock;
 use mesh_identity::verify::{self, Purpose};
+use rustls::pki_types::CertificateDer;
 
 use super::Inputs;
 use super::flow::Facts;
-use super::track::{Cause, InboundPeer};
+use super::track::{Cause, Watched};
 
-/// Judges all open inbound connections again whenever policies, workload records or trust bundles change, and closes those
-/// that would now be refused. Runs until the live values have no publisher any more.
+/// Judges all open connections again whenever policies, workload records, trust bundles or revocation lists change, and
+/// closes those that would now be refused: inbound ones by policy and by the peer's certificates, outbound ones by the
+/// certificates of the other end. Runs until the live values have no publisher any more.
 ///
 /// # Cancel safety
 /// Safe; nothing is judged any more.
@@ -35,18 +38,35 @@ fn judge_all(inputs: &Inputs, clock: &impl Clock) -> usize {
     let (policies, catalog) = (inputs.policies.snapshot(), inputs.catalog.snapshot());
     let bundles = inputs.identities.bundles().snapshot();
     let now = clock.now();
-    inputs.tracker.judge(|facts: &Facts, peer: &InboundPeer| {
-        let Some(local) = catalog.workload(peer.local.as_str()) else { return Some(Cause::WorkloadGone) };
-        match verify::peer(Some(&peer.chain), &bundles, Purpose::Client, now) {
-            // A certificate that has run out since ends no connection by itself: the peer has been who it was.
-            Ok(_) | Err(verify::Error::Expired(_)) => {}
-            Err(error) => return Some(Cause::Trust(error)),
+    let distrust = |chain: &[CertificateDer<'static>], purpose| match verify::peer(Some(chain), &bundles, purpose, now) {
+        // A certificate that has run out since ends no connection by itself: the peer has been who it was.
+        Ok(_) | Err(verify::Error::Expired(_)) => None,
+        Err(error) => Some(error),
+    };
+    inputs.pool.retire(|chain| distrust(chain, Purpose::Server).is_none());
+    inputs.tracker.judge(|facts: &Facts, watched: &Watched| match watched {
+        Watched::Outbound { chains } => {
+            chains.iter().find_map(|chain| distrust(chain, Purpose::Server)).map(Cause::Trust)
         }
-        let destination = facts.destination?;
-        let connection = Connection { peer: facts.source_identity.as_ref(), source: facts.source.ip(), destination };
-        match evaluate(&policies, local, &connection) {
-            Verdict::Allowed(_) => None,
-            Verdict::Denied(denial) => Some(Cause::Policy(denial)),
+        Watched::Inbound { local, chain } => {
+            let distrusted = chain.as_ref().and_then(|chain| distrust(chain, Purpose::Client));
+            distrusted.map(Cause::Trust).or_else(|| forbidden(&catalog, &policies, local.as_str(), facts))
         }
     })
+}
+
+/// Why a connection into a local workload would be refused now.
+pub(super) fn forbidden(
+    catalog: &Catalog,
+    policies: &mesh_core::authz::PolicySet,
+    local: &str,
+    facts: &Facts,
+) -> Option<Cause> {
+    let Some(local) = catalog.workload(local) else { return Some(Cause::WorkloadGone) };
+    let destination = facts.destination?;
+    let connection = Connection { peer: facts.source_identity.as_ref(), source: facts.source.ip(), destination };
+    match evaluate(policies, local, &connection) {
+        Verdict::Allowed(_) => None,
+        Verdict::Denied(denial) => Some(Cause::Policy(denial)),
+    }
 }

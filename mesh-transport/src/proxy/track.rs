@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use super::access_log;
-use super::flow::{Facts, Flow, Observer, Outcome};
+use super::flow::{Facts, Failure, Flow, Observer, Outcome};
 
 /// All open connections of a proxy. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,15 +29,22 @@ struct Inner {
 #[derive(Debug)]
 struct Entry {
     flow: Arc<Flow>,
-    inbound: Option<InboundPeer>,
+    watched: Watched,
     close: watch::Sender<Option<Cause>>,
 }
 
-/// What an inbound connection is judged by again when something changes.
+/// What a connection is judged by again when something changes.
 #[derive(Debug, Clone)]
-pub(super) struct InboundPeer {
-    pub(super) local: Uid,
-    pub(super) chain: Arc<[CertificateDer<'static>]>,
+pub(super) enum Watched {
+    /// Into a local workload: by policy, and by the peer's certificates where it has some.
+    Inbound {
+        local: Uid,
+        chain: Option<Arc<[CertificateDer<'static>]>>,
+    },
+    /// Out of one: by the certificates of whoever is at the other end of each tunnel. None for plaintext.
+    Outbound {
+        chains: Vec<Arc<[CertificateDer<'static>]>>,
+    },
 }
 
 /// Why the proxy closes an open connection.
@@ -69,6 +76,7 @@ impl Cause {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Policy(_) => Outcome::Denied(self.to_string()),
+            Self::Trust(verify::Error::Revoked(_)) => Outcome::Revoked(self.to_string()),
             _ => Outcome::Closed(self.to_string()),
         }
     }
@@ -89,10 +97,11 @@ impl Tracker {
     }
 
     /// Registers an open connection. It is registered until the registration is ended or dropped.
-    pub(super) fn register(&self, facts: Facts, inbound: Option<InboundPeer>) -> Registration {
+    pub(super) fn register(&self, facts: Facts, watched: Watched) -> Registration {
         let flow =
             Arc::new(Flow { facts, counts: crate::relay::Counts::default(), begun: tokio::time::Instant::now() });
         let (close, closed) = watch::channel(None);
+        access_log::opened(&flow.facts);
         self.inner.observer.opened(&flow);
         let number = {
             let mut open = self.inner.open.lock();
@@ -102,7 +111,7 @@ impl Tracker {
                     break number;
                 }
             };
-            open.insert(number, Entry { flow: Arc::clone(&flow), inbound, close });
+            open.insert(number, Entry { flow: Arc::clone(&flow), watched, close });
             self.inner.count.send_replace(open.len());
             number
         };
@@ -115,17 +124,28 @@ impl Tracker {
         self.inner.observer.refused(facts, outcome);
     }
 
-    /// Closes the inbound connections that a judge finds fault with. Gives their number.
-    pub(super) fn judge(&self, judge: impl Fn(&Facts, &InboundPeer) -> Option<Cause>) -> usize {
+    /// Closes the connections that a judge finds fault with. Gives their number.
+    pub(super) fn judge(&self, judge: impl Fn(&Facts, &Watched) -> Option<Cause>) -> usize {
         let mut closed = 0;
         for entry in self.inner.open.lock().values() {
-            let cause = entry.inbound.as_ref().and_then(|peer| judge(&entry.flow.facts, peer));
-            if let Some(cause) = cause {
+            if let Some(cause) = judge(&entry.flow.facts, &entry.watched) {
                 entry.close.send_replace(Some(cause));
                 closed += 1;
             }
         }
         closed
+    }
+
+    /// A host name was looked up for a connection.
+    pub(super) fn resolved(&self, facts: &Facts) {
+        self.inner.observer.resolved(facts);
+    }
+
+    /// Shows every open connection: for metrics that are read while it runs.
+    pub fn for_each(&self, mut show: impl FnMut(&Flow)) {
+        for entry in self.inner.open.lock().values() {
+            show(&entry.flow);
+        }
     }
 
     /// Closes all connections. Gives their number.
@@ -207,7 +227,7 @@ impl Registration {
             },
             relayed = relay => match relayed {
                 Ok(()) => (Outcome::Complete, None),
-                Err(error) => (Outcome::Failed(error.to_string()), None),
+                Err(error) => (Outcome::Failed(Failure::Connect, error.to_string()), None),
             },
         };
         self.end(&outcome, policy);

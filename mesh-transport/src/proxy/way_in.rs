@@ -8,18 +8,20 @@ use super::outbound::{Error, Outbound};
 use super::socks5::{self, Reply};
 use super::{Drain, Inputs};
 use crate::hbone;
-use crate::socket::Listener;
+use crate::socket::{Listener, original_destination};
 
 /// How long a client may take for its SOCKS5 handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How applications reach the mesh without capture, on machines without root.
+/// How the connections of applications arrive: captured by the kernel, or, on machines without root, by asking for it.
 ///
-/// Whoever can connect to the listener speaks with the identity of the workload that it belongs to: bind it where only
-/// that workload reaches it.
+/// Without capture whoever can connect to the listener speaks with the identity of the workload that it belongs to: bind it
+/// where only that workload reaches it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WayIn {
+    /// The kernel redirected the connection here; it knows where it wanted to go.
+    Captured,
     /// SOCKS5: the client says where to.
     Socks5,
     /// One fixed destination, for clients that cannot speak SOCKS5.
@@ -41,6 +43,7 @@ impl WayIn {
             let (way_in, outbound) = (self.clone(), outbound.clone());
             inputs.tasks.spawn(async move {
                 match way_in {
+                    Self::Captured => captured(&outbound, client, address).await,
                     Self::Socks5 => socks5(&outbound, client, address).await,
                     Self::Fixed(destination) => fixed(&outbound, client, address, &destination).await,
                 }
@@ -53,6 +56,13 @@ async fn fixed(outbound: &Outbound, client: TcpStream, address: SocketAddr, dest
     // A refusal closes the connection; the log has the reason.
     if let Ok(connected) = outbound.connect(destination, address).await {
         connected.relay(client).await;
+    }
+}
+
+async fn captured(outbound: &Outbound, client: TcpStream, address: SocketAddr) {
+    match original_destination(&client) {
+        Ok(destination) => fixed(outbound, client, address, &destination.into()).await,
+        Err(error) => tracing::debug!(%address, %error, "no original destination"),
     }
 }
 

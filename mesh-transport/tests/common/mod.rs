@@ -8,15 +8,13 @@ use std::time::Duration;
 use mesh_core::authz::{PolicyDelta, PolicySet};
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::live::Publisher;
-use mesh_core::name::{Network, ServiceAccount, SpiffeId, parse_spiffe_id, parse_trust_domain};
+use mesh_core::name::{ServiceAccount, SpiffeId, parse_spiffe_id, parse_trust_domain};
 use mesh_core::workload::{TunnelProtocol, Workload};
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
 use mesh_identity::source::{Identities, LocalSource};
-use mesh_identity::task::Tasks;
-use mesh_transport::hbone::pool::Pool;
-use mesh_transport::proxy::{Drain, Inbound, Inputs, Outbound, Tracker, WayIn, reevaluate};
+use mesh_transport::proxy::{Drain, Inbound, Inputs, Outbound, WayIn, reevaluate};
 use mesh_transport::socket::Listener;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,16 +44,7 @@ impl Mesh {
         let identities = Identities::builder(Arc::new(source), bundles).build();
         let (catalog, live_catalog) = Publisher::new(Catalog::default());
         let (policies, live_policies) = Publisher::new(PolicySet::default());
-        let inputs = Inputs {
-            catalog: live_catalog,
-            policies: live_policies,
-            identities: identities.clone(),
-            network: Network::default(),
-            pool: Pool::new(),
-            tracker: Tracker::new(Arc::new(())),
-            own_ports: Arc::from([HBONE]),
-            tasks: Tasks::default(),
-        };
+        let inputs = Inputs::new(live_catalog, live_policies, identities.clone());
         let block = BLOCK.fetch_add(1, Ordering::Relaxed);
         let mesh = Self { authority, identities, catalog, policies, inputs, drain: Drain::new(), block };
         mesh.inputs.tasks.spawn(reevaluate(mesh.inputs.clone(), SystemClock));
@@ -91,14 +80,14 @@ impl Mesh {
     pub async fn serve(&self, name: &str, host: u8) {
         let identity = self.identities.identity(&id(name)).await.unwrap();
         let listener = Listener::bind(SocketAddr::new(self.ip(host), HBONE)).unwrap();
-        let inbound = Inbound::new(self.inputs.clone(), uid(name).into(), identity).unwrap();
+        let inbound = Inbound::new(self.inputs.clone(), uid(name), identity).unwrap();
         self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
     }
 
     /// Serves the inbound side of a workload with somebody else's identity.
     pub fn serve_as(&self, name: &str, host: u8, identity: mesh_identity::tls::Identity) {
         let listener = Listener::bind(SocketAddr::new(self.ip(host), HBONE)).unwrap();
-        let inbound = Inbound::new(self.inputs.clone(), uid(name).into(), identity).unwrap();
+        let inbound = Inbound::new(self.inputs.clone(), uid(name), identity).unwrap();
         self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
     }
 
@@ -113,13 +102,13 @@ impl Mesh {
         );
         let listener = Listener::bind(SocketAddr::new(self.ip(2), 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let inbound = Inbound::new(self.inputs.clone(), uid("server").into(), identity).unwrap();
+        let inbound = Inbound::new(self.inputs.clone(), uid("server"), identity).unwrap();
         self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
         address
     }
 
     pub fn outbound(&self, name: &str) -> Outbound {
-        Outbound::new(self.inputs.clone(), uid(name).into())
+        Outbound::new(self.inputs.clone(), uid(name))
     }
 
     /// A SOCKS5 way in of a workload.

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mesh_core::name::SpiffeId;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::Notify;
 
 use super::dial::{Dialed, Drive};
@@ -13,6 +14,7 @@ use crate::hbone::Client;
 pub(super) struct Pooled {
     client: Client,
     peer: SpiffeId,
+    chain: Arc<[CertificateDer<'static>]>,
     serial: Option<String>,
     streams: AtomicUsize,
     closed: AtomicBool,
@@ -26,6 +28,7 @@ impl Pooled {
         let pooled = Self {
             client: dialed.client,
             peer: dialed.peer,
+            chain: dialed.chain,
             serial,
             streams: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -37,6 +40,16 @@ impl Pooled {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn peer_chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// Takes no more streams; those that are open go on.
+    pub(super) fn retire(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.unused.notify_one();
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -98,9 +111,13 @@ impl Slot {
         &self.pooled.peer
     }
 
+    pub(super) fn chain(&self) -> &Arc<[CertificateDer<'static>]> {
+        &self.pooled.chain
+    }
+
     /// Takes the connection out of use: it failed, or was told to go away.
     pub(super) fn discard(&self) {
-        self.pooled.closed.store(true, Ordering::Relaxed);
+        self.pooled.retire();
     }
 }
 

@@ -20,10 +20,12 @@ use mesh_core::resolve::Destination;
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
 use parking_lot::Mutex;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use super::client::{may_retry, within};
 use super::limits::{CLIENT_STREAMS, IDLE_TIMEOUT, RESPONSE_TIMEOUT};
+use crate::socket::Sockets;
 use super::{ConnectHeaders, Error, HboneStream};
 use connection::Pooled;
 pub use connection::Slot;
@@ -49,6 +51,8 @@ pub struct Tunnelled {
     pub headers: HeaderMap,
     /// Who is at the other end, verified.
     pub peer: SpiffeId,
+    /// The certificates by which it was verified.
+    pub chain: Arc<[CertificateDer<'static>]>,
     /// Keeps the stream's place on its connection; dropped with the stream's end.
     pub slot: Slot,
 }
@@ -83,7 +87,13 @@ impl Pool {
     /// A pool that dials over TCP and TLS.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_dialer(Arc::new(TlsDialer), IDLE_TIMEOUT)
+        Self::with_sockets(Sockets::new())
+    }
+
+    /// A pool that dials over TCP and TLS with these sockets.
+    #[must_use]
+    pub fn with_sockets(sockets: Sockets) -> Self {
+        Self::with_dialer(Arc::new(TlsDialer::new(sockets)), IDLE_TIMEOUT)
     }
 
     /// A pool over another dialler. Connections without streams are released after `idle`.
@@ -115,7 +125,7 @@ impl Pool {
             let answer = within(RESPONSE_TIMEOUT, key.to, "CONNECT request", slot.client().connect(authority, headers));
             let error = match answer.await.and_then(|answer| answer) {
                 Ok((stream, headers)) => {
-                    return Ok(Tunnelled { stream, headers, peer: slot.peer().clone(), slot });
+                    return Ok(Tunnelled { stream, headers, peer: slot.peer().clone(), chain: Arc::clone(slot.chain()), slot });
                 }
                 Err(error) => error,
             };
@@ -135,6 +145,14 @@ impl Pool {
         let shards = self.inner.shards.lock();
         let connections = || shards.values().flat_map(|shard| &shard.connections).filter(|pooled| !pooled.is_closed());
         (connections().count(), connections().map(|pooled| pooled.streams()).sum())
+    }
+
+    /// Lets connections take no more streams whose peers a judge does not trust any more. Gives their number.
+    pub fn retire(&self, trusted: impl Fn(&[CertificateDer<'static>]) -> bool) -> usize {
+        let shards = self.inner.shards.lock();
+        let all = shards.values().flat_map(|shard| &shard.connections);
+        let distrusted = all.filter(|pooled| !pooled.is_closed() && !trusted(pooled.peer_chain()));
+        distrusted.inspect(|pooled| pooled.retire()).count()
     }
 
     /// Closes all connections and refuses new ones.
