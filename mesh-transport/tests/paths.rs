@@ -1,0 +1,254 @@
+//! The ways that need more than two workloads: through a gateway of another network, behind an application tunnel; and
+//! what ends connections that stand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a test"
+)]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{HBONE, Mesh, id, uid};
+use mesh_core::catalog::Delta;
+use mesh_core::name::{Hostname, NamespacedHostname, Network, SpiffeId, parse_trust_domain};
+use mesh_core::resolve::Destination;
+use mesh_core::service::{
+    AppProtocol, GatewayAddress, GatewayDestination, HBONE_PORT, PortMap, Service, ServicePort,
+};
+use mesh_core::workload::{ApplicationProtocol, ApplicationTunnel, Workload};
+use mesh_identity::bundle::{Bundle, BundleSet};
+use mesh_identity::clock::SystemClock;
+use mesh_identity::source::{Fetch, Identities, Issued, SvidSource};
+use mesh_identity::svid::X509Svid;
+use mesh_test_support::pki::{Ca, Spec};
+use mesh_transport::proxy::{Drain, Error, Inbound, Outbound, reevaluate};
+use mesh_transport::socket::proxy_protocol::Header;
+use mesh_transport::socket::{Listener, SourceAddress};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connects as a workload and gives the application's end of the connection.
+async fn open(outbound: &Outbound, to: &Destination) -> Result<TcpStream, Error> {
+    let entry = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(entry.local_addr().unwrap()).await.unwrap();
+    let (far, client) = entry.accept().await.unwrap();
+    let connected = outbound.connect(to, client).await?;
+    tokio::spawn(connected.relay(far));
+    Ok(near)
+}
+
+async fn echoes(stream: &mut TcpStream) -> bool {
+    let mut answer = [0; 5];
+    stream.write_all(b"hello").await.is_ok() && stream.read_exact(&mut answer).await.is_ok() && &answer == b"hello"
+}
+
+fn change(mesh: &Mesh, name: &str, edit: impl FnOnce(&mut Workload)) {
+    let catalog = mesh.catalog.live().snapshot();
+    let mut workload = Workload::clone(catalog.workload(&uid(name)).unwrap());
+    edit(&mut workload);
+    let mut delta = Delta::new();
+    delta.upsert_workload(workload);
+    mesh.catalog.publish(catalog.apply(delta));
+}
+
+fn service(mesh: &Mesh, endpoint: &str, target: u16, names: Vec<SpiffeId>) -> Destination {
+    let key = NamespacedHostname::new("shop", Hostname::parse("web.shop.svc.cluster.local").unwrap());
+    let mut service = Service::new(key.clone(), "web");
+    let port = ServicePort { service_port: 80, target_port: Some(target), protocol: AppProtocol::Tcp };
+    service.ports = PortMap::from_iter([port]);
+    service.subject_alt_names = names;
+    service.vips = vec![(Network::default(), "10.96.7.7/32".parse().unwrap())];
+    change(mesh, endpoint, |workload| {
+        workload.services.insert(key, PortMap::default());
+    });
+    let mut delta = Delta::new();
+    delta.upsert_service(service);
+    mesh.catalog.publish(mesh.catalog.live().load().apply(delta));
+    "web.shop.svc.cluster.local:80".parse().unwrap()
+}
+
+/// SVIDs by a test authority, which can revoke.
+#[derive(Debug)]
+struct FromCa(Arc<Ca>, Bundle);
+
+impl SvidSource for FromCa {
+    fn fetch<'a>(&'a self, id: &'a SpiffeId) -> Fetch<'a> {
+        let leaf = self.0.leaf(&Spec::new(&id.to_string()));
+        let svid = X509Svid::parse(leaf.chain, leaf.key).unwrap();
+        Box::pin(std::future::ready(Ok(Issued { svid, bundle: self.1.clone() })))
+    }
+}
+
+/// A server in network `far`, behind a gateway.
+async fn two_networks(mesh: &mut Mesh, names: Vec<SpiffeId>) -> Destination {
+    mesh.add("gateway", 3);
+    let application = mesh.echo(2).await;
+    let web = service(mesh, "server", application.port(), names);
+    let reference = GatewayAddress {
+        destination: GatewayDestination::Address(Network::from("far"), mesh.ip(3)),
+        hbone_port: HBONE_PORT,
+    };
+    change(mesh, "gateway", |workload| workload.network = Network::from("far"));
+    change(mesh, "server", |workload| {
+        workload.network = Network::from("far");
+        workload.network_gateway = Some(reference);
+    });
+    let mut far = mesh.inputs.clone();
+    far.network = Network::from("far");
+    for (name, host) in [("gateway", 3), ("server", 2)] {
+        let identity = mesh.identities.identity(&id(name)).await.unwrap();
+        let listener = Listener::bind(SocketAddr::new(mesh.ip(host), HBONE)).unwrap();
+        let inbound = match name {
+            "gateway" => Inbound::gateway(far.clone(), uid(name), identity),
+            _ => Inbound::new(far.clone(), uid(name), identity),
+        };
+        let inbound = inbound.unwrap();
+        mesh.inputs.tasks.spawn(inbound.serve(listener, Drain::new()));
+    }
+    web
+}
+
+#[tokio::test]
+async fn a_tunnel_within_a_tunnel_reaches_another_network() {
+    let mut mesh = Mesh::new();
+    let web = two_networks(&mut mesh, vec![id("server")]).await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        let mut stream = open(&mesh.outbound("client"), &web).await.unwrap();
+        assert!(echoes(&mut stream).await);
+        streams.push(stream);
+    }
+    assert_eq!(mesh.inputs.pool.usage(), (1, 5), "the outer tunnel is shared, the inner ones are not");
+    let outbound: Vec<_> = mesh.inputs.tracker.connections();
+    let facts = &outbound.iter().find(|info| info.facts.direction.as_str() == "outbound").unwrap().facts;
+    assert_eq!(facts.destination_identity, Some(id("server")), "the identity at the far end, not the gateway's");
+    assert_eq!(facts.reason, "network_gateway");
+    let inner = outbound.iter().find(|info| {
+        info.facts.destination_identity == Some(id("server")) && info.facts.direction.as_str() == "inbound"
+    });
+    assert_eq!(inner.unwrap().facts.source_identity, Some(id("client")), "the client's identity, end to end");
+
+    // Half-close passes through both tunnels.
+    let mut stream = streams.pop().unwrap();
+    stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_but_the_services_own_identities_may_stand_at_the_inner_end() {
+    for names in [vec![], vec![id("somebody")]] {
+        let mut mesh = Mesh::new();
+        let web = two_networks(&mut mesh, names).await;
+        let refused = open(&mesh.outbound("client"), &web).await.unwrap_err();
+        assert!(mesh_core::report::chain(&refused).contains("the peer is"), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_takes_host_names_of_its_network_only() {
+    let mut mesh = Mesh::new();
+    two_networks(&mut mesh, vec![id("server")]).await;
+    let identity = mesh.identities.identity(&id("client")).await.unwrap();
+    let key = mesh_transport::hbone::pool::Key {
+        source: id("client"),
+        expected: vec![id("gateway")],
+        to: SocketAddr::new(mesh.ip(3), HBONE),
+    };
+    for (authority, status) in
+        [(format!("{}:80", mesh.ip(2)), "400"), ("nobody.example.com:80".to_owned(), "400"), ("web.shop.svc.cluster.local:81".to_owned(), "503")]
+    {
+        let (pool, to, headers) = (&mesh.inputs.pool, authority.parse().unwrap(), Default::default());
+        let refused = pool.connect(&identity, key.clone(), &to, &headers).await.unwrap_err().to_string();
+        assert!(refused.contains(status), "{authority}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn an_application_behind_a_proxy_tunnel_learns_whom_it_serves() {
+    let mut mesh = Mesh::new();
+    let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = application.local_addr().unwrap().port();
+    change(&mesh, "server", |workload| {
+        workload.application_tunnel =
+            Some(ApplicationTunnel { protocol: ApplicationProtocol::Proxy, port: Some(port) });
+    });
+    let web = service(&mesh, "server", 8080, vec![]);
+    mesh.inputs.options.localhost_application_tunnel = true;
+    mesh.serve("server", 2).await;
+    let by_address = Destination::Address(SocketAddr::new(mesh.ip(2), 9999));
+    let identity = mesh.identities.identity(&id("client")).await.unwrap();
+    let key = mesh_transport::hbone::pool::Key {
+        source: id("client"),
+        expected: vec![id("server")],
+        to: SocketAddr::new(mesh.ip(2), HBONE),
+    };
+    for (authority, destination) in
+        [(by_address.clone(), by_address.to_string()), (web.clone(), "10.96.7.7:80".to_owned())]
+    {
+        let pool = &mesh.inputs.pool;
+        let tunnelled = pool.connect(&identity, key.clone(), &authority, &Default::default()).await.unwrap();
+        let (mut served, from) = application.accept().await.unwrap();
+        assert!(from.ip().is_loopback());
+        let mut bytes = vec![0; 16];
+        served.read_exact(&mut bytes).await.unwrap();
+        let length = usize::from(u16::from_be_bytes([bytes[14], bytes[15]]));
+        bytes.resize(16 + length, 0);
+        served.read_exact(&mut bytes[16..]).await.unwrap();
+        let (header, _) = Header::decode(&bytes).unwrap().unwrap();
+        assert_eq!(header.destination.to_string(), destination);
+        assert_eq!(header.identity, Some(id("client").to_string()));
+        drop(tunnelled);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_trusted_any_more_ends_on_both_sides() {
+    let mut mesh = Mesh::new();
+    let ca = Arc::new(Ca::root("cluster.local"));
+    let bundle = Bundle::new(parse_trust_domain("cluster.local").unwrap(), vec![ca.certificate.clone()]).unwrap();
+    let bundles = BundleSet::default().with(bundle.clone());
+    mesh.identities = Identities::builder(Arc::new(FromCa(Arc::clone(&ca), bundle)), bundles).build();
+    mesh.inputs.identities = mesh.identities.clone();
+    mesh.inputs.tasks.spawn(reevaluate(mesh.inputs.clone(), SystemClock));
+    mesh.serve("server", 2).await;
+    let to = mesh.echo(2).await.into();
+    let mut stream = open(&mesh.outbound("client"), &to).await.unwrap();
+    assert!(echoes(&mut stream).await);
+    assert_eq!(mesh.inputs.tracker.len(), 2);
+
+    let mut chains = Vec::new();
+    for name in ["client", "server"] {
+        chains.push(mesh.identities.identity(&id(name)).await.unwrap().svid().unwrap().chain()[0].clone());
+    }
+    let list = ca.revoke(&chains.iter().collect::<Vec<_>>());
+    mesh.identities.revoke(mesh_identity::bundle::Revocations::parse(&list).unwrap());
+    tokio::time::timeout(Duration::from_secs(5), mesh.inputs.tracker.emptied()).await.unwrap();
+    assert!(!echoes(&mut stream).await);
+    let refused = open(&mesh.outbound("client"), &to).await.unwrap_err();
+    assert!(mesh_core::report::chain(&refused).to_lowercase().contains("revoked"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_application_sees_its_client_only_where_the_proxy_may_pretend() {
+    let mut mesh = Mesh::new();
+    mesh.inputs.sockets.source = SourceAddress::Auto;
+    mesh.serve("server", 2).await;
+    let application = TcpListener::bind(SocketAddr::new(mesh.ip(2), 0)).await.unwrap();
+    let to = application.local_addr().unwrap().into();
+    let _stream = open(&mesh.outbound("client"), &to).await.unwrap();
+    // Loopback destinations are reached from loopback, whatever the settings.
+    let (_, from) = application.accept().await.unwrap();
+    assert!(from.ip().is_loopback());
+}
