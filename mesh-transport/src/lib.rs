@@ -66,13 +66,18 @@
 //!
 //! | room | holds |
 //! | --- | --- |
+//! | `capture` (Linux) | redirection by the kernel, the node agent protocol |
 //! | [`socket`] | TCP listeners and connections with the options that a proxy wants |
 //! | [`hbone`] | CONNECT client and server, streams, headers, bounds |
 //! | [`hbone::pool`] | connections shared by tunnels of one identity to one destination |
 //! | [`relay`] | bytes between two streams: half-close, back-pressure, counts |
 //! | [`proxy`] | the ways in and out of workloads, tracking, re-evaluation, drain |
 //!
+#[cfg(target_os = "linux")]
+pub mod capture;
 pub mod hbone;
+#[cfg(target_os = "linux")]
+mod proto;
 pub mod proxy;
 pub mod relay;
 pub mod socket;

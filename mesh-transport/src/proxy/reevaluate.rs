@@ -43,7 +43,6 @@ fn judge_all(inputs: &Inputs, clock: &impl Clock) -> usize {
         Ok(_) | Err(verify::Error::Expired(_)) => None,
         Err(error) => Some(error),
     };
-    inputs.pool.retire(|chain| distrust(chain, Purpose::Server).is_none());
     inputs.tracker.judge(|facts: &Facts, watched: &Watched| match watched {
         Watched::Outbound { chains } => {
             chains.iter().find_map(|chain| distrust(chain, Purpose::Server)).map(Cause::Trust)

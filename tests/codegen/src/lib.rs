@@ -16,8 +16,9 @@ pub struct Unit {
 }
 
 /// Everything that is generated.
-pub const UNITS: [Unit; 2] = [
+pub const UNITS: [Unit; 3] = [
     Unit { package: "mesh-identity", protos: &["istio_ca.proto"] },
+    Unit { package: "mesh-transport", protos: &["istio_zds.proto"] },
     Unit { package: "mesh-xds", protos: &["istio_workload.proto", "istio_security.proto"] },
 ];
 

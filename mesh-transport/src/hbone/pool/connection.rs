@@ -3,6 +3,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mesh_core::name::SpiffeId;
+use mesh_identity::bundle::BundleSet;
+use mesh_identity::tls::Identity;
+use mesh_identity::verify::{self, Purpose};
+use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Notify;
 
@@ -16,6 +20,8 @@ pub(super) struct Pooled {
     peer: SpiffeId,
     chain: Arc<[CertificateDer<'static>]>,
     serial: Option<String>,
+    /// The trust by which the peer was verified.
+    judged: Mutex<Arc<BundleSet>>,
     streams: AtomicUsize,
     closed: AtomicBool,
     /// Told when the last stream ends.
@@ -24,12 +30,13 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    pub(super) fn new(dialed: Dialed, serial: Option<String>, idle: Duration) -> (Self, Drive) {
+    pub(super) fn new(dialed: Dialed, serial: Option<String>, bundles: Arc<BundleSet>, idle: Duration) -> (Self, Drive) {
         let pooled = Self {
             client: dialed.client,
             peer: dialed.peer,
             chain: dialed.chain,
             serial,
+            judged: Mutex::new(bundles),
             streams: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             unused: Notify::new(),
@@ -42,12 +49,31 @@ impl Pooled {
         self.closed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn peer_chain(&self) -> &[CertificateDer<'static>] {
-        &self.chain
+    /// Whether the peer is still trusted: asked again whenever trust has changed since it was last asked. A connection
+    /// whose peer is not takes no more streams.
+    pub(super) fn is_trusted(&self, identity: &Identity) -> bool {
+        let bundles = identity.bundles().snapshot();
+        let mut judged = self.judged.lock();
+        if Arc::ptr_eq(&judged, &bundles) || self.chain.is_empty() {
+            return true;
+        }
+        match verify::peer(Some(&self.chain), &bundles, Purpose::Server, identity.now()) {
+            // One that has merely run out since has been who it was.
+            Ok(_) | Err(verify::Error::Expired(_)) => {
+                *judged = bundles;
+                true
+            }
+            Err(error) => {
+                tracing::info!(peer = %self.peer, %error, "tunnels to this peer are used no more");
+                drop(judged);
+                self.retire();
+                false
+            }
+        }
     }
 
     /// Takes no more streams; those that are open go on.
-    pub(super) fn retire(&self) {
+    fn retire(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.unused.notify_one();
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use mesh_core::name::SpiffeId;
 use mesh_core::resolve::Destination;
+use mesh_identity::bundle::BundleSet;
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
 use parking_lot::Mutex;
@@ -147,14 +148,6 @@ impl Pool {
         (connections().count(), connections().map(|pooled| pooled.streams()).sum())
     }
 
-    /// Lets connections take no more streams whose peers a judge does not trust any more. Gives their number.
-    pub fn retire(&self, trusted: impl Fn(&[CertificateDer<'static>]) -> bool) -> usize {
-        let shards = self.inner.shards.lock();
-        let all = shards.values().flat_map(|shard| &shard.connections);
-        let distrusted = all.filter(|pooled| !pooled.is_closed() && !trusted(pooled.peer_chain()));
-        distrusted.inspect(|pooled| pooled.retire()).count()
-    }
-
     /// Closes all connections and refuses new ones.
     ///
     /// # Cancel safety
@@ -207,8 +200,9 @@ impl Pool {
         self.inner.tasks.spawn(async move {
             // The certificate as it is before the handshake: if it is renewed meanwhile, the connection counts as old.
             let serial = identity.svid().map(|svid| svid.serial().to_owned());
+            let bundles = identity.bundles().snapshot();
             let dialed = inner.dialer.dial(&identity, &key).await;
-            let outcome = dialed.map(|dialed| inner.insert(&key, number, dialed, serial)).map_err(|error| {
+            let outcome = dialed.map(|dialed| inner.insert(&key, number, dialed, serial, bundles)).map_err(|error| {
                 inner.forget_dial(&key, number);
                 Arc::new(error)
             });
@@ -220,8 +214,8 @@ impl Pool {
 }
 
 impl Inner {
-    fn insert(self: &Arc<Self>, key: &Key, number: u64, dialed: Dialed, serial: Option<String>) {
-        let (pooled, drive) = Pooled::new(dialed, serial, self.idle);
+    fn insert(self: &Arc<Self>, key: &Key, number: u64, dialed: Dialed, serial: Option<String>, bundles: Arc<BundleSet>) {
+        let (pooled, drive) = Pooled::new(dialed, serial, bundles, self.idle);
         let pooled = Arc::new(pooled);
         let mut shards = self.shards.lock();
         let shard = shards.entry(key.clone()).or_default();
@@ -264,7 +258,7 @@ impl Shard {
     fn take(&mut self, identity: &Identity) -> Option<Slot> {
         let svid = identity.svid();
         let serial = svid.as_ref().map(|svid| svid.serial());
-        let usable = self.connections.iter().filter(|pooled| pooled.has_room(serial));
+        let usable = self.connections.iter().filter(|pooled| pooled.has_room(serial) && pooled.is_trusted(identity));
         usable.max_by_key(|pooled| pooled.streams()).map(Slot::new)
     }
 
