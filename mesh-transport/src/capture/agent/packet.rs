@@ -9,16 +9,17 @@ use rustix::net::{
     sendmsg, socket_with,
 };
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 
 use super::{Error, MAX_PACKET};
 
 /// Descriptors that are taken from one packet; one is right, further ones are counted and closed.
 const MAX_DESCRIPTORS: usize = 8;
 
-/// A socket that keeps the boundaries of packets and carries descriptors.
+/// A socket that keeps the boundaries of packets and carries descriptors. tokio has no type for them; its datagram socket
+/// does what is needed here, which is to wait until the kernel is ready.
 #[derive(Debug)]
-pub(super) struct PacketSocket(AsyncFd<OwnedFd>);
+pub(super) struct PacketSocket(UnixDatagram);
 
 /// A packet and what came with it.
 #[derive(Debug)]
@@ -47,24 +48,22 @@ impl PacketSocket {
     }
 
     pub(super) async fn accept(&self) -> io::Result<Self> {
-        let accepted = self.0.async_io(Interest::READABLE, |socket| {
-            Ok(accept_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
-        });
-        Self::from_fd(accepted.await?)
+        let accept = || Ok(accept_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?);
+        Self::from_fd(self.0.async_io(Interest::READABLE, accept).await?)
     }
 
     fn from_fd(socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self(AsyncFd::register(socket)?))
+        Ok(Self(UnixDatagram::from_std(socket.into())?))
     }
 
     /// The next packet; `None` when the other side has closed.
     pub(super) async fn receive(&self) -> io::Result<Option<Result<Packet, Error>>> {
-        self.0.async_io(Interest::READABLE, |socket| receive(socket.as_fd())).await
+        self.0.async_io(Interest::READABLE, || receive(self.0.as_fd())).await
     }
 
     pub(super) async fn send(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        self.0.async_io(Interest::WRITABLE, |socket| send(socket.as_fd(), bytes, descriptor)).await
+        self.0.async_io(Interest::WRITABLE, || send(self.0.as_fd(), bytes, descriptor)).await
     }
 }
 
