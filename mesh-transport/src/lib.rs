@@ -67,6 +67,7 @@
 //! | room | holds |
 //! | --- | --- |
 //! | `capture` (Linux) | redirection by the kernel, the node agent protocol |
+//! | `dns` (feature `dns`) | names of the mesh answered, others passed on |
 //! | [`socket`] | TCP listeners and connections with the options that a proxy wants |
 //! | [`hbone`] | CONNECT client and server, streams, headers, bounds |
 //! | [`hbone::pool`] | connections shared by tunnels of one identity to one destination |
@@ -75,6 +76,8 @@
 //!
 #[cfg(target_os = "linux")]
 pub mod capture;
+#[cfg(feature = "dns")]
+pub mod dns;
 pub mod hbone;
 #[cfg(target_os = "linux")]
 mod proto;

@@ -58,7 +58,7 @@ impl LocalWorkload {
     }
 
     /// Its record, waited for if it is not there yet.
-    pub(super) async fn wait(&self, catalog: &Live<Catalog>, limit: Duration) -> Option<Arc<Workload>> {
+    pub(crate) async fn wait(&self, catalog: &Live<Catalog>, limit: Duration) -> Option<Arc<Workload>> {
         if let Some(workload) = self.find(&catalog.load()) {
             return Some(Arc::clone(workload));
         }
