@@ -209,13 +209,63 @@ fn subscribing_to_nothing_then_by_name_and_alias() {
     let mut answers = std::iter::from_fn(|| server.poll_response(&snapshot, &[A])).collect::<Vec<_>>();
     assert_eq!(names(&answers[0]), ["one"]);
     assert_eq!(answers[0].resources[0].aliases, ["/10.0.0.1"]);
-    assert_eq!(answers.remove(0).removed_resources, ["missing"]);
+    assert_eq!(answers.remove(0).removed_resources, ["/10.0.0.1", "missing"]);
     writer.apply([
         (A, Change::Put("two".into(), Entry::new(vec![3], vec![]))),
         (A, Change::Put("one".into(), Entry::new(vec![4], vec!["/10.0.0.1".into()]))),
     ]);
     let changed = server.poll_response(&cache.live().snapshot(), &[A]).unwrap();
     assert_eq!(names(&changed), ["one"], "only what was asked for");
+}
+
+#[test]
+fn what_comes_with_a_name_comes_and_is_seen_to_leave() {
+    use mesh_xds::pb::{Kind, Struct, Value};
+    use mesh_xds::server::machine::node_key;
+    let (writer, cache) = Cache::new(&[A]);
+    let put = |name: &str, body: u8, with: &[&str]| {
+        let with = with.iter().map(|name| (*name).to_owned()).collect();
+        (A, Change::Put(name.into(), Entry::new(vec![body], vec![]).coming_with(with)))
+    };
+    writer.apply([
+        put("shop/web", 1, &[]),
+        put("shop/waypoint", 1, &["shop/web"]),
+        put("web-1", 1, &["shop/web"]),
+        put("waypoint-1", 1, &["shop/waypoint"]),
+        put("local", 1, &[&node_key("n1")]),
+        put("other", 1, &[&node_key("n2"), "shop/other"]),
+    ]);
+    let value = Value { kind: Some(Kind::StringValue("n1".into())) };
+    let metadata = Struct { fields: [("NODE_NAME".to_owned(), value)].into_iter().collect() };
+    let node = Node { metadata: Some(metadata), ..Node::default() };
+    let client = || Client::new(node.clone(), &[A]).on_demand(A);
+    let mut asking = client();
+    let mut server = Server::default();
+    let send = |server: &mut Server, requests: Vec<DeltaDiscoveryRequest>| {
+        requests.iter().for_each(|request| server.handle_request(request).unwrap());
+        server.poll_response(&cache.live().snapshot(), &[A]).map(|answer| (names(&answer).join(" "), answer))
+    };
+    let (local, answer) = send(&mut server, asking.handle_connected()).unwrap();
+    assert_eq!(local, "local", "the workloads of its own node");
+    let update = asking.handle_response(answer).unwrap();
+    let _ = asking.handle_applied(&update, &[]);
+    let demand = asking.handle_demand(A, ["shop/web".to_owned()]).unwrap();
+    assert!(asking.handle_demand(A, ["shop/web".to_owned()]).is_none(), "asked for once");
+    let (all, answer) = send(&mut server, vec![demand]).unwrap();
+    assert_eq!(all, "shop/waypoint shop/web waypoint-1 web-1");
+    let update = asking.handle_response(answer).unwrap();
+    let _ = asking.handle_applied(&update, &[]);
+
+    // An endpoint leaves its service, another one comes.
+    writer.apply([put("web-1", 2, &[]), put("web-2", 1, &["shop/web"])]);
+    assert_eq!(send(&mut server, vec![]).unwrap().0, "web-1 web-2");
+
+    // After a reconnect only what changed since.
+    writer.apply([put("waypoint-1", 2, &["shop/waypoint"]), (A, Change::Remove("local".into()))]);
+    let (changed, answer) = send(&mut Server::default(), asking.handle_connected()).unwrap();
+    // `shop/web` itself is asked for by name again, and answered so that nobody waits in vain.
+    assert_eq!(changed, "shop/web waypoint-1 web-1 web-2");
+    assert_eq!(answer.removed_resources, ["local"]);
 }
 
 #[test]

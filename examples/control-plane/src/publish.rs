@@ -1,16 +1,17 @@
 //! From files to the xDS cache, again and again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use mesh_core::authz::Policy;
 use mesh_core::live::Publisher;
-use mesh_core::name::{Network, SpiffeId};
-use mesh_core::service::Service;
+use mesh_core::name::{NamespacedHostname, Network, SpiffeId};
+use mesh_core::service::{GatewayDestination, Service};
 use mesh_core::workload::Workload;
 use mesh_host::ready::Ready;
+use mesh_xds::server::machine::node_key;
 use mesh_xds::server::{CacheWriter, Entry};
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE, encode_policy, encode_service, encode_workload};
 
@@ -81,15 +82,30 @@ impl Publish {
         let policy = |policy: &Policy| (policy.name.to_string(), Entry::new(encode_policy(policy), Vec::new()));
         let workload = |workload: &Workload| {
             let aliases = workload.addresses.iter().map(|ip| format!("{}/{ip}", workload.network)).collect();
-            (workload.uid.to_string(), Entry::new(encode_workload(workload), aliases))
+            let mut with: Vec<String> = workload.services.keys().map(ToString::to_string).collect();
+            if !workload.node.is_empty() {
+                with.push(node_key(workload.node.as_str()));
+            }
+            (workload.uid.to_string(), Entry::new(encode_workload(workload), aliases).coming_with(with))
         };
+        // Proxies that ask for single services look their waypoints up in what they have: it must come along.
+        let mut served: HashMap<NamespacedHostname, Vec<String>> = HashMap::new();
+        for service in &translation.services {
+            let weighted = service.weighted_waypoints.iter().map(|(reference, _)| reference);
+            for reference in service.waypoint.iter().chain(weighted) {
+                if let GatewayDestination::Hostname(waypoint) = &reference.destination {
+                    served.entry(waypoint.clone()).or_default().push(service.key.to_string());
+                }
+            }
+        }
         let service = |service: &Service| {
             let alias = |(network, range): &(Network, IpNet)| match range.prefix_len() == range.max_prefix_len() {
                 true => format!("{network}/{}", range.addr()),
                 false => format!("{network}/{range}"),
             };
             let aliases = service.vips.iter().map(alias).collect();
-            (service.key.to_string(), Entry::new(encode_service(service), aliases))
+            let with = served.get(&service.key).cloned().unwrap_or_default();
+            (service.key.to_string(), Entry::new(encode_service(service), aliases).coming_with(with))
         };
         let policies: Vec<_> = translation.policies.iter().map(policy).collect();
         let workloads = translation.workloads.iter().map(workload);

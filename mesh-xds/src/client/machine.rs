@@ -6,7 +6,7 @@
 //!    └────────────────────── stream ends: held versions stay ◄──────┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 use crate::pb::{Node, Status};
@@ -35,7 +35,10 @@ pub struct Rejected {
     pub reason: String,
 }
 
-/// Wildcard subscriptions to several types over one stream after another.
+/// The name by which everything of a type is meant.
+const WILDCARD: &str = "*";
+
+/// Subscriptions to several types over one stream after another: to all of a type, or to the names that are demanded.
 #[derive(Debug, Clone)]
 pub struct Machine {
     node: Node,
@@ -45,6 +48,8 @@ pub struct Machine {
 #[derive(Debug, Clone)]
 struct Subscription {
     type_url: String,
+    /// The names asked for, when not everything is.
+    demanded: Option<BTreeSet<String>>,
     /// Name and version of every resource that was accepted and is in use. Outlives streams.
     held: BTreeMap<String, String>,
     /// Whether an answer was accepted whole since start.
@@ -56,14 +61,58 @@ impl Machine {
     #[must_use]
     pub fn new(node: Node, types: &[&str]) -> Self {
         let subscription =
-            |url: &&str| Subscription { type_url: (*url).to_owned(), held: BTreeMap::new(), synced: false };
+            |url: &&str| Subscription {
+            type_url: (*url).to_owned(),
+            demanded: None,
+            held: BTreeMap::new(),
+            synced: false,
+        };
         Self { node, types: types.iter().map(subscription).collect() }
+    }
+
+    /// Asks of this type only for what is demanded, not for everything.
+    #[must_use]
+    pub fn on_demand(mut self, type_url: &str) -> Self {
+        if let Some(subscription) = self.subscription(type_url) {
+            subscription.demanded = Some(BTreeSet::new());
+        }
+        self
+    }
+
+    /// Names are demanded. Gives the request to send on an open stream; none when all have been asked for. Without a
+    /// stream nothing is lost: the next one begins with all names.
+    pub fn handle_demand(&mut self, type_url: &str, names: impl IntoIterator<Item = String>) -> Option<DeltaDiscoveryRequest> {
+        let demanded = self.subscription(type_url)?.demanded.as_mut()?;
+        let new: Vec<String> = names.into_iter().filter(|name| demanded.insert(name.clone())).collect();
+        let request = || DeltaDiscoveryRequest {
+            type_url: type_url.to_owned(),
+            resource_names_subscribe: new.clone(),
+            ..DeltaDiscoveryRequest::default()
+        };
+        (!new.is_empty()).then(request)
+    }
+
+    /// Names are demanded no more. Gives the request to send on an open stream.
+    pub fn handle_release(&mut self, type_url: &str, names: &[String]) -> Option<DeltaDiscoveryRequest> {
+        let demanded = self.subscription(type_url)?.demanded.as_mut()?;
+        let gone: Vec<String> = names.iter().filter(|name| demanded.remove(*name)).cloned().collect();
+        let request = || DeltaDiscoveryRequest {
+            type_url: type_url.to_owned(),
+            resource_names_unsubscribe: gone.clone(),
+            ..DeltaDiscoveryRequest::default()
+        };
+        (!gone.is_empty()).then(request)
     }
 
     /// Takes over resources that were held before a restart.
     pub fn restore(&mut self, type_url: &str, held: impl IntoIterator<Item = (String, String)>) {
         if let Some(subscription) = self.subscription(type_url) {
-            subscription.held.extend(held);
+            for (name, version) in held {
+                if let Some(demanded) = &mut subscription.demanded {
+                    demanded.insert(name.clone());
+                }
+                subscription.held.insert(name, version);
+            }
         }
     }
 
@@ -71,11 +120,20 @@ impl Machine {
     /// changed and says what is gone.
     #[must_use]
     pub fn handle_connected(&self) -> Vec<DeltaDiscoveryRequest> {
-        let request = |subscription: &Subscription| DeltaDiscoveryRequest {
-            node: Some(self.node.clone()),
-            type_url: subscription.type_url.clone(),
-            initial_resource_versions: subscription.held.clone().into_iter().collect(),
-            ..DeltaDiscoveryRequest::default()
+        let request = |subscription: &Subscription| {
+            let mut request = DeltaDiscoveryRequest {
+                node: Some(self.node.clone()),
+                type_url: subscription.type_url.clone(),
+                initial_resource_versions: subscription.held.clone().into_iter().collect(),
+                ..DeltaDiscoveryRequest::default()
+            };
+            if let Some(demanded) = &subscription.demanded {
+                // A first request that names nothing would ask for everything; one that takes the wildcard back does not.
+                request.resource_names_subscribe = demanded.iter().cloned().collect();
+                request.resource_names_subscribe.push(WILDCARD.to_owned());
+                request.resource_names_unsubscribe = vec![WILDCARD.to_owned()];
+            }
+            request
         };
         self.types.iter().map(request).collect()
     }
@@ -116,10 +174,10 @@ impl Machine {
         request
     }
 
-    /// Whether an answer of every type was accepted whole since start.
+    /// Whether an answer of every type was accepted whole since start. Types that are asked for on demand do not count.
     #[must_use]
     pub fn is_synced(&self) -> bool {
-        self.types.iter().all(|subscription| subscription.synced)
+        self.types.iter().all(|subscription| subscription.synced || subscription.demanded.is_some())
     }
 
     /// Name and version of every resource of a type that is held.

@@ -2,12 +2,14 @@
 //! ([`run`]); last-known-good state on disk ([`persist`]).
 
 pub mod backoff;
+mod demand;
 pub mod machine;
 pub mod persist;
 mod stream;
 
 use std::time::SystemTime;
 
+pub use demand::Demand;
 pub use stream::{Connect, Handler, run};
 
 /// How a client's subscriptions stand.

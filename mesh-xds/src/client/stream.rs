@@ -8,9 +8,11 @@ use tonic::client::GrpcService;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Status};
 
+use super::Demand;
 use super::backoff::Backoff;
 use super::machine::{Machine, Rejected, Update};
 use crate::limits::MAX_MESSAGE_BYTES;
+use crate::pb::discovery::DeltaDiscoveryRequest;
 use crate::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 
 /// Requests of ours that wait to be sent. One acknowledgement per response, and the server waits for it.
@@ -45,6 +47,11 @@ where
 pub trait Handler {
     /// Applies an update and gives what is rejected of it. The update is acknowledged when this has returned.
     fn apply(&mut self, update: &Update) -> Vec<Rejected>;
+
+    /// The type that is asked for on demand, and who demands; nobody by default.
+    fn demand(&self) -> Option<(&'static str, Demand)> {
+        None
+    }
 
     /// The machine after an update, or after a stream has ended with an error.
     fn observe(&mut self, machine: &Machine, connected: bool, error: Option<String>);
@@ -102,6 +109,8 @@ where
         Err(error) => return error.to_string(),
     };
     let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
+    // What was demanded while there was no stream goes out with the first request.
+    let _ = demanded(handler.demand().as_ref(), machine);
     for request in machine.handle_connected() {
         if requests.send(request).await.is_err() {
             return "the stream could not be opened".to_owned();
@@ -113,8 +122,20 @@ where
         Ok(responses) => responses.into_inner(),
         Err(status) => return text(&status),
     };
+    let demand = handler.demand();
     loop {
-        let response = match responses.message().await {
+        let message = tokio::select! {
+            message = responses.message() => message,
+            () = news(demand.as_ref()) => {
+                for request in demanded(demand.as_ref(), machine) {
+                    if requests.send(request).await.is_err() {
+                        return "the stream takes no requests any more".to_owned();
+                    }
+                }
+                continue;
+            }
+        };
+        let response = match message {
             Ok(Some(response)) => response,
             Ok(None) => return "the server ended the stream".to_owned(),
             Err(status) => return text(&status),
@@ -128,10 +149,27 @@ where
             tracing::warn!(type_url = %update.type_url, %error, "discovery answer rejected in part");
         }
         handler.observe(machine, true, error);
+        if let Some((_, demand)) = demand.as_ref().filter(|(url, _)| *url == update.type_url) {
+            demand.answered(&update, &rejected);
+        }
         if requests.send(answer).await.is_err() {
             return "the stream takes no requests any more".to_owned();
         }
     }
+}
+
+async fn news(demand: Option<&(&'static str, Demand)>) {
+    match demand {
+        Some((_, demand)) => demand.news().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn demanded(demand: Option<&(&'static str, Demand)>, machine: &mut Machine) -> Vec<DeltaDiscoveryRequest> {
+    let Some((type_url, demand)) = demand else { return Vec::new() };
+    let (wanted, released) = demand.take();
+    let requests = [machine.handle_release(type_url, &released), machine.handle_demand(type_url, wanted)];
+    requests.into_iter().flatten().collect()
 }
 
 /// A status with what caused it.

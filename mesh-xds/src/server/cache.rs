@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use imbl::{OrdMap, Vector};
+use imbl::{HashMap, OrdMap, OrdSet, Vector};
 use mesh_core::live::{Live, Publisher};
 use twox_hash::XxHash3_64;
 
@@ -17,6 +17,8 @@ pub struct Entry {
     pub body: Bytes,
     /// Other names by which clients may ask for it.
     pub aliases: Arc<[String]>,
+    /// Names whose subscribers are given this resource as well: a service brings its endpoints, a node its workloads.
+    pub comes_with: Arc<[String]>,
 }
 
 impl Entry {
@@ -25,7 +27,14 @@ impl Entry {
     pub fn new(body: impl Into<Bytes>, aliases: Vec<String>) -> Self {
         let body = body.into();
         let version = format!("{:016x}", XxHash3_64::oneshot(&body)).into();
-        Self { version, body, aliases: aliases.into() }
+        Self { version, body, aliases: aliases.into(), comes_with: Arc::from([]) }
+    }
+
+    /// The same, given to the subscribers of other names as well.
+    #[must_use]
+    pub fn coming_with(mut self, names: Vec<String>) -> Self {
+        self.comes_with = names.into();
+        self
     }
 }
 
@@ -39,6 +48,9 @@ pub struct Snapshot {
 #[derive(Debug, Clone, Default)]
 pub(super) struct TypeSnapshot {
     pub(super) entries: OrdMap<Arc<str>, Entry>,
+    /// Resources by alias, and by the names with which they come: derived from `entries`.
+    aliases: HashMap<Arc<str>, OrdSet<Arc<str>>>,
+    companions: HashMap<Arc<str>, OrdSet<Arc<str>>>,
     /// Number of changes so far; the last ones are in the log.
     pub(super) changes: u64,
     log: Vector<Arc<str>>,
@@ -67,6 +79,48 @@ impl TypeSnapshot {
         let missed = usize::try_from(self.changes.checked_sub(seen)?).ok()?;
         let skipped = self.log.len().checked_sub(missed)?;
         Some(self.log.iter().skip(skipped))
+    }
+
+    /// The resource that a client means by a name: its own, or an alias.
+    pub(super) fn find(&self, name: &str) -> Option<(&Arc<str>, &Entry)> {
+        self.entries.get_key_value(name).or_else(|| {
+            let name = self.aliases.get(name)?.get_min()?;
+            self.entries.get_key_value(name)
+        })
+    }
+
+    /// The resources that come with a name.
+    pub(super) fn companions(&self, name: &str) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
+        let names = self.companions.get(name).into_iter().flatten();
+        names.filter_map(|name| self.entries.get_key_value(name))
+    }
+
+    fn put(&mut self, name: &Arc<str>, entry: Entry) {
+        self.unindex(name);
+        for (index, keys) in [(&mut self.aliases, &entry.aliases), (&mut self.companions, &entry.comes_with)] {
+            for key in keys.iter() {
+                index.entry(Arc::from(key.as_str())).or_default().insert(Arc::clone(name));
+            }
+        }
+        self.entries.insert(Arc::clone(name), entry);
+    }
+
+    fn remove(&mut self, name: &str) -> bool {
+        self.unindex(name);
+        self.entries.remove(name).is_some()
+    }
+
+    fn unindex(&mut self, name: &str) {
+        let Some(entry) = self.entries.get(name) else { return };
+        for (index, keys) in [(&mut self.aliases, &entry.aliases), (&mut self.companions, &entry.comes_with)] {
+            for key in keys.iter() {
+                let Some(names) = index.get_mut(key.as_str()) else { continue };
+                names.remove(name);
+                if names.is_empty() {
+                    index.remove(key.as_str());
+                }
+            }
+        }
     }
 
     fn record(&mut self, name: Arc<str>) {
@@ -123,13 +177,13 @@ impl CacheWriter {
                 Change::Put(name, entry) => {
                     if of_type.entries.get(name.as_str()) != Some(&entry) {
                         let name: Arc<str> = name.into();
-                        of_type.entries.insert(Arc::clone(&name), entry);
+                        of_type.put(&name, entry);
                         of_type.record(name);
                         count += 1;
                     }
                 }
                 Change::Remove(name) => {
-                    if of_type.entries.remove(name.as_str()).is_some() {
+                    if of_type.remove(&name) {
                         of_type.record(name.into());
                         count += 1;
                     }

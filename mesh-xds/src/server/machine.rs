@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cache::{Entry, Snapshot, TypeSnapshot};
 use crate::limits::MAX_SUBSCRIBED_NAMES;
-use crate::pb::Any;
+use crate::pb::{Any, Kind};
 use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 
 /// The wildcard name.
@@ -37,6 +37,8 @@ struct Subscription {
     names: BTreeSet<String>,
     /// What the client has been sent, or said that it holds.
     returned: HashMap<Arc<str>, Arc<str>>,
+    /// Names that the client did not ask for and is given what comes with them all the same: its node.
+    implied: Option<String>,
     /// Number of changes of the cache that the client has seen.
     seen: u64,
     /// Names that must be answered, whether they changed or not.
@@ -103,8 +105,11 @@ impl Machine {
         for name in &request.resource_names_unsubscribe {
             if name == WILDCARD {
                 subscription.wildcard = false;
-                let names = &subscription.names;
-                subscription.returned.retain(|name, _| names.contains(name.as_ref()));
+                // On a first request what the client says that it holds stays: it wants it to be kept up to date.
+                if !first {
+                    let names = &subscription.names;
+                    subscription.returned.retain(|name, _| names.contains(name.as_ref()));
+                }
             } else {
                 subscription.names.remove(name);
                 subscription.unanswered.remove(name);
@@ -118,6 +123,11 @@ impl Machine {
         }
         if subscription.names.len() > MAX_SUBSCRIBED_NAMES {
             return Err(Error::TooManyNames(request.type_url.clone()));
+        }
+        if let Some(node) = &request.node
+            && let Some(name) = node_name(node)
+        {
+            subscription.implied = Some(node_key(&name));
         }
         // A nonce only says which answer is meant; subscriptions count even when it is old.
         if !request.response_nonce.is_empty() && request.response_nonce == subscription.sent_nonce {
@@ -206,15 +216,22 @@ impl Subscription {
             self.compare_all(of_type, &mut resources, &mut removed);
         }
         for name in std::mem::take(&mut self.unanswered) {
-            let found = of_type.entries.get_key_value(name.as_str()).or_else(|| by_alias(of_type, &name));
-            match found {
-                Some((name, entry)) => {
-                    resources.insert(Arc::clone(name), entry.clone());
+            match of_type.find(&name) {
+                Some((found, entry)) => {
+                    resources.insert(Arc::clone(found), entry.clone());
+                    // Clients that know no aliases wait for this very name. There is no resource that is named so, and
+                    // saying that beside the resource itself lets them go on and find it.
+                    if **found != *name {
+                        removed.insert(name);
+                    }
                 }
                 None => {
                     removed.insert(name);
                 }
             }
+        }
+        if !self.wildcard {
+            self.add_companions(of_type, &mut resources);
         }
         for (name, entry) in &resources {
             self.returned.insert(Arc::clone(name), Arc::clone(&entry.version));
@@ -249,7 +266,9 @@ impl Subscription {
         removed: &mut BTreeSet<String>,
     ) {
         match of_type.entries.get(name) {
-            Some(entry) if self.covers(name, entry) => {
+            // What was sent once is kept up to date, also when nothing covers it any more: an endpoint that leaves a service
+            // must be seen to leave.
+            Some(entry) if self.covers(name, entry) || self.returned.contains_key(name) => {
                 if self.returned.get(name) != Some(&entry.version) {
                     resources.insert(Arc::clone(name), entry.clone());
                 }
@@ -263,11 +282,42 @@ impl Subscription {
         }
     }
 
+    /// What comes with a resource that is sent now, and was not sent before.
+    fn add_companions(&self, of_type: &TypeSnapshot, resources: &mut BTreeMap<Arc<str>, Entry>) {
+        let implied = self.implied.as_deref().filter(|_| self.first).map(Arc::from);
+        let mut left: Vec<Arc<str>> = resources.keys().cloned().chain(implied).collect();
+        // What comes along may bring more: a service its waypoint, and that its endpoints.
+        while let Some(with) = left.pop() {
+            for (name, entry) in of_type.companions(&with) {
+                if self.returned.get(name) != Some(&entry.version) && !resources.contains_key(name) {
+                    resources.insert(Arc::clone(name), entry.clone());
+                    left.push(Arc::clone(name));
+                }
+            }
+        }
+    }
+
     fn covers(&self, name: &str, entry: &Entry) -> bool {
-        self.wildcard || self.names.contains(name) || entry.aliases.iter().any(|alias| self.names.contains(alias))
+        self.wildcard
+            || self.names.contains(name)
+            || entry.aliases.iter().any(|alias| self.names.contains(alias))
+            || entry.comes_with.iter().any(|with| {
+                self.implied.as_ref() == Some(with) || self.returned.contains_key(with.as_str())
+            })
     }
 }
 
-fn by_alias<'a>(of_type: &'a TypeSnapshot, alias: &str) -> Option<(&'a Arc<str>, &'a Entry)> {
-    of_type.entries.iter().find(|(_, entry)| entry.aliases.iter().any(|known| known == alias))
+/// The name with which the workloads of a node come to it.
+#[must_use]
+pub fn node_key(node: &str) -> String {
+    // No resource is named so: a uid does not begin with a slash, a service key has one slash.
+    format!("//node/{node}")
+}
+
+/// The node that a client runs on, as Istio's proxies say it.
+fn node_name(node: &crate::pb::Node) -> Option<String> {
+    match node.metadata.as_ref()?.fields.get("NODE_NAME")?.kind.as_ref()? {
+        Kind::StringValue(name) if !name.is_empty() => Some(name.clone()),
+        _ => None,
+    }
 }

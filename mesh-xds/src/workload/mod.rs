@@ -5,9 +5,11 @@
 mod address;
 mod ip;
 mod policy;
+mod refusing;
 mod subscriber;
 
 pub use address::{Address, decode_address, encode_service, encode_workload};
+pub use refusing::refusing_address;
 pub use policy::{decode_policy, encode_policy, refusing_policy};
 pub use subscriber::{Setup, State, Subscriber};
 

@@ -1,22 +1,25 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body::Body as HttpBody;
-use mesh_core::authz::{PolicyDelta, PolicySet};
+use mesh_core::authz::{Policy, PolicyDelta, PolicySet};
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::NamespacedName;
 use mesh_core::report::chain;
+use mesh_core::service::Service;
+use mesh_core::workload::Workload;
 use tokio_util::sync::CancellationToken;
 use tonic::client::GrpcService;
 
-use super::{ADDRESS_TYPE, Address, Error, POLICY_TYPE, decode_address, decode_policy, refusing_policy};
+use super::{ADDRESS_TYPE, Address, Error, POLICY_TYPE, decode_address, decode_policy, refusing_address, refusing_policy};
 use crate::client::backoff::Backoff;
 use crate::client::machine::{Machine, Rejected, Update};
 use crate::client::persist::{self, Entry, Snapshot, TypeSnapshot};
-use crate::client::{Connect, Handler, Status, run};
+use crate::client::{Connect, Demand, Handler, Status, run};
 use crate::pb::Node;
 
 /// Quiet time after an update before the state is written, so that a burst costs one write.
@@ -32,6 +35,10 @@ pub struct Setup {
     pub file: Option<PathBuf>,
     /// Pauses between streams.
     pub backoff: Backoff,
+    /// Workloads, services and policies that are there whatever the server says, as from a file.
+    pub fixed: (Vec<Arc<Workload>>, Vec<Arc<Service>>, Vec<Arc<Policy>>),
+    /// Who asks for single workloads and services; everything is asked for when nobody does.
+    pub demand: Option<Demand>,
     /// Reads the wall time, for the age of the state.
     pub now: fn() -> SystemTime,
 }
@@ -46,13 +53,20 @@ impl Setup {
     /// A setup for a node; `now` reads the wall time.
     #[must_use]
     pub fn new(node: Node, now: fn() -> SystemTime) -> Self {
-        Self { node, file: None, backoff: Backoff::default(), now }
+        Self { node, file: None, backoff: Backoff::default(), fixed: Default::default(), demand: None, now }
     }
 
     /// Keeps the last good state in a file, and starts from it.
     #[must_use]
     pub fn file(mut self, file: PathBuf) -> Self {
         self.file = Some(file);
+        self
+    }
+
+    /// Asks only for what is demanded.
+    #[must_use]
+    pub fn on_demand(mut self, demand: Demand) -> Self {
+        self.demand = Some(demand);
         self
     }
 
@@ -91,6 +105,7 @@ struct Applier {
     /// Accepted resources as received: for the disk, so that fields unknown to this release survive.
     accepted: BTreeMap<&'static str, BTreeMap<String, (String, Bytes)>>,
     node: String,
+    demand: Option<Demand>,
     writer: Option<Publisher<Option<Snapshot>>>,
     file: Option<PathBuf>,
     now: fn() -> SystemTime,
@@ -100,15 +115,33 @@ impl Subscriber {
     /// A subscriber that starts from its file, if it has one and the file is whole. The state may be read at once.
     #[must_use]
     pub fn new(setup: Setup) -> (Self, State) {
-        let (catalog, live_catalog) = Publisher::new(Catalog::default());
-        let (policies, live_policies) = Publisher::new(PolicySet::default());
+        let (mut delta, mut policy_delta) = (Delta::new(), PolicyDelta::new());
+        let (workloads, services, fixed_policies) = setup.fixed;
+        workloads.into_iter().for_each(|workload| delta.upsert_workload(workload));
+        services.into_iter().for_each(|service| delta.upsert_service(service));
+        fixed_policies.into_iter().for_each(|policy| policy_delta.upsert(policy));
+        let (catalog, live_catalog) = Publisher::new(Catalog::default().apply(delta));
+        let (policies, live_policies) = Publisher::new(PolicySet::default().apply(policy_delta));
         let (status, live_status) = Publisher::new(Status::default());
         let node = setup.node.id.clone();
         // Policies first: a policy that a workload names must be there before the workload.
         let mut machine = Machine::new(setup.node, &[POLICY_TYPE, ADDRESS_TYPE]);
+        if setup.demand.is_some() {
+            machine = machine.on_demand(ADDRESS_TYPE);
+        }
         let accepted = BTreeMap::from([(POLICY_TYPE, BTreeMap::new()), (ADDRESS_TYPE, BTreeMap::new())]);
         let mut applier =
-            Applier { catalog, policies, status, accepted, node, writer: None, file: setup.file, now: setup.now };
+            Applier {
+            catalog,
+            policies,
+            status,
+            accepted,
+            node,
+            demand: setup.demand,
+            writer: None,
+            file: setup.file,
+            now: setup.now,
+        };
         if let Some(snapshot) = applier.file.as_deref().and_then(|file| persist::load(file, &applier.node)) {
             applier.restore(&snapshot, &mut machine);
         }
@@ -222,12 +255,25 @@ impl Handler for Applier {
                         let body = resource.resource.as_ref().map(|body| body.value.as_slice()).unwrap_or_default();
                         applied.policies.upsert(refusing_policy(&name, body));
                     }
+                    // Nor would anybody know that the addresses are part of the mesh: plaintext would go to them.
+                    if update.type_url == ADDRESS_TYPE && !accepted.contains_key(&resource.name) {
+                        let body = resource.resource.as_ref().map(|body| body.value.as_slice()).unwrap_or_default();
+                        match refusing_address(&resource.name, body) {
+                            Some(Address::Workload(workload)) => applied.catalog.upsert_workload(*workload),
+                            Some(Address::Service(service)) => applied.catalog.upsert_service(*service),
+                            None => {}
+                        }
+                    }
                     rejected.push(Rejected { name: resource.name.clone(), reason });
                 }
             }
         }
         self.publish(applied);
         rejected
+    }
+
+    fn demand(&self) -> Option<(&'static str, Demand)> {
+        self.demand.clone().map(|demand| (ADDRESS_TYPE, demand))
     }
 
     fn observe(&mut self, machine: &Machine, connected: bool, error: Option<String>) {
