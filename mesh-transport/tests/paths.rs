@@ -22,9 +22,7 @@ use common::{HBONE, Mesh, id, uid};
 use mesh_core::catalog::Delta;
 use mesh_core::name::{Hostname, NamespacedHostname, Network, SpiffeId, parse_trust_domain};
 use mesh_core::resolve::Destination;
-use mesh_core::service::{
-    AppProtocol, GatewayAddress, GatewayDestination, HBONE_PORT, PortMap, Service, ServicePort,
-};
+use mesh_core::service::{AppProtocol, GatewayAddress, GatewayDestination, HBONE_PORT, PortMap, Service, ServicePort};
 use mesh_core::workload::{ApplicationProtocol, ApplicationTunnel, Workload};
 use mesh_identity::bundle::{Bundle, BundleSet};
 use mesh_identity::clock::SystemClock;
@@ -166,9 +164,11 @@ async fn a_gateway_takes_host_names_of_its_network_only() {
         expected: vec![id("gateway")],
         to: SocketAddr::new(mesh.ip(3), HBONE),
     };
-    for (authority, status) in
-        [(format!("{}:80", mesh.ip(2)), "400"), ("nobody.example.com:80".to_owned(), "400"), ("web.shop.svc.cluster.local:81".to_owned(), "503")]
-    {
+    for (authority, status) in [
+        (format!("{}:80", mesh.ip(2)), "400"),
+        ("nobody.example.com:80".to_owned(), "400"),
+        ("web.shop.svc.cluster.local:81".to_owned(), "503"),
+    ] {
         let (pool, to, headers) = (&mesh.inputs.pool, authority.parse().unwrap(), Default::default());
         let refused = pool.connect(&identity, key.clone(), &to, &headers).await.unwrap_err().to_string();
         assert!(refused.contains(status), "{authority}: {refused}");

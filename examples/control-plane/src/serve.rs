@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{SpiffeId, parse_trust_domain};
-use mesh_host::admin::Admin;
+use mesh_host::admin::{Admin, page};
 use mesh_host::ready::Ready;
 use mesh_host::telemetry::LogLevel;
 use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateService, Names, Refusal, Rules};
@@ -120,15 +120,15 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
             (
                 "/findings",
                 "what is wrong in the configuration",
-                Arc::new(move || serde_json::to_value(&*dump_findings.load()).unwrap_or_default())
-                    as mesh_host::admin::Dump,
+                page(Arc::new(move || serde_json::to_value(&*dump_findings.load()).unwrap_or_default())),
             ),
             (
                 "/clients",
                 "who is connected, and how far they are",
-                Arc::new(move || crate::cli::clients(&discovery_clients)) as mesh_host::admin::Dump,
+                page(Arc::new(move || crate::cli::clients(&discovery_clients))),
             ),
         ]),
+        before_metrics: Arc::new(|| {}),
     };
     let admin =
         admin.bind(settings.admin).await.map_err(|error| format!("admin endpoint {}: {error}", settings.admin))?;

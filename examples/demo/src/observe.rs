@@ -44,7 +44,7 @@ pub(crate) async fn ready(scene: &Scene, node: Node) -> Result<(), Error> {
 /// Serial number of each identity's certificate at a node proxy.
 pub(crate) async fn serials(scene: &Scene, node: Node) -> Result<BTreeMap<String, String>, Error> {
     let dump = dump(scene, node).await?;
-    let identities = dump["identities"].as_array().ok_or("the dump lists no identities")?;
+    let identities = dump["mesh"]["identities"].as_array().ok_or("the dump lists no identities")?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     Ok(identities.iter().filter_map(|entry| Some((text(&entry["id"])?, text(&entry["serial"])?))).collect())
 }

@@ -170,8 +170,8 @@ async fn node_restarted(scene: &Scene, cast: &mut Cast) -> Result<String, Error>
     eventually(DEADLINE, || ready(scene, Node::B)).await?;
     let took = begun.elapsed().as_millis();
     let dump = dump(scene, Node::B).await?;
-    if dump["xds"]["connected"] != false || dump["xds"]["loaded_from_disk"] != true {
-        return Err(format!("expected state from disk and no control plane: {}", dump["xds"]).into());
+    if dump["mesh"]["xds"]["connected"] != false || dump["mesh"]["xds"]["loaded_from_disk"] != true {
+        return Err(format!("expected state from disk and no control plane: {}", dump["mesh"]["xds"]).into());
     }
     let caller = Caller::new(scene, Who::Frontend);
     eventually(DEADLINE, || async { caller.http(CATALOG, 80).await?.get("/").await }).await?;
@@ -185,7 +185,7 @@ async fn control_plane_back(scene: &Scene, cast: &mut Cast) -> Result<String, Er
     cast.run(Part::ControlPlane)?;
     for node in [Node::A, Node::B] {
         eventually(DEADLINE, || async {
-            let connected = dump(scene, node).await?["xds"]["connected"] == true;
+            let connected = dump(scene, node).await?["mesh"]["xds"]["connected"] == true;
             if connected { Ok(()) } else { Err(format!("{} did not reconnect", node.name()).into()) }
         })
         .await?;

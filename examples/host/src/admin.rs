@@ -1,5 +1,6 @@
 //! The admin endpoint: readiness, metrics, configuration dump, log level, shutdown.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,6 +20,15 @@ use crate::telemetry::LogLevel;
 /// Gives what the process believes, as JSON.
 pub type Dump = Arc<dyn Fn() -> Value + Send + Sync>;
 
+/// Gives the answer to a question, whose parameters are those of the URL.
+pub type Page = Arc<dyn Fn(&BTreeMap<String, String>) -> Value + Send + Sync>;
+
+/// A page that asks nothing.
+#[must_use]
+pub fn page(dump: Dump) -> Page {
+    Arc::new(move |_| dump())
+}
+
 /// What the admin endpoint shows and steers.
 #[derive(Clone)]
 pub struct Admin {
@@ -33,7 +43,9 @@ pub struct Admin {
     /// Cancelled by `/quitquitquit`.
     pub quit: CancellationToken,
     /// Further pages: path, what it is for, content.
-    pub pages: Arc<[(&'static str, &'static str, Dump)]>,
+    pub pages: Arc<[(&'static str, &'static str, Page)]>,
+    /// Called before metrics are read: for figures that are kept elsewhere until then.
+    pub before_metrics: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl std::fmt::Debug for Admin {
@@ -59,19 +71,43 @@ impl Admin {
         Ok(Bound { listener, router: self.router() })
     }
 
+    /// Binds an endpoint that shows metrics and nothing else: for scrapers outside.
+    ///
+    /// # Errors
+    /// The address is in use.
+    pub async fn bind_metrics(&self, address: SocketAddr) -> std::io::Result<Bound> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let router = Router::new().route("/metrics", get(metrics)).route("/stats/prometheus", get(metrics));
+        Ok(Bound { listener, router: router.with_state(self.clone()) })
+    }
+
+    /// Binds an endpoint that tells readiness and nothing else: for a kubelet.
+    ///
+    /// # Errors
+    /// The address is in use.
+    pub async fn bind_readiness(&self, address: SocketAddr) -> std::io::Result<Bound> {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let router = Router::new().route("/healthz/ready", get(ready));
+        Ok(Bound { listener, router: router.with_state(self.clone()) })
+    }
+
     fn router(self) -> Router {
         let mut router = Router::new()
             .route("/", get(index))
             .route("/healthz/live", get(|| async { "live\n" }))
             .route("/healthz/ready", get(ready))
             .route("/metrics", get(metrics))
+            .route("/stats/prometheus", get(metrics))
             .route("/config_dump", get(|State(admin): State<Self>| async move { json(&(admin.dump)()) }))
             .route("/logging", get(log_level).put(set_log_level).post(set_log_level))
             .route("/quitquitquit", post(quit))
             .fallback(|State(admin): State<Self>| async move { (StatusCode::NOT_FOUND, list(&admin)) });
         for (path, _, page) in self.pages.iter() {
             let page = Arc::clone(page);
-            router = router.route(path, get(move || async move { json(&page()) }));
+            router = router.route(
+                path,
+                get(move |Query(asked): Query<BTreeMap<String, String>>| async move { json(&page(&asked)) }),
+            );
         }
         router.with_state(self)
     }
@@ -118,6 +154,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    (admin.before_metrics)();
     let mut text = String::new();
     let status = match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {
         Ok(()) => StatusCode::OK,

@@ -46,11 +46,11 @@ impl Local {
     }
 
     /// Follows the catalog until dropped.
-    pub(crate) async fn run(mut self, state: State) {
+    pub(crate) async fn run(mut self, state: State, without_control_plane: bool) {
         let mut catalog = state.catalog.changes();
         let mut status = state.status.changes();
         loop {
-            let synced = state.status.load().ready;
+            let synced = without_control_plane || state.status.load().ready;
             if synced {
                 self.reconcile();
                 // Ready when every local workload can present itself; a node without workloads is ready at once.
@@ -83,7 +83,8 @@ impl Local {
     fn reconcile(&mut self) {
         let catalog = self.inputs.catalog.snapshot();
         let here = |workload: &&Arc<Workload>| {
-            workload.node == *self.settings.node && workload.tunnel == TunnelProtocol::Hbone
+            (workload.node == *self.settings.node || self.settings.node.is_empty())
+                && workload.tunnel == TunnelProtocol::Hbone
         };
         let wanted: BTreeMap<Uid, Arc<Workload>> =
             catalog.workloads().filter(here).map(|workload| (workload.uid.clone(), Arc::clone(workload))).collect();

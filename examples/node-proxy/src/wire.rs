@@ -1,143 +1,223 @@
 //! Joins the parts of a node proxy.
 //!
 //! ```text
-//! xDS subscriber ──► catalog, policies ──► inbound, outbound ◄── identities ◄── certificate service
-//!      │ disk             │                      │                  │ disk
-//!      └─ last good       └─ local workloads ────┘                  └─ SVIDs, bundle
+//! xDS subscriber ──► catalog, policies ──► inbound, outbound, DNS ◄── identities ◄── certificate service
+//!      │ disk             │                      │                       │ disk
+//!      └─ last good       └─ local workloads ────┘ ◄── node agent        └─ SVIDs, bundle
 //! ```
 
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
-use mesh_core::name::{Network, SpiffeId, parse_spiffe_id, parse_trust_domain};
-use mesh_host::admin::Admin;
+use mesh_core::live::{Live, Publisher};
+use mesh_core::name::{Network, TrustDomain, parse_trust_domain};
+use mesh_core::resolve::UnreadyWaypoint;
+use mesh_host::admin::{Admin, page};
 use mesh_host::ready::Ready;
 use mesh_host::telemetry::LogLevel;
+use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::{Bundle, BundleSet};
 use mesh_identity::clock::{Clock, SystemClock};
-use mesh_identity::source::{Cache, CsrSource, Identities, TokenSource};
+use mesh_identity::file;
+use mesh_identity::source::{Cache, CsrSource, Identities, LocalSource, SvidSource, TokenSource};
 use mesh_identity::task::Tasks;
-use mesh_identity::tls::server_authenticated_client;
-use mesh_identity::verify::Expected;
-use mesh_identity::{file, tls};
-use mesh_transport::hbone::pool::Pool;
-use mesh_transport::proxy::{Drain, Inputs, Tracker, reevaluate};
-use mesh_transport::socket;
-use mesh_xds::pb::Node;
-use mesh_xds::workload::{Setup, Subscriber};
-use rustls::pki_types::ServerName;
-use tokio_rustls::TlsConnector;
+use mesh_transport::capture::agent::{PodInfo, ProxySide};
+use mesh_transport::hbone::pool::{Pool, TlsDialer};
+use mesh_transport::proxy::{Discover, Drain, Inputs, Tracker, reevaluate};
+use mesh_xds::client::Demand;
+use mesh_xds::workload::{LocalFile, Setup, State, Subscriber, parse_local_file};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 
+use crate::control;
 use crate::local::Local;
 use crate::metrics::Metrics;
-use crate::settings::Settings;
-use crate::show;
+use crate::pods::Captured;
+use crate::settings::{Mode, Settings, Unready};
+use crate::{crl, explain, show};
 
 /// What ends a node proxy before it is asked to.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// How long a connection waits for the control plane to say what its destination is.
+const DEMAND_LIMIT: Duration = Duration::from_secs(5);
+
 /// Runs a node proxy until it is asked to end, then drains it.
 pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> {
     let (ready, quit, tasks) = (Ready::waiting_for(&["workloads"]), CancellationToken::new(), Tasks::default());
-    file::private_directory(&settings.state_dir)?;
-
-    // Whom we trust, and who we are. The channel to the issuer follows the bundles that are learned over it.
-    let trust_domain = parse_trust_domain(&settings.trust_domain)?;
-    let bootstrap = bootstrap_bundle(&settings, trust_domain.clone()).await?;
-    let cache = Cache::open(&settings.state_dir.join("identity"))?;
-    let bundles = BundleSet::default().with(bootstrap.clone());
-    let known = match cache.load_bundle(&trust_domain) {
-        Ok(Some(cached)) => BundleSet::default().with(bootstrap.union(&cached)),
-        _ => bundles,
-    };
-    let (live_bundles, trusted) = mesh_core::live::Publisher::new(known.clone());
-    let channel = channel(&settings, trusted)?;
-    let token = TokenSource::File(settings.token_file.clone());
-    let life = Duration::from_secs(settings.svid_ttl_seconds);
-    let source = CsrSource::new(channel.clone(), token.clone(), life, Arc::new(SystemClock));
-    let identities = Identities::builder(Arc::new(source), known).cache(cache).build();
-    let learned = identities.bundles();
-    tasks.spawn(async move {
-        let mut changes = learned.changes();
-        while let Ok(bundles) = changes.changed().await {
-            live_bundles.publish_arc(bundles);
-        }
-    });
+    if let Some(directory) = &settings.state_dir {
+        file::private_directory(directory)?;
+    }
+    let trust = Trust::load(&settings).await?;
+    let token = settings.token_file.clone().map(TokenSource::File);
+    let identities = identities(&settings, &trust, token.as_ref(), &tasks)?;
+    if let Some(path) = settings.crl_file.clone() {
+        tasks.spawn(crl::follow(path, identities.clone()));
+    }
 
     // What exists and who may connect to whom.
-    let setup = Setup::new(node(&settings), || SystemClock.now()).file(settings.state_dir.join("workloads.state"));
-    let (subscriber, state) = Subscriber::new(setup);
+    let demand = settings.on_demand.then(Demand::default);
+    let (subscriber, state) = subscriber(&settings, demand.clone())?;
     let stop_xds = CancellationToken::new();
-    let connect = move || -> Result<(Channel, MetadataMap), Error> {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("authorization", token.authorization()?);
-        Ok((channel.clone(), metadata))
-    };
-    let subscribing = subscriber.run(connect, stop_xds.clone());
+    // Apart from the others: it ends by itself, when the last state has reached the disk.
+    let following = Tasks::default();
+    if let Some(address) = &settings.control_plane {
+        let channel = control::channel(address, &settings, trust.live(), &trust.roots, settings.sockets())?;
+        let own = settings.clone();
+        let connect = move || -> Result<(Channel, MetadataMap), Error> {
+            Ok((channel.clone(), control::headers(&own, token.as_ref())?))
+        };
+        following.spawn(subscriber.run(connect, stop_xds.clone()));
+    }
 
     // What carries the bytes.
     let metrics = Arc::new(Metrics::new());
-    let (drain, pool) = (Drain::new(), Pool::new());
-    let inputs = Inputs {
-        catalog: state.catalog.clone(),
-        policies: state.policies.clone(),
-        identities: identities.clone(),
-        network: Network::from(settings.network.as_str()),
-        pool: pool.clone(),
-        tracker: Tracker::new(metrics.observer()),
-        own_ports: [settings.hbone_port, settings.socks5_port].into_iter().filter(|port| *port != 0).collect(),
-        tasks: Tasks::default(),
-    };
-    let local = Local::new(settings.clone(), inputs.clone(), drain.clone(), ready.clone())?;
+    let drain = Drain::new();
+    let inputs = inputs(&settings, &state, &identities, &metrics, demand);
 
+    // Whom it serves.
+    let endings = Tasks::default();
+    let served = match settings.mode {
+        Mode::Addresses => {
+            let local = Local::new(settings.clone(), inputs.clone(), drain.clone(), ready.clone())?;
+            tasks.spawn(local.run(state.clone(), settings.control_plane.is_none()));
+            None
+        }
+        Mode::Dedicated => {
+            let mut captured = Captured::new(&settings, &inputs, &drain, &metrics, &endings)?;
+            let served = captured.served();
+            captured.serve("dedicated", &dedicated(&settings)?, None)?;
+            tasks.spawn(when_synced(state.clone(), settings.control_plane.is_none(), ready.clone()));
+            // Held for as long as the process serves.
+            tasks.spawn(async move {
+                std::future::pending::<()>().await;
+                drop(captured);
+            });
+            Some(served)
+        }
+        Mode::Shared => {
+            let captured = Captured::new(&settings, &inputs, &drain, &metrics, &endings)?;
+            let served = captured.served();
+            let (side, status) = ProxySide::new(&settings.capture.agent_socket, captured);
+            ready.set("pods", false);
+            tasks.spawn(side.run(stop_xds.clone()));
+            tasks.spawn(follow_pods(status, metrics.clone(), ready.clone()));
+            tasks.spawn(when_synced(state.clone(), settings.control_plane.is_none(), ready.clone()));
+            Some(served)
+        }
+    };
+
+    // What shows it.
+    let (refreshed, tracker) = (Arc::clone(&metrics), inputs.tracker.clone());
     let admin = Admin {
         ready: ready.clone(),
         metrics: metrics.registry(),
         log,
-        dump: show::dump(&settings, &state, &inputs),
+        dump: show::dump(&settings, &state, &inputs, served),
         quit: quit.clone(),
-        pages: Arc::from([("/connections", "open connections, oldest first", show::connections(&inputs))]),
+        pages: Arc::from([
+            ("/connections", "open connections, oldest first", page(show::connections(&inputs))),
+            (
+                "/explain",
+                "?from=<workload>&to=<address:port>: why this way, and would it be allowed",
+                explain::page(&inputs),
+            ),
+        ]),
+        before_metrics: Arc::new(move || refreshed.refresh(&tracker)),
     };
-    let bound =
-        admin.bind(settings.admin).await.map_err(|error| format!("admin endpoint {}: {error}", settings.admin))?;
-    tracing::info!(node = settings.node, control_plane = %settings.control_plane, "node proxy starts");
-
+    let cannot = |what: &str, at: &dyn std::fmt::Display, error: std::io::Error| format!("{what} {at}: {error}");
+    if let Some(address) = settings.stats {
+        let bound = admin.bind_metrics(address).await.map_err(|error| cannot("metrics endpoint", &address, error))?;
+        tasks.spawn(bound.serve());
+    }
+    if let Some(address) = settings.readiness {
+        let bound =
+            admin.bind_readiness(address).await.map_err(|error| cannot("readiness endpoint", &address, error))?;
+        tasks.spawn(bound.serve());
+    }
+    let bound = admin.bind(settings.admin).await.map_err(|error| cannot("admin endpoint", &settings.admin, error))?;
     tasks.spawn(bound.serve());
-    // Apart from the others: it ends by itself, when the last state has reached the disk.
-    let following = Tasks::default();
-    following.spawn(subscribing);
     tasks.spawn(reevaluate(inputs.clone(), SystemClock));
-    tasks.spawn(local.run(state));
+    tracing::info!(node = settings.node, control_plane = settings.control_plane, mode = ?settings.mode, "node proxy starts");
 
     let cause = mesh_host::signal::shutdown(&quit).await?;
     ready.set("running", false);
     let deadline = Duration::from_secs(settings.drain_seconds);
     tracing::info!(cause, open = inputs.tracker.len(), deadline_seconds = settings.drain_seconds, "node proxy drains");
+    Captured::remove_rules(&settings);
     let closed = drain.run(&inputs.tracker, &inputs.tasks, deadline).await;
     stop_xds.cancel();
     if tokio::time::timeout(Duration::from_secs(1), following.wait()).await.is_err() {
         following.stop().await;
     }
-    pool.shutdown().await;
+    endings.stop().await;
+    inputs.pool.shutdown().await;
     identities.shutdown().await;
     tasks.stop().await;
     tracing::info!(closed, "node proxy ends");
     Ok(())
 }
 
-/// The roots for the first contact. On a machine that boots, they may be written after us.
-async fn bootstrap_bundle(settings: &Settings, trust_domain: mesh_core::name::TrustDomain) -> Result<Bundle, Error> {
+/// Whom we trust at the start.
+struct Trust {
+    domain: TrustDomain,
+    roots: Vec<u8>,
+    bundles: BundleSet,
+    cache: Option<Cache>,
+    authority: Option<Arc<Authority>>,
+    publisher: Arc<Publisher<BundleSet>>,
+}
+
+impl Trust {
+    async fn load(settings: &Settings) -> Result<Self, Error> {
+        let domain = parse_trust_domain(&settings.trust_domain)?;
+        let cache =
+            settings.state_dir.as_ref().map(|directory| Cache::open(&directory.join("identity"))).transpose()?;
+        let authority = settings.local_authority.as_ref().map(|directory| {
+            Authority::open(directory, domain.clone(), Rules::default(), Arc::new(SystemClock)).map(Arc::new)
+        });
+        let authority = authority.transpose()?;
+        let (roots, bundle) = match (&authority, &settings.trust_bundle) {
+            (_, Some(path)) if settings.control_plane.is_some() || authority.is_none() => {
+                let roots = roots(path).await?;
+                let bundle = Bundle::from_pem(domain.clone(), &roots)?;
+                let both = authority.as_ref().map(|authority| bundle.union(authority.bundle()));
+                (roots, both.unwrap_or(bundle))
+            }
+            (Some(authority), _) => (Vec::new(), authority.bundle().clone()),
+            (None, _) => return Err("no trust: name the roots (trust_bundle) or an authority (local_authority)".into()),
+        };
+        let known = match cache.as_ref().map(|cache| cache.load_bundle(&domain)) {
+            Some(Ok(Some(cached))) => bundle.union(&cached),
+            _ => bundle,
+        };
+        let bundles = BundleSet::default().with(known);
+        let publisher = Arc::new(Publisher::new(bundles.clone()).0);
+        Ok(Self { domain, roots, bundles, cache, authority, publisher })
+    }
+
+    /// What the channel to the issuer trusts: it follows what is learned over it.
+    fn live(&self) -> Live<BundleSet> {
+        self.publisher.live()
+    }
+}
+
+/// The roots for the first contact: a file, or the text itself. On a machine that boots, the file may be written after us.
+async fn roots(path: &Path) -> Result<Vec<u8>, Error> {
+    if let Some(text) = path.to_str().filter(|text| text.starts_with("-----BEGIN")) {
+        return Ok(text.as_bytes().to_vec());
+    }
     let mut told = false;
     loop {
-        match file::read(&settings.trust_bundle) {
-            Ok(text) => return Ok(Bundle::from_pem(trust_domain, &text)?),
+        match file::read(path) {
+            Ok(text) => return Ok(text),
             Err(error) if error.is_not_found() => {
                 if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(path = %settings.trust_bundle.display(), "waiting for the trust bundle");
+                    tracing::warn!(path = %path.display(), "waiting for the trust bundle");
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -146,40 +226,143 @@ async fn bootstrap_bundle(settings: &Settings, trust_domain: mesh_core::name::Tr
     }
 }
 
-/// A gRPC channel to the control plane: TLS, its identity verified, ours proven by token. Connects when it is used, and
-/// again when it breaks.
-fn channel(settings: &Settings, trusted: mesh_core::live::Live<BundleSet>) -> Result<Channel, Error> {
-    let id: SpiffeId = match &settings.control_plane_id {
-        Some(id) => parse_spiffe_id(id)?,
-        None => parse_spiffe_id(&format!("spiffe://{}/ns/istio-system/sa/control-plane", settings.trust_domain))?,
+fn identities(
+    settings: &Settings,
+    trust: &Trust,
+    token: Option<&TokenSource>,
+    tasks: &Tasks,
+) -> Result<Identities, Error> {
+    let life = Duration::from_secs(settings.svid_ttl_seconds);
+    let source: Arc<dyn SvidSource> = if let Some(authority) = &trust.authority {
+        Arc::new(LocalSource::new(Arc::clone(authority), life, Names::default()))
+    } else {
+        let address = settings.certificate_service.as_ref().or(settings.control_plane.as_ref());
+        let address =
+            address.ok_or("no certificates: name a control plane, a certificate service or a local authority")?;
+        let token = token.ok_or("no token: the certificate service wants to know who asks (token_file)")?.clone();
+        let channel = control::channel(address, settings, trust.live(), &trust.roots, settings.sockets())?;
+        let source = CsrSource::new(channel, token, life, Arc::new(SystemClock));
+        // A proxy of one workload is that workload to the issuer, and impersonates nobody.
+        let dedicated = settings.mode == Mode::Dedicated && settings.control_plane_name.is_some();
+        Arc::new(if dedicated { source.without_impersonation() } else { source })
     };
-    let config: Result<_, tls::Error> =
-        server_authenticated_client(trusted, Expected::Ids(vec![id]), Arc::new(SystemClock), &[b"h2"]);
-    let connector = TlsConnector::from(config?);
-    let to = settings.control_plane;
-    let connect = tower::service_fn(move |_: Uri| {
-        let connector = connector.clone();
-        async move {
-            let tcp = socket::connect(to).await?;
-            // The name is ignored by our verifier and not sent; rustls wants one.
-            let tls = connector.connect(ServerName::IpAddress(to.ip().into()), tcp).await?;
-            Ok::<_, std::io::Error>(TokioIo::new(tls))
+    let mut builder = Identities::builder(source, trust.bundles.clone());
+    if let Some(cache) = &trust.cache {
+        builder = builder.cache(cache.clone());
+    }
+    let identities = builder.build();
+    let (learned, publisher) = (identities.bundles(), Arc::clone(&trust.publisher));
+    tasks.spawn(async move {
+        let mut changes = learned.changes();
+        while let Ok(bundles) = changes.changed().await {
+            publisher.publish_arc(bundles);
         }
     });
-    let endpoint = Endpoint::from_shared(format!("http://{to}"))?
-        .http2_keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(4 * 1024 * 1024);
-    Ok(endpoint.connect_with_connector_lazy(connect))
+    Ok(identities)
 }
 
-/// Who we are to the control plane, in the form of Istio's node proxies.
-fn node(settings: &Settings) -> Node {
-    Node {
-        id: format!("ztunnel~{}~{}.istio-system~istio-system.svc.cluster.local", settings.admin.ip(), settings.node),
-        cluster: "node-proxy".to_owned(),
-        ..Node::default()
+fn subscriber(settings: &Settings, demand: Option<Demand>) -> Result<(Subscriber, State), Error> {
+    let mut setup = Setup::new(control::node(settings), || SystemClock.now());
+    if let Some(directory) = &settings.state_dir {
+        setup = setup.file(directory.join("workloads.state"));
+    }
+    if let Some(demand) = demand {
+        setup = setup.on_demand(demand);
+    }
+    let LocalFile { workloads, services, policies } = local_file(settings)?;
+    setup.fixed = (
+        workloads.into_iter().map(Arc::new).collect(),
+        services.into_iter().map(Arc::new).collect(),
+        policies.into_iter().map(Arc::new).collect(),
+    );
+    Ok(Subscriber::new(setup))
+}
+
+fn local_file(settings: &Settings) -> Result<LocalFile, Error> {
+    let (name, text) = match (&settings.local_file, &settings.local_text) {
+        (Some(_), Some(_)) => return Err("a local file and local text: only one of them may be given".into()),
+        (Some(path), None) => {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            (path.display().to_string(), text)
+        }
+        (None, Some(text)) => ("LOCAL_XDS".to_owned(), text.clone()),
+        (None, None) => return Ok(LocalFile::default()),
+    };
+    parse_local_file(&text).map_err(|error| format!("{name}: {error}").into())
+}
+
+fn inputs(
+    settings: &Settings,
+    state: &State,
+    identities: &Identities,
+    metrics: &Metrics,
+    demand: Option<Demand>,
+) -> Inputs {
+    let mut inputs = Inputs::new(state.catalog.clone(), state.policies.clone(), identities.clone());
+    let idle = Duration::from_secs(settings.pool_idle_seconds);
+    inputs.network = Network::from(settings.network.as_str());
+    inputs.sockets = settings.sockets();
+    inputs.pool = Pool::with_dialer(Arc::new(TlsDialer::new(inputs.sockets.clone())), idle);
+    inputs.tracker = Tracker::new(metrics.observer());
+    let captured = (settings.mode != Mode::Addresses).then_some([15001, 15006]);
+    let own = [settings.hbone_port, settings.socks5_port].into_iter().chain(captured.into_iter().flatten());
+    inputs.own_ports = own.filter(|port| *port != 0).collect();
+    inputs.options.record_wait = Duration::from_millis(settings.record_wait_ms);
+    inputs.options.unready_waypoint = match settings.unready_waypoint {
+        Unready::Refuse => UnreadyWaypoint::Refuse,
+        Unready::Direct => UnreadyWaypoint::Direct,
+    };
+    inputs.options.localhost_application_tunnel = settings.localhost_app_tunnel;
+    inputs.options.response_baggage = settings.response_baggage;
+    inputs.options.pool_idle = idle;
+    inputs.discovery = demand.map(|demand| Arc::new(OnDemand(demand)) as Arc<dyn Discover>);
+    inputs
+}
+
+/// The seam between the data path, which knows no xDS, and the subscription.
+#[derive(Debug)]
+struct OnDemand(Demand);
+
+impl Discover for OnDemand {
+    fn demand<'a>(&'a self, names: &'a [String]) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(self.0.ask(names, DEMAND_LIMIT))
+    }
+}
+
+/// The workload of a dedicated proxy.
+fn dedicated(settings: &Settings) -> Result<PodInfo, Error> {
+    let text = settings.workload.as_deref().unwrap_or_default();
+    let mut parts = text.split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(namespace), Some(name), Some(account), None)
+            if [namespace, name, account].iter().all(|part| !part.is_empty()) =>
+        {
+            Ok(PodInfo { name: name.to_owned(), namespace: namespace.to_owned(), service_account: account.to_owned() })
+        }
+        _ => Err(format!("workload (PROXY_WORKLOAD_INFO): `{text}` is not namespace/name/service-account").into()),
+    }
+}
+
+/// Ready as soon as there is state to decide by.
+async fn when_synced(state: State, without_control_plane: bool, ready: Ready) {
+    let mut status = state.status.changes();
+    while !without_control_plane && !state.status.load().ready {
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+    ready.set("workloads", true);
+}
+
+/// Ready when the agent has listed all pods and all are served.
+async fn follow_pods(status: Live<mesh_transport::capture::agent::Status>, metrics: Arc<Metrics>, ready: Ready) {
+    let mut changes = status.changes();
+    loop {
+        let now = changes.current();
+        metrics.workloads_pending(now.pods.iter().filter(|(.., pending)| *pending).count());
+        ready.set("pods", now.ready);
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }

@@ -62,7 +62,8 @@ fn unknown(catalog: &Catalog, reference: &GatewayAddress) -> Option<String> {
     match &reference.destination {
         GatewayDestination::Hostname(key) => catalog.service(key).is_none().then(|| key.to_string()),
         GatewayDestination::Address(network, ip) => {
-            let known = catalog.workload_at(network, *ip).is_some() || catalog.services_at(network, *ip).next().is_some();
+            let known =
+                catalog.workload_at(network, *ip).is_some() || catalog.services_at(network, *ip).next().is_some();
             (!known).then(|| format!("{network}/{ip}"))
         }
     }

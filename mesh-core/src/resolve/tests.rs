@@ -532,10 +532,8 @@ proptest! {
 #[test]
 fn a_waypoint_that_is_not_ready_refuses_unless_the_settings_say_otherwise() {
     let mut web = service("web", "10.96.0.1");
-    web.waypoint = Some(GatewayAddress {
-        destination: GatewayDestination::Hostname(key("waypoint")),
-        hbone_port: HBONE_PORT,
-    });
+    web.waypoint =
+        Some(GatewayAddress { destination: GatewayDestination::Hostname(key("waypoint")), hbone_port: HBONE_PORT });
     let mut alone = workload("b", "10.0.0.2");
     alone.waypoint = web.waypoint.clone();
     let catalog = catalog(vec![member(workload("a", "10.0.0.1"), "web"), alone], vec![web]);

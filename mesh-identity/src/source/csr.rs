@@ -37,6 +37,7 @@ pub struct CsrSource {
     token: TokenSource,
     life: Duration,
     clock: Arc<dyn Clock>,
+    impersonate: bool,
 }
 
 /// Where the bearer token comes from.
@@ -82,7 +83,13 @@ impl CsrSource {
     /// A source over a channel to the issuer. `life` is asked for; the issuer decides.
     #[must_use]
     pub fn new(channel: Channel, token: TokenSource, life: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { channel, token, life, clock }
+        Self { channel, token, life, clock, impersonate: true }
+    }
+
+    /// Names no identity in the request: the issuer gives the caller its own, as to a proxy of a single workload.
+    #[must_use]
+    pub fn without_impersonation(self) -> Self {
+        Self { impersonate: false, ..self }
     }
 
     async fn request(&self, id: &SpiffeId) -> Result<Issued, Error> {
@@ -91,7 +98,7 @@ impl CsrSource {
         let mut request = tonic::Request::new(IstioCertificateRequest {
             csr,
             validity_duration: i64::try_from(self.life.as_secs()).unwrap_or(i64::MAX),
-            metadata: Some(Struct { fields: [(IMPERSONATED_IDENTITY.to_owned(), wanted)].into() }),
+            metadata: self.impersonate.then(|| Struct { fields: [(IMPERSONATED_IDENTITY.to_owned(), wanted)].into() }),
         });
         request.metadata_mut().insert("authorization", self.token.authorization()?);
 

@@ -7,6 +7,7 @@ use mesh_core::live::{Live, Publisher};
 use mesh_core::name::SpiffeId;
 use mesh_core::report::chain;
 use parking_lot::Mutex;
+use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -303,8 +304,12 @@ pub struct Summary {
     pub id: SpiffeId,
     /// Serial number of its SVID in hexadecimal.
     pub serial: Option<String>,
+    /// Begin of its SVID.
+    pub not_before: Option<SystemTime>,
     /// End of its SVID.
     pub not_after: Option<SystemTime>,
+    /// The SVID's certificates in DER, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
     /// SVIDs fetched since start.
     pub rotations: u64,
     /// Why the last renewal failed.
@@ -317,7 +322,9 @@ impl Summary {
         Self {
             id: identity.id().clone(),
             serial: state.svid.as_ref().map(|svid| svid.serial().to_owned()),
+            not_before: state.svid.as_ref().map(|svid| svid.not_before()),
             not_after: state.svid.as_ref().map(|svid| svid.not_after()),
+            chain: state.svid.as_ref().map(|svid| svid.chain().to_vec()).unwrap_or_default(),
             rotations: state.rotations,
             last_error: state.last_error.as_ref().map(|error| chain(&**error)),
         }

@@ -6,6 +6,7 @@ use rustls::server::{NoServerSessionStorage, WantsServerCert};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
 use rustls_pki_types::UnixTime;
+use rustls_pki_types::pem::PemObject;
 
 use super::resolver::Resolver;
 use super::{Error, Identity, provider};
@@ -94,4 +95,26 @@ impl TimeProvider for Time {
 
 fn time(clock: Arc<dyn Clock>) -> Arc<dyn TimeProvider> {
     Arc::new(Time(clock))
+}
+
+/// A client configuration that presents no certificate and accepts servers by their DNS name, as the Web does, with a chain
+/// to one of `roots` (PEM): how a node reaches a control plane that has no SPIFFE id.
+///
+/// # Errors
+/// [`Error`] when there is no root in the text or rustls refuses the settings.
+pub fn server_named_client(roots: &[u8], alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
+    let mut store = rustls::RootCertStore::empty();
+    let certificates = rustls_pki_types::CertificateDer::pem_slice_iter(roots);
+    store.add_parsable_certificates(certificates.filter_map(Result::ok));
+    if store.is_empty() {
+        return Err(rustls::Error::General("no root certificate in the text".to_owned()).into());
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    let mut config = config;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub use config::server_authenticated_client;
+pub use config::{server_authenticated_client, server_named_client};
 pub use identity::Identity;
 
 /// The cryptography of all our TLS: aws-lc-rs with HBONE's cipher suites and key exchanges.

@@ -144,7 +144,8 @@ impl Rules {
 
     fn nat_output(&self, not_mine: &str) -> Vec<String> {
         let mut rules: Vec<String> = self.probes("daddr");
-        let families: &[&str] = if self.ipv6 { &["ip daddr != 127.0.0.1", "ip6 daddr != ::1"] } else { &["ip daddr != 127.0.0.1"] };
+        let families: &[&str] =
+            if self.ipv6 { &["ip daddr != 127.0.0.1", "ip6 daddr != ::1"] } else { &["ip daddr != 127.0.0.1"] };
         if let Some(port) = self.ports.dns {
             for family in families {
                 rules.push(format!("oifname != \"lo\" {family} udp dport 53 {not_mine} redirect to :{port}"));
@@ -180,7 +181,8 @@ impl Rules {
         let mut calls = Vec::new();
         for family in families {
             let everything = if *family == "-4" { "0.0.0.0/0" } else { "::/0" };
-            let rule = format!("fwmark {CONNECTION_MARK:#x}/{MARK_BITS:#x} priority {RULE_PRIORITY} table {ROUTE_TABLE}");
+            let rule =
+                format!("fwmark {CONNECTION_MARK:#x}/{MARK_BITS:#x} priority {RULE_PRIORITY} table {ROUTE_TABLE}");
             calls.push(Route { arguments: format!("{family} rule del {rule}"), may_fail: true });
             calls.push(Route { arguments: format!("{family} rule add {rule}"), may_fail: false });
             let route = format!("{family} route replace local {everything} dev lo table {ROUTE_TABLE}");
@@ -252,7 +254,8 @@ mod tests {
         for absent in ["ip6", "-6", "15006", "15053", "ct zone"] {
             assert!(!script.contains(absent), "{absent} is in\n{script}");
         }
-        for wanted in ["tcp dport 22 accept", "ip daddr 10.0.0.0/8 meta l4proto tcp accept", "iifname \"tap0\" return"] {
+        for wanted in ["tcp dport 22 accept", "ip daddr 10.0.0.0/8 meta l4proto tcp accept", "iifname \"tap0\" return"]
+        {
             assert!(script.contains(wanted), "{wanted} is not in\n{script}");
         }
     }

@@ -58,7 +58,11 @@ impl Forwarder {
             let mut last = ForwardError::NoServer;
             for server in &self.servers {
                 let one = async {
-                    if udp { over_udp(question, *server, sockets).await } else { over_tcp(question, *server, sockets).await }
+                    if udp {
+                        over_udp(question, *server, sockets).await
+                    } else {
+                        over_tcp(question, *server, sockets).await
+                    }
                 };
                 match tokio::time::timeout(SERVER_TIMEOUT, one).await {
                     Ok(Ok(answer)) => return Ok(answer),

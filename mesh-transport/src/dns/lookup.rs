@@ -87,7 +87,12 @@ fn addresses(catalog: &Catalog, service: &Service, network: &Network, zone: &Zon
         return Some(vips);
     }
     let headless = service.vips.is_empty()
-        && service.key.hostname.as_str().strip_suffix(zone.cluster_domain.as_str()).is_some_and(|rest| rest.ends_with(".svc."));
+        && service
+            .key
+            .hostname
+            .as_str()
+            .strip_suffix(zone.cluster_domain.as_str())
+            .is_some_and(|rest| rest.ends_with(".svc."));
     if !headless {
         return None;
     }

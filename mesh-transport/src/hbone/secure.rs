@@ -46,13 +46,10 @@ where
     }
     let certificates = session.peer_certificates();
     let chain = certificates.unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
-    let peer = verify::peer(certificates, &identity.bundles().load(), Purpose::Server, identity.now()).map_err(
-        |reason| Error::Tls {
-            to,
-            reason: Some(reason),
-            source: std::io::Error::from(std::io::ErrorKind::PermissionDenied),
-        },
-    )?;
+    let peer =
+        verify::peer(certificates, &identity.bundles().load(), Purpose::Server, identity.now()).map_err(|reason| {
+            Error::Tls { to, reason: Some(reason), source: std::io::Error::from(std::io::ErrorKind::PermissionDenied) }
+        })?;
     let (client, driver) = within(HANDSHAKE_TIMEOUT, to, "HTTP/2 handshake", handshake(tls)).await??;
     Ok(Secured { client, driver, peer: peer.id().clone(), chain })
 }

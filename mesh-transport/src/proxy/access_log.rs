@@ -34,13 +34,7 @@ pub(super) fn refused(facts: &Facts, outcome: &Outcome) {
 }
 
 /// `bytes`: client to server, and back. `took` is `None` for a connection that was never open.
-fn line(
-    facts: &Facts,
-    outcome: &Outcome,
-    policy: Option<&NamespacedName>,
-    bytes: (u64, u64),
-    took: Option<Duration>,
-) {
+fn line(facts: &Facts, outcome: &Outcome, policy: Option<&NamespacedName>, bytes: (u64, u64), took: Option<Duration>) {
     let source = facts.source_workload.as_deref();
     let destination = facts.destination_workload.as_deref();
     // As seen from the workload whose proxy this is.

@@ -56,6 +56,8 @@ pub struct Options {
     pub unready_waypoint: UnreadyWaypoint,
     /// Whether an application behind a PROXY protocol tunnel is reached over loopback.
     pub localhost_application_tunnel: bool,
+    /// A tunnel connection of a captured workload is closed after this time without streams.
+    pub pool_idle: Duration,
     /// Whether answers to tunnels describe the workload behind them.
     pub response_baggage: bool,
 }
@@ -66,6 +68,7 @@ impl Default for Options {
             record_wait: Duration::from_secs(5),
             unready_waypoint: UnreadyWaypoint::Refuse,
             localhost_application_tunnel: true,
+            pool_idle: crate::hbone::limits::IDLE_TIMEOUT,
             response_baggage: true,
         }
     }

@@ -8,6 +8,7 @@
 //! | out of a workload: captured, by SOCKS5, or fixed | [`WayIn`], [`Outbound`] |
 //! | into a workload by tunnel | [`Inbound`] |
 //! | into a workload in plaintext | [`Passthrough`] |
+//! | all of these of one captured workload | [`Pod`] |
 //! | into a network, for tunnels within tunnels | [`Inbound::gateway`] |
 
 mod access_log;
@@ -21,6 +22,7 @@ mod local;
 mod nested;
 mod outbound;
 mod passthrough;
+mod pod;
 mod reevaluate;
 pub mod socks5;
 mod track;
@@ -34,6 +36,7 @@ pub use inputs::{Discover, Inputs, Options};
 pub use local::LocalWorkload;
 pub use outbound::{Connected, Error, Outbound};
 pub use passthrough::Passthrough;
+pub use pod::{Pod, Ways};
 pub use reevaluate::reevaluate;
 pub use track::{Cause, ConnectionInfo, Registration, Tracker};
 pub use way_in::WayIn;

@@ -61,8 +61,11 @@ impl Outbound {
                     facts.reason = error.reason();
                 }
                 let text = chain(&error);
-                let outcome =
-                    if error.is_policy() { Outcome::Denied(text) } else { Outcome::Failed(Failure::from(&error), text) };
+                let outcome = if error.is_policy() {
+                    Outcome::Denied(text)
+                } else {
+                    Outcome::Failed(Failure::from(&error), text)
+                };
                 self.inputs.tracker.refused(&facts, &outcome);
                 Err(error)
             }

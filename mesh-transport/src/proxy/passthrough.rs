@@ -63,13 +63,8 @@ impl Passthrough {
         }
     }
 
-    async fn admit(
-        &self,
-        client: &TcpStream,
-        facts: &mut Facts,
-    ) -> Result<(TcpStream, mesh_core::name::Uid), Refusal> {
-        let unavailable =
-            |reason, error: String| Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, reason, error);
+    async fn admit(&self, client: &TcpStream, facts: &mut Facts) -> Result<(TcpStream, mesh_core::name::Uid), Refusal> {
+        let unavailable = |reason, error: String| Refusal::new(http::StatusCode::SERVICE_UNAVAILABLE, reason, error);
         let to = original_destination(client).map_err(|error| unavailable("no_destination", error.to_string()))?;
         facts.requested = to.to_string();
         facts.destination = Some(to);

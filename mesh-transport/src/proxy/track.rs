@@ -37,14 +37,9 @@ struct Entry {
 #[derive(Debug, Clone)]
 pub(super) enum Watched {
     /// Into a local workload: by policy, and by the peer's certificates where it has some.
-    Inbound {
-        local: Uid,
-        chain: Option<Arc<[CertificateDer<'static>]>>,
-    },
+    Inbound { local: Uid, chain: Option<Arc<[CertificateDer<'static>]>> },
     /// Out of one: by the certificates of whoever is at the other end of each tunnel. None for plaintext.
-    Outbound {
-        chains: Vec<Arc<[CertificateDer<'static>]>>,
-    },
+    Outbound { chains: Vec<Arc<[CertificateDer<'static>]>> },
 }
 
 /// Why the proxy closes an open connection.

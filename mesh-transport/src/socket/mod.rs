@@ -42,12 +42,7 @@ pub struct KeepAlive {
 impl Default for KeepAlive {
     /// 180 s, 180 s, 9 probes, as Istio's ztunnel.
     fn default() -> Self {
-        Self {
-            time: Duration::from_secs(180),
-            interval: Duration::from_secs(180),
-            probes: 9,
-            user_timeout: false,
-        }
+        Self { time: Duration::from_secs(180), interval: Duration::from_secs(180), probes: 9, user_timeout: false }
     }
 }
 

@@ -105,7 +105,11 @@ impl Header {
             return Err(Error::Length(length));
         }
         let Some(rest) = rest.get(..length) else {
-            return if matches!(*family, TCP_OVER_IPV4 | TCP_OVER_IPV6) { Ok(None) } else { Err(Error::Family(*family)) };
+            return if matches!(*family, TCP_OVER_IPV4 | TCP_OVER_IPV6) {
+                Ok(None)
+            } else {
+                Err(Error::Family(*family))
+            };
         };
         let short = || Error::Length(length);
         let (addresses, ports) = match *family {
@@ -164,7 +168,8 @@ mod tests {
             identity: Some("spiffe://cluster.local/ns/default/sa/tester".to_owned()),
         };
         let mut expected = SIGNATURE.to_vec();
-        expected.extend([0x21, 0x11, 0x00, 0x3a, 0x0a, 0x63, 0, 1, 0x0a, 0x60, 7, 7, 0xb2, 0x10, 0, 0x50, 0xd0, 0, 0x2b]);
+        expected
+            .extend([0x21, 0x11, 0x00, 0x3a, 0x0a, 0x63, 0, 1, 0x0a, 0x60, 7, 7, 0xb2, 0x10, 0, 0x50, 0xd0, 0, 0x2b]);
         expected.extend(b"spiffe://cluster.local/ns/default/sa/tester");
         assert_eq!(header.encode(), expected);
     }

@@ -60,8 +60,7 @@ impl Machine {
     /// A machine that subscribes to everything of these types, asking in this order.
     #[must_use]
     pub fn new(node: Node, types: &[&str]) -> Self {
-        let subscription =
-            |url: &&str| Subscription {
+        let subscription = |url: &&str| Subscription {
             type_url: (*url).to_owned(),
             demanded: None,
             held: BTreeMap::new(),
@@ -81,7 +80,11 @@ impl Machine {
 
     /// Names are demanded. Gives the request to send on an open stream; none when all have been asked for. Without a
     /// stream nothing is lost: the next one begins with all names.
-    pub fn handle_demand(&mut self, type_url: &str, names: impl IntoIterator<Item = String>) -> Option<DeltaDiscoveryRequest> {
+    pub fn handle_demand(
+        &mut self,
+        type_url: &str,
+        names: impl IntoIterator<Item = String>,
+    ) -> Option<DeltaDiscoveryRequest> {
         let demanded = self.subscription(type_url)?.demanded.as_mut()?;
         let new: Vec<String> = names.into_iter().filter(|name| demanded.insert(name.clone())).collect();
         let request = || DeltaDiscoveryRequest {

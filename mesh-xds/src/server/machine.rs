@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::cache::{Entry, Snapshot, TypeSnapshot};
 use crate::limits::MAX_SUBSCRIBED_NAMES;
-use crate::pb::{Any, Kind};
 use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
+use crate::pb::{Any, Kind};
 
 /// The wildcard name.
 const WILDCARD: &str = "*";
@@ -301,9 +301,10 @@ impl Subscription {
         self.wildcard
             || self.names.contains(name)
             || entry.aliases.iter().any(|alias| self.names.contains(alias))
-            || entry.comes_with.iter().any(|with| {
-                self.implied.as_ref() == Some(with) || self.returned.contains_key(with.as_str())
-            })
+            || entry
+                .comes_with
+                .iter()
+                .any(|with| self.implied.as_ref() == Some(with) || self.returned.contains_key(with.as_str()))
     }
 }
 

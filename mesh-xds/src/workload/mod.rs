@@ -3,14 +3,16 @@
 //! Decoding refuses what it cannot represent, naming the field; a policy is never widened by leaving a part of it out.
 
 mod address;
+mod file;
 mod ip;
 mod policy;
 mod refusing;
 mod subscriber;
 
 pub use address::{Address, decode_address, encode_service, encode_workload};
-pub use refusing::refusing_address;
+pub use file::{FileError, LocalFile, parse_local_file};
 pub use policy::{decode_policy, encode_policy, refusing_policy};
+pub use refusing::refusing_address;
 pub use subscriber::{Setup, State, Subscriber};
 
 /// Type URL of `istio.workload.Address`.

@@ -35,7 +35,8 @@ fn workload(name: &str, message: &wire::Workload) -> Option<Workload> {
 
 fn service(name: &str, message: &wire::Service) -> Option<Service> {
     let (namespace, hostname) = name.split_once('/')?;
-    let mut service = Service::new(NamespacedHostname::new(namespace, Hostname::parse(hostname).ok()?), message.name.as_str());
+    let mut service =
+        Service::new(NamespacedHostname::new(namespace, Hostname::parse(hostname).ok()?), message.name.as_str());
     service.vips = message
         .addresses
         .iter()

@@ -15,7 +15,9 @@ use mesh_core::workload::Workload;
 use tokio_util::sync::CancellationToken;
 use tonic::client::GrpcService;
 
-use super::{ADDRESS_TYPE, Address, Error, POLICY_TYPE, decode_address, decode_policy, refusing_address, refusing_policy};
+use super::{
+    ADDRESS_TYPE, Address, Error, POLICY_TYPE, decode_address, decode_policy, refusing_address, refusing_policy,
+};
 use crate::client::backoff::Backoff;
 use crate::client::machine::{Machine, Rejected, Update};
 use crate::client::persist::{self, Entry, Snapshot, TypeSnapshot};
@@ -130,8 +132,7 @@ impl Subscriber {
             machine = machine.on_demand(ADDRESS_TYPE);
         }
         let accepted = BTreeMap::from([(POLICY_TYPE, BTreeMap::new()), (ADDRESS_TYPE, BTreeMap::new())]);
-        let mut applier =
-            Applier {
+        let mut applier = Applier {
             catalog,
             policies,
             status,

@@ -176,7 +176,8 @@ impl<P: Pods> ProxySide<P> {
         let at = *self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
         tokio::time::sleep_until(at).await;
         self.retry_at = None;
-        let own = |(uid, info, namespace): (&str, &PodInfo, &Namespace)| (uid.to_owned(), info.clone(), namespace.clone());
+        let own =
+            |(uid, info, namespace): (&str, &PodInfo, &Namespace)| (uid.to_owned(), info.clone(), namespace.clone());
         let pending: Vec<_> = self.machine.pending().map(own).collect();
         for (uid, info, namespace) in pending {
             let _ = self.start(&uid, &info, &namespace);

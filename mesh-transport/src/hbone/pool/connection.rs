@@ -30,7 +30,12 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    pub(super) fn new(dialed: Dialed, serial: Option<String>, bundles: Arc<BundleSet>, idle: Duration) -> (Self, Drive) {
+    pub(super) fn new(
+        dialed: Dialed,
+        serial: Option<String>,
+        bundles: Arc<BundleSet>,
+        idle: Duration,
+    ) -> (Self, Drive) {
         let pooled = Self {
             client: dialed.client,
             peer: dialed.peer,

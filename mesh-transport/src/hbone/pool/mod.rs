@@ -26,8 +26,8 @@ use tokio::sync::watch;
 
 use super::client::{may_retry, within};
 use super::limits::{CLIENT_STREAMS, IDLE_TIMEOUT, RESPONSE_TIMEOUT};
-use crate::socket::Sockets;
 use super::{ConnectHeaders, Error, HboneStream};
+use crate::socket::Sockets;
 use connection::Pooled;
 pub use connection::Slot;
 pub use dial::{Dial, Dialed, Drive, TlsDialer};
@@ -126,7 +126,13 @@ impl Pool {
             let answer = within(RESPONSE_TIMEOUT, key.to, "CONNECT request", slot.client().connect(authority, headers));
             let error = match answer.await.and_then(|answer| answer) {
                 Ok((stream, headers)) => {
-                    return Ok(Tunnelled { stream, headers, peer: slot.peer().clone(), chain: Arc::clone(slot.chain()), slot });
+                    return Ok(Tunnelled {
+                        stream,
+                        headers,
+                        peer: slot.peer().clone(),
+                        chain: Arc::clone(slot.chain()),
+                        slot,
+                    });
                 }
                 Err(error) => error,
             };
@@ -214,7 +220,14 @@ impl Pool {
 }
 
 impl Inner {
-    fn insert(self: &Arc<Self>, key: &Key, number: u64, dialed: Dialed, serial: Option<String>, bundles: Arc<BundleSet>) {
+    fn insert(
+        self: &Arc<Self>,
+        key: &Key,
+        number: u64,
+        dialed: Dialed,
+        serial: Option<String>,
+        bundles: Arc<BundleSet>,
+    ) {
         let (pooled, drive) = Pooled::new(dialed, serial, bundles, self.idle);
         let pooled = Arc::new(pooled);
         let mut shards = self.shards.lock();

@@ -1,0 +1,173 @@
+//! The channel to a control plane: TLS, its identity verified by SPIFFE id or by DNS name, ours proven by token.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use mesh_core::live::Live;
+use mesh_core::name::parse_spiffe_id;
+use mesh_identity::bundle::BundleSet;
+use mesh_identity::clock::SystemClock;
+use mesh_identity::source::TokenSource;
+use mesh_identity::tls::{server_authenticated_client, server_named_client};
+use mesh_identity::verify::Expected;
+use mesh_transport::socket::Sockets;
+use mesh_xds::pb::{Kind, Node, Struct, Value};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::settings::Settings;
+use crate::wire::Error;
+
+/// Where a control plane is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Address {
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
+impl Address {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let bad =
+            || format!("`{text}` is no address of a control plane: host:port, https://host:port or http://host:port");
+        let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+        let (host, port) = rest.trim_end_matches('/').rsplit_once(':').ok_or_else(bad)?;
+        let tls = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err(bad().into()),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(bad().into());
+        }
+        Ok(Self { host, port: port.parse().map_err(|_| bad())?, tls })
+    }
+}
+
+/// Bytes to a control plane, with TLS or without.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// A gRPC channel. Connects when it is used, and again when it breaks.
+pub(crate) fn channel(
+    address: &str,
+    settings: &Settings,
+    trusted: Live<BundleSet>,
+    roots: &[u8],
+    sockets: Sockets,
+) -> Result<Channel, Error> {
+    let address = Address::parse(address)?;
+    let tls = if address.tls { Some(tls(settings, trusted, roots)?) } else { None };
+    let uri = format!("http://{}:{}", settings.control_plane_name.as_deref().unwrap_or("control-plane"), address.port);
+    let connect = tower::service_fn(move |_: Uri| {
+        let (address, tls, sockets) = (address.clone(), tls.clone(), sockets.clone());
+        async move {
+            let tcp = first_that_answers(&address, &sockets).await?;
+            let stream: Box<dyn Stream> = match tls {
+                Some((config, name)) => Box::new(TlsConnector::from(config).connect(name, tcp).await?),
+                None => Box::new(tcp),
+            };
+            Ok::<_, std::io::Error>(TokioIo::new(stream))
+        }
+    });
+    let endpoint = Endpoint::from_shared(uri)?
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024);
+    Ok(endpoint.connect_with_connector_lazy(connect))
+}
+
+/// Looked up anew for each connection: a control plane moves.
+async fn first_that_answers(address: &Address, sockets: &Sockets) -> std::io::Result<tokio::net::TcpStream> {
+    let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((address.host.as_str(), address.port)).await?.collect();
+    for to in found {
+        match sockets.connect(to).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn tls(
+    settings: &Settings,
+    trusted: Live<BundleSet>,
+    roots: &[u8],
+) -> Result<(Arc<ClientConfig>, ServerName<'static>), Error> {
+    if let Some(name) = &settings.control_plane_name {
+        return Ok((server_named_client(roots, &[b"h2"])?, ServerName::try_from(name.clone())?));
+    }
+    let id = match &settings.control_plane_id {
+        Some(id) => parse_spiffe_id(id)?,
+        None => parse_spiffe_id(&format!("spiffe://{}/ns/istio-system/sa/control-plane", settings.trust_domain))?,
+    };
+    let config = server_authenticated_client(trusted, Expected::Ids(vec![id]), Arc::new(SystemClock), &[b"h2"])?;
+    // The name is ignored by our verifier and not sent; rustls wants one.
+    Ok((config, ServerName::try_from("control-plane")?))
+}
+
+/// The headers of every call: who we are, as of now.
+pub(crate) fn headers(settings: &Settings, token: Option<&TokenSource>) -> Result<MetadataMap, Error> {
+    let mut metadata = MetadataMap::new();
+    if let Some(token) = token {
+        metadata.insert("authorization", token.authorization()?);
+    }
+    metadata.insert("clusterid", settings.cluster_id.parse()?);
+    for (name, value) in &settings.control_plane_headers {
+        metadata.insert(MetadataKey::<Ascii>::from_bytes(name.as_bytes())?, value.parse()?);
+    }
+    Ok(metadata)
+}
+
+/// Who we are to the control plane, in the form of Istio's node proxies.
+pub(crate) fn node(settings: &Settings) -> Node {
+    let instance = &settings.instance;
+    let pod = if instance.pod.is_empty() { &settings.node } else { &instance.pod };
+    let namespace = &instance.namespace;
+    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let mut fields = std::collections::BTreeMap::from([
+        ("NAME".to_owned(), text(pod)),
+        ("NAMESPACE".to_owned(), text(namespace)),
+        ("INSTANCE_IPS".to_owned(), text(&instance.ip.to_string())),
+        ("NODE_NAME".to_owned(), text(&settings.node)),
+        ("CLUSTER_ID".to_owned(), text(&settings.cluster_id)),
+    ]);
+    for (key, value) in &instance.metadata {
+        fields.entry(key.clone()).or_insert_with(|| text(value));
+    }
+    Node {
+        id: format!("ztunnel~{}~{pod}.{namespace}~{namespace}.svc.cluster.local", instance.ip),
+        cluster: "node-proxy".to_owned(),
+        metadata: Some(Struct { fields: fields.into_iter().collect() }),
+        ..Node::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let at = |host: &str, port, tls| Address { host: host.to_owned(), port, tls };
+        assert_eq!(
+            Address::parse("https://istiod.istio-system.svc:15012").unwrap(),
+            at("istiod.istio-system.svc", 15012, true)
+        );
+        assert_eq!(Address::parse("127.0.0.1:15012").unwrap(), at("127.0.0.1", 15012, true));
+        assert_eq!(Address::parse("http://[::1]:15010").unwrap(), at("::1", 15010, false));
+        for bad in ["", "istiod", "ftp://a:1", "a:b", ":1"] {
+            assert!(Address::parse(bad).unwrap_err().to_string().contains("host:port"), "{bad}");
+        }
+    }
+}
