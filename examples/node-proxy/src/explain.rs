@@ -48,8 +48,10 @@ fn answer(inputs: &Inputs, asked: &BTreeMap<String, String>) -> Result<Value, St
             answer["hop"] = hop(&way.hop);
             let policy = policy(inputs, &source, &way);
             answer["verdict"] = json!(policy.as_ref().map_or("unknown", |(verdict, _)| *verdict));
-            answer["policy"] =
-                policy.map_or(json!("decided at the other end, by what is known there"), |(_, considered)| considered);
+            answer["policy"] = policy.map_or_else(
+                || json!("decided at the other end, by what is known there"),
+                |(_, considered)| considered,
+            );
         }
     }
     Ok(answer)
@@ -117,7 +119,7 @@ fn policy(inputs: &Inputs, source: &Workload, way: &Resolution) -> Option<(&'sta
         Hop::Plain { to: Destination::Address(address) } => (*address, None),
         _ => return None,
     };
-    let client = source.addresses.first().copied().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let client = source.addresses.first().copied().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
     let connection = Connection { peer: peer.as_ref(), source: client, destination: to };
     let explanation = explain(&inputs.policies.snapshot(), destination, &connection);
     let verdict = match explanation.verdict {

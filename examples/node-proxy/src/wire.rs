@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::live::{Live, Publisher};
-use mesh_core::name::{Network, TrustDomain, parse_trust_domain};
+use mesh_core::name::{Network, parse_trust_domain};
 use mesh_core::resolve::UnreadyWaypoint;
 use mesh_host::admin::{Admin, page};
 use mesh_host::ready::Ready;
@@ -164,7 +164,6 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
 
 /// Whom we trust at the start.
 struct Trust {
-    domain: TrustDomain,
     roots: Vec<u8>,
     bundles: BundleSet,
     cache: Option<Cache>,
@@ -197,7 +196,7 @@ impl Trust {
         };
         let bundles = BundleSet::default().with(known);
         let publisher = Arc::new(Publisher::new(bundles.clone()).0);
-        Ok(Self { domain, roots, bundles, cache, authority, publisher })
+        Ok(Self { roots, bundles, cache, authority, publisher })
     }
 
     /// What the channel to the issuer trusts: it follows what is learned over it.
@@ -269,12 +268,7 @@ fn subscriber(settings: &Settings, demand: Option<Demand>) -> Result<(Subscriber
     if let Some(demand) = demand {
         setup = setup.on_demand(demand);
     }
-    let LocalFile { workloads, services, policies } = local_file(settings)?;
-    setup.fixed = (
-        workloads.into_iter().map(Arc::new).collect(),
-        services.into_iter().map(Arc::new).collect(),
-        policies.into_iter().map(Arc::new).collect(),
-    );
+    setup.fixed = local_file(settings)?;
     Ok(Subscriber::new(setup))
 }
 

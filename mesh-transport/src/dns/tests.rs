@@ -76,7 +76,8 @@ fn ask(name: &str, family: Family, zone: &Zone) -> Option<(Option<String>, Vec<S
 
 #[test]
 fn answers() {
-    let rows: &[(&str, Option<(Option<&str>, &[&str], &[&str])>)] = &[
+    type Row = (&'static str, Option<(Option<&'static str>, &'static [&'static str], &'static [&'static str])>);
+    let rows: &[Row] = &[
         ("web.shop.svc.cluster.local", Some((None, &["10.96.0.1"], &["fd00::1"]))),
         ("web", Some((None, &["10.96.0.1"], &["fd00::1"]))),
         ("web.shop", Some((None, &["10.96.0.1"], &["fd00::1"]))),

@@ -99,7 +99,7 @@ impl Admitted {
             Destination::Hostname(_, port) => {
                 let vips = || service.into_iter().flat_map(|service| &service.vips);
                 let vip = vips().min_by_key(|(network, vip)| (*network != inputs.network, vip.addr().is_ipv6()));
-                SocketAddr::new(vip.map_or(self.to.ip(), |(_, vip)| vip.addr()), *port)
+                SocketAddr::new(vip.map_or_else(|| self.to.ip(), |(_, vip)| vip.addr()), *port)
             }
         };
         let identity = facts.source_identity.as_ref().map(ToString::to_string);

@@ -125,7 +125,7 @@ impl Drop for Pod {
 async fn tunnels(inputs: Inputs, local: LocalWorkload, listener: Listener, drain: Drain) {
     let ready = async {
         loop {
-            let Some(workload) = local.wait(&inputs.catalog, Duration::MAX).await else { return None };
+            let workload = local.wait(&inputs.catalog, Duration::MAX).await?;
             match inputs.identities.identity(&workload.spiffe_id()).await {
                 Ok(identity) => return Some(identity),
                 Err(error) => {

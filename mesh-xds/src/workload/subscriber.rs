@@ -1,22 +1,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body::Body as HttpBody;
-use mesh_core::authz::{Policy, PolicyDelta, PolicySet};
+use mesh_core::authz::{PolicyDelta, PolicySet};
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::NamespacedName;
 use mesh_core::report::chain;
-use mesh_core::service::Service;
-use mesh_core::workload::Workload;
 use tokio_util::sync::CancellationToken;
 use tonic::client::GrpcService;
 
 use super::{
-    ADDRESS_TYPE, Address, Error, POLICY_TYPE, decode_address, decode_policy, refusing_address, refusing_policy,
+    ADDRESS_TYPE, Address, Error, LocalFile, POLICY_TYPE, decode_address, decode_policy, refusing_address,
+    refusing_policy,
 };
 use crate::client::backoff::Backoff;
 use crate::client::machine::{Machine, Rejected, Update};
@@ -38,7 +36,7 @@ pub struct Setup {
     /// Pauses between streams.
     pub backoff: Backoff,
     /// Workloads, services and policies that are there whatever the server says, as from a file.
-    pub fixed: (Vec<Arc<Workload>>, Vec<Arc<Service>>, Vec<Arc<Policy>>),
+    pub fixed: LocalFile,
     /// Who asks for single workloads and services; everything is asked for when nobody does.
     pub demand: Option<Demand>,
     /// Reads the wall time, for the age of the state.
@@ -55,7 +53,7 @@ impl Setup {
     /// A setup for a node; `now` reads the wall time.
     #[must_use]
     pub fn new(node: Node, now: fn() -> SystemTime) -> Self {
-        Self { node, file: None, backoff: Backoff::default(), fixed: Default::default(), demand: None, now }
+        Self { node, file: None, backoff: Backoff::default(), fixed: LocalFile::default(), demand: None, now }
     }
 
     /// Keeps the last good state in a file, and starts from it.
@@ -118,10 +116,10 @@ impl Subscriber {
     #[must_use]
     pub fn new(setup: Setup) -> (Self, State) {
         let (mut delta, mut policy_delta) = (Delta::new(), PolicyDelta::new());
-        let (workloads, services, fixed_policies) = setup.fixed;
+        let LocalFile { workloads, services, policies } = setup.fixed;
         workloads.into_iter().for_each(|workload| delta.upsert_workload(workload));
         services.into_iter().for_each(|service| delta.upsert_service(service));
-        fixed_policies.into_iter().for_each(|policy| policy_delta.upsert(policy));
+        policies.into_iter().for_each(|policy| policy_delta.upsert(policy));
         let (catalog, live_catalog) = Publisher::new(Catalog::default().apply(delta));
         let (policies, live_policies) = Publisher::new(PolicySet::default().apply(policy_delta));
         let (status, live_status) = Publisher::new(Status::default());
