@@ -53,10 +53,10 @@ pub(crate) async fn serials(scene: &Scene, node: Node) -> Result<BTreeMap<String
 pub(crate) async fn peer_seen_by(scene: &Scene, who: Who) -> Result<String, Error> {
     let dump = dump(scene, Node::B).await?;
     let into = scene.application(who).to_string();
-    let open = dump["connections"].as_array().ok_or("the dump lists no connections")?;
+    let open = dump["mesh"]["connections"].as_array().ok_or("the dump lists no connections")?;
     let connection = open
         .iter()
-        .find(|entry| entry["direction"] == "inbound" && entry["dst.addr"] == into.as_str())
+        .find(|entry| entry["direction"] == "inbound" && entry["application"] == into.as_str())
         .ok_or_else(|| format!("no open connection into {into}"))?;
     connection["src.identity"].as_str().map(str::to_owned).ok_or_else(|| "the peer has no identity".into())
 }

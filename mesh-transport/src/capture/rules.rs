@@ -105,7 +105,7 @@ impl Rules {
             &[format!("ct mark & {MARK_BITS:#x} == {CONNECTION_MARK:#x} meta mark set ct mark")],
         );
         chain("nat_prerouting", "nat hook prerouting priority dstnat", &self.nat_prerouting(&not_mine));
-        chain("nat_output", "nat hook output priority dstnat", &self.nat_output(&not_mine));
+        chain("nat_output", "nat hook output priority -100", &self.nat_output(&not_mine));
         if self.ports.dns.is_some() {
             // The proxy asks from the application's own address, and must not share its conntrack entries.
             chain("raw_output", "filter hook output priority raw", &[format!("udp dport 53 {mine} ct zone set 1")]);

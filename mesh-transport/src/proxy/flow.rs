@@ -93,7 +93,8 @@ impl Facts {
     }
 
     /// What the tunnel's CONNECT request names.
-    pub(super) fn authority(&self) -> Option<String> {
+    #[must_use]
+    pub fn authority(&self) -> Option<String> {
         match self.direction {
             Direction::Inbound => Some(self.requested.clone()),
             Direction::Outbound => self.destination.map(|address| address.to_string()),
