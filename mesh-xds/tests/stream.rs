@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use mesh_core::authz::{Action, Policy, Rule, Scope};
 use mesh_core::name::parse_trust_domain;
 use mesh_core::workload::Workload;
+use mesh_xds::client::Demand;
 use mesh_xds::client::backoff::Backoff;
 use mesh_xds::pb::Node;
 use mesh_xds::server::{Access, Cache, CacheWriter, Change, Entry, Service};
@@ -91,9 +92,19 @@ struct Following {
 }
 
 fn follow(address: SocketAddr, token: &'static str, file: Option<PathBuf>) -> Following {
+    follow_by(address, token, file, None)
+}
+
+fn follow_by(
+    address: SocketAddr,
+    token: &'static str,
+    file: Option<PathBuf>,
+    demand: Option<Demand>,
+) -> Following {
     let mut setup = Setup::new(Node { id: "node".into(), ..Node::default() }, SystemTime::now)
         .backoff(Backoff::new(Duration::from_millis(20), Duration::from_millis(100)));
     setup.file = file;
+    setup.demand = demand;
     let (subscriber, state) = Subscriber::new(setup);
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let connect = move || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
@@ -264,4 +275,84 @@ async fn a_draining_server_says_so() {
     })
     .await;
     assert_eq!(uids(&client.state), ["a"]);
+}
+
+#[tokio::test]
+async fn on_demand_a_client_holds_what_it_asked_for() {
+    let mut server = serve(None).await;
+    let named = |name: &str, alias: &str, with: &[&str]| {
+        let mut workload = Workload::new(name, parse_trust_domain("cluster.local").unwrap(), "shop", name).unwrap();
+        workload.addresses = vec![alias.trim_start_matches('/').parse().unwrap()];
+        let entry = Entry::new(encode_workload(&workload), vec![alias.to_owned()]);
+        (ADDRESS_TYPE, Change::Put(name.into(), entry.coming_with(with.iter().map(|name| (*name).to_owned()).collect())))
+    };
+    server.writer.apply((0..1000_u16).map(|n| {
+        let [high, low] = n.to_be_bytes();
+        named(&format!("w{n}"), &format!("/10.0.{high}.{low}"), &[])
+    }));
+    let demand = Demand::default();
+    let dir = tempfile::tempdir().unwrap();
+    let node = follow_by(server.address, "good", Some(dir.path().join("state")), Some(demand.clone()));
+    let ask = async |name: &str| demand.ask(&[name.to_owned()], SOON).await;
+    until(&node.state, |state| state.status.load().ready).await;
+    assert_eq!(node.state.catalog.load().workloads().count(), 0);
+
+    // By alias, by name, and what does not exist; at once and by several.
+    let (a, b, c) = tokio::join!(ask("/10.0.0.7"), ask("/10.0.0.7"), ask("w8"));
+    assert!(a && b && c && ask("/192.0.2.1").await);
+    let held = |state: &State| {
+        let mut names: Vec<_> = state.catalog.load().workloads().map(|workload| workload.uid.to_string()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(held(&node.state), ["w7", "w8"]);
+    // What was absent appears, and what is held goes on to be followed.
+    server.writer.apply([named("new", "/192.0.2.1", &[]), (ADDRESS_TYPE, Change::Remove("w8".into()))]);
+    until(&node.state, |state| held(state) == ["new", "w7"]).await;
+
+    // A resource that is rejected is no answer, and no absence.
+    let broken = Entry::new(&b"\x0a\x03\x0a\x01x"[..], vec!["/10.9.9.9".into()]);
+    server.writer.apply([(ADDRESS_TYPE, Change::Put("broken".into(), broken))]);
+    assert!(!ask("/10.9.9.9").await);
+
+    // Without a server nothing that is not known yet is answered; what is known stays.
+    server.kill();
+    assert!(!demand.ask(&["/10.0.0.9".to_owned()], Duration::from_millis(200)).await);
+    assert!(ask("/10.0.0.7").await && held(&node.state).contains(&"w7".to_owned()));
+    let address = server.address;
+    drop(server);
+    let again = serve(Some(address)).await;
+    again.writer.apply([named("w9", "/10.0.0.9", &[]), named("w7", "/10.0.0.7", &[])]);
+    assert!(demand.ask(&["/10.0.0.9".to_owned()], SOON).await, "asked for again on the next stream");
+    until(&node.state, |state| held(state) == ["w7", "w9"]).await;
+    node.stop.cancel();
+    node.task.await.unwrap();
+
+    // A restart begins with what was held, and keeps it up to date.
+    let node = follow_by(address, "good", Some(dir.path().join("state")), Some(Demand::default()));
+    assert_eq!(held(&node.state), ["w7", "w9"]);
+    again.writer.apply([(ADDRESS_TYPE, Change::Remove("w7".into()))]);
+    until(&node.state, |state| held(state) == ["w9"]).await;
+}
+
+#[tokio::test]
+async fn what_was_rejected_is_refused_not_unknown() {
+    let server = serve(None).await;
+    // A workload with an identity that is none, at an address.
+    let mut bytes = vec![0x0a, 0];
+    for (field, value) in [(1_u8, &b"web"[..]), (2, b"shop"), (3, &[10, 0, 0, 7]), (6, b"Not.A.Domain")] {
+        bytes.extend([field << 3 | 2, u8::try_from(value.len()).unwrap()]);
+        bytes.extend(value);
+    }
+    bytes.extend([0xa2, 0x01, 1, b'w']);
+    bytes[1] = u8::try_from(bytes.len() - 2).unwrap();
+    server.writer.apply([(ADDRESS_TYPE, Change::Put("w".into(), Entry::new(bytes, vec![])))]);
+    let node = follow(server.address, "good", None);
+    let there = |state: &State| {
+        let catalog = state.catalog.load();
+        catalog.workload_at(&Default::default(), "10.0.0.7".parse().unwrap()).map(|workload| workload.identity.to_string())
+    };
+    until(&node.state, |state| there(state).is_some()).await;
+    assert_eq!(there(&node.state).unwrap(), "spiffe://rejected.invalid/ns/rejected/sa/rejected");
+    assert!(node.state.status.load().last_error.as_ref().unwrap().contains("trust_domain"));
 }

@@ -1,9 +1,11 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 use mesh_transport::capture;
+use mesh_transport::capture::agent::{AgentSide, PodHandle, PodInfo};
 use mesh_transport::socket::NetNamespace;
 
 use crate::environment::{Environment, open_ended};
@@ -28,11 +30,41 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// A node agent of fixed pods, for machines without Kubernetes: hands their network namespaces to the node proxy that
+    /// connects, in Istio's node agent protocol.
+    Agent {
+        /// Where the node proxy connects to.
+        #[arg(long, value_name = "PATH", default_value = "/var/run/ztunnel/ztunnel.sock")]
+        socket: PathBuf,
+        /// A pod: uid=namespace/name/service-account@/path/of/network/namespace. May be given again.
+        #[arg(long, value_name = "POD", required = true)]
+        pod: Vec<PodArgument>,
+    },
     /// Redirection of a network namespace into the proxy, without running it.
     Capture {
         #[command(subcommand)]
         what: Capture,
     },
+}
+
+/// A pod for the agent: `uid=namespace/name/service-account@/run/netns/file`.
+#[derive(Debug, Clone)]
+struct PodArgument {
+    uid: String,
+    handle: PodHandle,
+}
+
+impl FromStr for PodArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{text}` is not uid=namespace/name/service-account@/path/of/network/namespace");
+        let (uid, rest) = text.split_once('=').ok_or_else(bad)?;
+        let (info, path) = rest.split_once('@').ok_or_else(bad)?;
+        let info: PodInfo = info.parse().map_err(|_| bad())?;
+        let namespace = NetNamespace::open(Path::new(path)).map_err(|error| format!("{path}: {error}"))?;
+        Ok(Self { uid: uid.to_owned(), handle: PodHandle { info, namespace } })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,8 +98,10 @@ fn run(arguments: Arguments) -> Result<(), wire::Error> {
     };
     open_ended(&mut settings, std::env::vars());
     arguments.environment.apply(&mut settings, arguments.config.is_some())?;
-    if let Some(Command::Capture { what }) = arguments.command {
-        return capture(&settings, what);
+    match arguments.command {
+        Some(Command::Capture { what }) => return capture(&settings, what),
+        Some(Command::Agent { socket, pod }) => return agent(&settings, &socket, pod),
+        None => {}
     }
     let log = mesh_host::telemetry::start(&settings.log)?;
     let threads = match settings.worker_threads {
@@ -76,6 +110,32 @@ fn run(arguments: Arguments) -> Result<(), wire::Error> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(wire::run(settings, log))
+}
+
+fn agent(settings: &Settings, socket: &Path, pods: Vec<PodArgument>) -> Result<(), wire::Error> {
+    let _log = mesh_host::telemetry::start(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut agent = AgentSide::listen(socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+        for PodArgument { uid, handle } in pods {
+            agent.announce(&uid, handle);
+        }
+        let quit = tokio_util::sync::CancellationToken::new();
+        let ended = mesh_host::signal::shutdown(&quit);
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                cause = &mut ended => {
+                    tracing::info!(cause = cause?, "node agent ends");
+                    return Ok(());
+                }
+                accepted = agent.accept() => match accepted {
+                    Ok(()) => tracing::info!("a node proxy was told of all pods"),
+                    Err(error) => tracing::warn!(%error, "a node proxy went before it was told of all pods"),
+                },
+            }
+        }
+    })
 }
 
 fn capture(settings: &Settings, what: Capture) -> Result<(), wire::Error> {

@@ -87,7 +87,7 @@ fn connection(info: &ConnectionInfo) -> Value {
         "src.workload": facts.source_workload.as_ref().map(|workload| workload.name.to_string()),
         "dst.requested": facts.requested,
         "dst.addr": facts.tunnel.or(facts.destination).map(|address| address.to_string()),
-        "dst.hbone_addr": facts.tunnel.and(facts.authority()),
+        "dst.hbone_addr": facts.tunnel.and_then(|_| facts.authority()),
         "application": facts.destination.map(|address| address.to_string()),
         "dst.identity": facts.destination_identity.as_ref().map(ToString::to_string),
         "dst.workload": facts.destination_workload.as_ref().map(|workload| workload.name.to_string()),

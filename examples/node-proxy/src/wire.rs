@@ -326,15 +326,9 @@ impl Discover for OnDemand {
 /// The workload of a dedicated proxy.
 fn dedicated(settings: &Settings) -> Result<PodInfo, Error> {
     let text = settings.workload.as_deref().unwrap_or_default();
-    let mut parts = text.split('/');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(namespace), Some(name), Some(account), None)
-            if [namespace, name, account].iter().all(|part| !part.is_empty()) =>
-        {
-            Ok(PodInfo { name: name.to_owned(), namespace: namespace.to_owned(), service_account: account.to_owned() })
-        }
-        _ => Err(format!("workload (PROXY_WORKLOAD_INFO): `{text}` is not namespace/name/service-account").into()),
-    }
+    text.parse().map_err(|error: mesh_transport::capture::agent::ParsePodInfoError| {
+        format!("workload (PROXY_WORKLOAD_INFO): {error}").into()
+    })
 }
 
 /// Ready as soon as there is state to decide by.

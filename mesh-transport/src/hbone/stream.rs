@@ -140,6 +140,8 @@ fn to_write_error(error: h2::Error) -> io::Error {
         Some(Reason::NO_ERROR | Reason::CANCEL | Reason::STREAM_CLOSED) => {
             io::Error::new(io::ErrorKind::BrokenPipe, error)
         }
+        // The stream is gone already: h2 calls using it a mistake of its user, who cannot know earlier.
+        None if !error.is_io() => io::Error::new(io::ErrorKind::BrokenPipe, error),
         _ => to_io(error),
     }
 }

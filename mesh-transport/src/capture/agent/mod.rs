@@ -9,6 +9,8 @@ mod node;
 mod packet;
 mod proxy;
 
+use std::str::FromStr;
+
 use prost::Message;
 
 use crate::proto::zds;
@@ -29,6 +31,28 @@ pub struct PodInfo {
     /// Its service account.
     pub service_account: String,
 }
+
+impl FromStr for PodInfo {
+    type Err = ParsePodInfoError;
+
+    /// Reads `namespace/name/service-account`.
+    fn from_str(text: &str) -> Result<Self, ParsePodInfoError> {
+        let mut parts = text.split('/');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(namespace), Some(name), Some(account), None)
+                if !namespace.is_empty() && !name.is_empty() && !account.is_empty() =>
+            {
+                Ok(Self { name: name.to_owned(), namespace: namespace.to_owned(), service_account: account.to_owned() })
+            }
+            _ => Err(ParsePodInfoError(text.to_owned())),
+        }
+    }
+}
+
+/// A text that names no pod.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not namespace/name/service-account")]
+pub struct ParsePodInfoError(String);
 
 /// What an agent says.
 #[derive(Debug, Clone, PartialEq, Eq)]

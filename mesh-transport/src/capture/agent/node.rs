@@ -39,6 +39,11 @@ impl AgentSide {
         Ok(Self { listener: PacketSocket::listen(path)?, proxies: Vec::new(), pods: BTreeMap::new() })
     }
 
+    /// A pod that proxies are told of when they connect.
+    pub fn announce(&mut self, uid: &str, pod: PodHandle) {
+        self.pods.insert(uid.to_owned(), pod);
+    }
+
     /// Waits for a proxy and tells it of all pods.
     ///
     /// # Errors

@@ -1,0 +1,1 @@
+//! Short programs, one per way of using the crates; see `src/bin`.
