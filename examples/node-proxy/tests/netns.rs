@@ -209,6 +209,30 @@ async fn pods_come_and_go_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_proxy_takes_over() {
+    if !can_run() {
+        return;
+    }
+    let mut scene = scene("", "").await;
+    let to = at(scene.lab.ip(2), 8080);
+    let (_, mut old) = call(&scene.client, to).await.unwrap();
+    // The new one connects to the same agent and is told of the same pods; both listen.
+    let (mut second, log) = scene.lab.second(1);
+    scene.lab.accept_again(1).await;
+    sh(&format!("kill {}", scene.lab.pid(1)));
+    // The connection through the first one goes on for as long as it drains.
+    old.write_all(b"still").await.unwrap();
+    let mut echo = [0; 5];
+    old.read_exact(&mut echo).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for _ in 0..20 {
+        call(&scene.client, to).await.unwrap_or_else(|error| panic!("{error}\n{}", std::fs::read_to_string(&log).unwrap()));
+    }
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_of_the_mesh_are_answered_and_others_passed_on() {
     if !can_run() {
         return;

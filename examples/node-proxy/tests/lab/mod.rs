@@ -130,6 +130,19 @@ impl Lab {
         self.proxies.len() - 1
     }
 
+    /// Another process with the settings of a proxy, but for its admin endpoint.
+    pub fn second(&self, proxy: usize) -> (Child, PathBuf) {
+        let name = &self.proxies[proxy].name;
+        let (config, log) = (self.dir.path().join(format!("{name}.yaml")), self.dir.path().join(format!("{name}-2.log")));
+        let admin = format!("127.88.{}.99:15000", self.number);
+        let child = Command::new(env!("CARGO_BIN_EXE_node-proxy"))
+            .args(["--config", config.to_str().unwrap(), "--admin", &admin])
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        (child, log)
+    }
+
     /// Tells a proxy of a pod whose record is in its mesh file.
     pub async fn enrol(&mut self, proxy: usize, name: &str, namespace: &NetNamespace) {
         let info = PodInfo { name: name.into(), namespace: "shop".into(), service_account: name.into() };
