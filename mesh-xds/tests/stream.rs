@@ -95,12 +95,7 @@ fn follow(address: SocketAddr, token: &'static str, file: Option<PathBuf>) -> Fo
     follow_by(address, token, file, None)
 }
 
-fn follow_by(
-    address: SocketAddr,
-    token: &'static str,
-    file: Option<PathBuf>,
-    demand: Option<Demand>,
-) -> Following {
+fn follow_by(address: SocketAddr, token: &'static str, file: Option<PathBuf>, demand: Option<Demand>) -> Following {
     let mut setup = Setup::new(Node { id: "node".into(), ..Node::default() }, SystemTime::now)
         .backoff(Backoff::new(Duration::from_millis(20), Duration::from_millis(100)));
     setup.file = file;
@@ -284,7 +279,10 @@ async fn on_demand_a_client_holds_what_it_asked_for() {
         let mut workload = Workload::new(name, parse_trust_domain("cluster.local").unwrap(), "shop", name).unwrap();
         workload.addresses = vec![alias.trim_start_matches('/').parse().unwrap()];
         let entry = Entry::new(encode_workload(&workload), vec![alias.to_owned()]);
-        (ADDRESS_TYPE, Change::Put(name.into(), entry.coming_with(with.iter().map(|name| (*name).to_owned()).collect())))
+        (
+            ADDRESS_TYPE,
+            Change::Put(name.into(), entry.coming_with(with.iter().map(|name| (*name).to_owned()).collect())),
+        )
     };
     server.writer.apply((0..1000_u16).map(|n| {
         let [high, low] = n.to_be_bytes();
@@ -350,7 +348,9 @@ async fn what_was_rejected_is_refused_not_unknown() {
     let node = follow(server.address, "good", None);
     let there = |state: &State| {
         let catalog = state.catalog.load();
-        catalog.workload_at(&Default::default(), "10.0.0.7".parse().unwrap()).map(|workload| workload.identity.to_string())
+        catalog
+            .workload_at(&Default::default(), "10.0.0.7".parse().unwrap())
+            .map(|workload| workload.identity.to_string())
     };
     until(&node.state, |state| there(state).is_some()).await;
     assert_eq!(there(&node.state).unwrap(), "spiffe://rejected.invalid/ns/rejected/sa/rejected");

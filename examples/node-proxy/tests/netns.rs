@@ -226,7 +226,9 @@ async fn a_second_proxy_takes_over() {
     old.read_exact(&mut echo).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     for _ in 0..20 {
-        call(&scene.client, to).await.unwrap_or_else(|error| panic!("{error}\n{}", std::fs::read_to_string(&log).unwrap()));
+        call(&scene.client, to)
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{}", std::fs::read_to_string(&log).unwrap()));
     }
     second.kill().unwrap();
     second.wait().unwrap();

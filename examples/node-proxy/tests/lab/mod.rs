@@ -133,7 +133,8 @@ impl Lab {
     /// Another process with the settings of a proxy, but for its admin endpoint.
     pub fn second(&self, proxy: usize) -> (Child, PathBuf) {
         let name = &self.proxies[proxy].name;
-        let (config, log) = (self.dir.path().join(format!("{name}.yaml")), self.dir.path().join(format!("{name}-2.log")));
+        let (config, log) =
+            (self.dir.path().join(format!("{name}.yaml")), self.dir.path().join(format!("{name}-2.log")));
         let admin = format!("127.88.{}.99:15000", self.number);
         let child = Command::new(env!("CARGO_BIN_EXE_node-proxy"))
             .args(["--config", config.to_str().unwrap(), "--admin", &admin])
