@@ -67,7 +67,9 @@
 pub mod authority;
 pub mod bundle;
 pub mod clock;
+mod der;
 pub mod file;
+pub mod jose;
 pub mod limits;
 pub mod pem;
 pub mod proto;

@@ -10,4 +10,10 @@ pub const MAX_CHAIN: usize = 10;
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
 /// Most authorities in one trust bundle.
-pub const MAX_AUTHORITIES: usize = 100;
+pub const MAX_AUTHORITIES: usize = 1_000;
+
+/// Largest trust bundle document in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Largest token in compact serialisation in bytes.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;

@@ -6,8 +6,9 @@ use rcgen::{KeyPair, SigningKey};
 use rustls_pki_types::CertificateDer;
 
 use super::request::RequestKey;
-use super::{Authority, Error, der, request};
+use super::{Authority, Error, request};
 use crate::bundle::BundleSet;
+use crate::der;
 use crate::verify::{self, Purpose};
 
 /// How far back validity begins, for peers whose clocks lag.

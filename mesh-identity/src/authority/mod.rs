@@ -1,6 +1,5 @@
 //! The certificate authority of a trust domain: its root or a plugged-in intermediate, what it issues and to whom.
 
-mod der;
 mod issue;
 mod load;
 mod request;

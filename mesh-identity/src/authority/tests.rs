@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::der;
 use crate::pem;
 use crate::source::LocalSource;
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use mesh_core::name::TrustDomain;
 
@@ -9,20 +10,81 @@ use super::{Bundle, Revocations};
 /// clone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BundleSet {
-    bundles: Arc<BTreeMap<TrustDomain, Arc<Bundle>>>,
+    trusted: Arc<BTreeMap<TrustDomain, Trusted>>,
     revocations: Revocations,
 }
 
+/// One trust domain, as far as it is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trusted {
+    /// Its authorities.
+    pub bundle: Arc<Bundle>,
+    /// Until when the bundle counts without having been confirmed: a foreign domain may have withdrawn an authority while
+    /// nobody could tell us. `None` for no end, as for one's own domain.
+    pub until: Option<SystemTime>,
+    /// What revocation lists must say of its certificates.
+    pub revocation: RevocationPolicy,
+}
+
+/// What revocation lists must say of the certificates of a trust domain. A certificate in a list is refused always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RevocationPolicy {
+    /// A certificate of whose issuer no fresh list is known is taken.
+    #[default]
+    Soft,
+    /// It is refused.
+    Required,
+}
+
+impl Trusted {
+    /// A bundle without end and without demands on revocation lists.
+    #[must_use]
+    pub fn new(bundle: Bundle) -> Self {
+        Self { bundle: Arc::new(bundle), until: None, revocation: RevocationPolicy::Soft }
+    }
+
+    /// Counts until a time only.
+    #[must_use]
+    pub fn until(self, until: Option<SystemTime>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// Demands fresh revocation lists, or not.
+    #[must_use]
+    pub fn revocation(self, revocation: RevocationPolicy) -> Self {
+        Self { revocation, ..self }
+    }
+}
+
 impl BundleSet {
-    /// The bundle of a trust domain.
+    /// The bundle of a trust domain, however old.
     #[must_use]
     pub fn get(&self, trust_domain: &TrustDomain) -> Option<&Arc<Bundle>> {
-        self.bundles.get(trust_domain)
+        self.trusted.get(trust_domain).map(|trusted| &trusted.bundle)
+    }
+
+    /// A trust domain, as far as it is trusted.
+    #[must_use]
+    pub fn trusted(&self, trust_domain: &TrustDomain) -> Option<&Trusted> {
+        self.trusted.get(trust_domain)
     }
 
     /// All bundles, by name of their trust domain.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Bundle>> {
-        self.bundles.values()
+        self.trusted.values().map(|trusted| &trusted.bundle)
+    }
+
+    /// How many trust domains there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.trusted.len()
+    }
+
+    /// Whether nobody is trusted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.trusted.is_empty()
     }
 
     /// The revocation lists in force.
@@ -31,32 +93,37 @@ impl BundleSet {
         &self.revocations
     }
 
-    /// This set with one bundle added or replaced.
+    /// This set with one bundle added or replaced, without end.
     #[must_use]
     pub fn with(&self, bundle: Bundle) -> Self {
-        let mut bundles = BTreeMap::clone(&self.bundles);
-        bundles.insert(bundle.trust_domain().clone(), Arc::new(bundle));
-        Self { bundles: Arc::new(bundles), revocations: self.revocations.clone() }
+        self.with_all([Trusted::new(bundle)])
+    }
+
+    /// This set with trust domains added or replaced.
+    #[must_use]
+    pub fn with_all(&self, all: impl IntoIterator<Item = Trusted>) -> Self {
+        let mut trusted = BTreeMap::clone(&self.trusted);
+        trusted.extend(all.into_iter().map(|one| (one.bundle.trust_domain().clone(), one)));
+        Self { trusted: Arc::new(trusted), revocations: self.revocations.clone() }
     }
 
     /// This set without a trust domain: from now on nobody of it is trusted.
     #[must_use]
     pub fn without(&self, trust_domain: &TrustDomain) -> Self {
-        let mut bundles = BTreeMap::clone(&self.bundles);
-        bundles.remove(trust_domain);
-        Self { bundles: Arc::new(bundles), revocations: self.revocations.clone() }
+        let mut trusted = BTreeMap::clone(&self.trusted);
+        trusted.remove(trust_domain);
+        Self { trusted: Arc::new(trusted), revocations: self.revocations.clone() }
     }
 
     /// This set with other revocation lists.
     #[must_use]
     pub fn with_revocations(&self, revocations: Revocations) -> Self {
-        Self { bundles: Arc::clone(&self.bundles), revocations }
+        Self { trusted: Arc::clone(&self.trusted), revocations }
     }
 }
 
 impl FromIterator<Bundle> for BundleSet {
     fn from_iter<I: IntoIterator<Item = Bundle>>(bundles: I) -> Self {
-        let by_domain = bundles.into_iter().map(|bundle| (bundle.trust_domain().clone(), Arc::new(bundle)));
-        Self { bundles: Arc::new(by_domain.collect()), revocations: Revocations::default() }
+        Self::default().with_all(bundles.into_iter().map(Trusted::new))
     }
 }

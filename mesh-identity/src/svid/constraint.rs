@@ -16,6 +16,7 @@ pub fn leaf_id(leaf: &X509Certificate<'_>) -> Result<SpiffeId, Error> {
     if id.path().is_empty() {
         return Err(Error::NoPath(id.to_string()));
     }
+    name_is_critical(leaf)?;
     not_authority(leaf)?;
     leaf_key_usage(leaf)?;
     extended_key_usage(leaf)?;
@@ -33,6 +34,18 @@ pub(crate) fn signing(certificate: &X509Certificate<'_>) -> Result<(), Error> {
         Ok(None) => Ok(()),
         _ => Err(Error::NotAuthority),
     }
+}
+
+/// Whether a certificate's key may sign revocation lists (RFC 5280 section 4.2.1.3).
+pub(crate) fn signs_lists(certificate: &X509Certificate<'_>) -> bool {
+    certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.crl_sign()))
+}
+
+/// Without a subject, the alternative name is the only one, and must be understood (RFC 5280 section 4.2.1.6).
+fn name_is_critical(leaf: &X509Certificate<'_>) -> Result<(), Error> {
+    let names = leaf.subject_alternative_name().map_err(|_| Error::RepeatedExtension)?;
+    let empty = leaf.subject().iter().next().is_none();
+    if empty && names.is_some_and(|names| !names.critical) { Err(Error::NameNotCritical) } else { Ok(()) }
 }
 
 /// The single URI subject alternative name (sections 2 and 5.2).

@@ -1,14 +1,17 @@
 //! X.509-SVIDs: parsed and held to the rules of the SPIFFE X509-SVID document.
 
 mod constraint;
+mod jwt;
 mod x509;
 
+use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use constraint::leaf_id;
-pub(crate) use constraint::{signing, spiffe_id};
+pub(crate) use constraint::{signing, signs_lists, spiffe_id};
+pub use jwt::JwtSvid;
 pub use x509::X509Svid;
-pub(crate) use x509::validity;
+pub(crate) use x509::{time, validity};
 
 use crate::limits::MAX_CERTIFICATE_BYTES;
 
@@ -31,6 +34,12 @@ pub enum Error {
     /// A critical extension that is not understood (RFC 5280 section 4.2).
     #[error("unknown critical extension {0}")]
     UnknownCriticalExtension(String),
+    /// The serial number is zero, negative or longer than 20 octets (RFC 5280 section 4.1.2.2).
+    #[error("the serial number is zero, negative or longer than 20 octets")]
+    Serial,
+    /// The subject is empty, and the subject alternative name is not critical (RFC 5280 section 4.2.1.6).
+    #[error("the subject is empty, and the subject alternative name is not critical")]
+    NameNotCritical,
     /// No URI subject alternative name (section 2).
     #[error("no URI subject alternative name")]
     NoUri,
@@ -82,5 +91,24 @@ pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
         return Err(Error::Malformed("not version 3"));
     }
     certificate.extensions_map().map_err(|_| Error::RepeatedExtension)?;
+    let serial = certificate.raw_serial();
+    let negative = serial.first().is_none_or(|first| first & 0x80 != 0);
+    if negative || serial.len() > MAX_SERIAL_BYTES || serial.iter().all(|byte| *byte == 0) {
+        return Err(Error::Serial);
+    }
     Ok(certificate)
+}
+
+/// Longest serial number (RFC 5280 section 4.1.2.2).
+const MAX_SERIAL_BYTES: usize = 20;
+
+/// Takes concatenated DER structures apart, without looking into them.
+pub(crate) fn split(mut bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let (_, _, rest) = crate::der::take(bytes)?;
+        all.push(CertificateDer::from(bytes[..bytes.len() - rest.len()].to_vec()));
+        bytes = rest;
+    }
+    Some(all)
 }

@@ -124,14 +124,16 @@ impl fmt::Debug for X509Svid {
     }
 }
 
+/// A time of a certificate, in seconds since 1970.
+pub(crate) fn time(seconds: i64) -> Result<SystemTime, Error> {
+    let since = u64::try_from(seconds).map_err(|_| Error::Validity)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since)).ok_or(Error::Validity)
+}
+
 /// Begin and end of a certificate's validity.
 pub(crate) fn validity(
     certificate: &x509_parser::certificate::X509Certificate<'_>,
 ) -> Result<(SystemTime, SystemTime), Error> {
-    let time = |seconds: i64| {
-        let since = u64::try_from(seconds).map_err(|_| Error::Validity)?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since)).ok_or(Error::Validity)
-    };
     let validity = certificate.validity();
     Ok((time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?))
 }

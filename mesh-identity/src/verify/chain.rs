@@ -3,14 +3,12 @@ use std::time::SystemTime;
 
 use mesh_core::name::SpiffeId;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{
-    EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
-    VerifiedPath,
-};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 
 use super::{Error, VerifiedPeer};
-use crate::bundle::{Bundle, BundleSet, Revocations};
+use crate::bundle::{Authority, BundleSet, ListIssuer, RevocationPolicy, Status, Trusted, subject_key_id};
 use crate::limits::{MAX_CERTIFICATE_BYTES, MAX_CHAIN};
 use crate::svid;
 use crate::tls::provider;
@@ -50,97 +48,158 @@ pub fn chain(
     let (_, not_after) = svid::validity(&leaf).map_err(Error::Svid)?;
 
     let domain = id.trust_domain();
-    let bundle = bundles.get(domain).ok_or_else(|| Error::UnknownTrustDomain(domain.to_string()))?;
-    let anchors = anchors(bundle, &authority_key_ids(end_entity, intermediates), now);
-    if anchors.is_empty() {
-        return Err(Error::NoValidAuthority(domain.to_string()));
+    let trusted = bundles.trusted(domain).ok_or_else(|| Error::UnknownTrustDomain(domain.to_string()))?;
+    if let Some(until) = trusted.until.filter(|until| now > *until) {
+        return Err(Error::StaleBundle { trust_domain: domain.to_string(), since: until });
     }
-    path(&id, end_entity, intermediates, &anchors, bundles.revocations(), purpose, now)?;
+    let question = Question { id: &id, end_entity, leaf: &leaf, intermediates, bundles, trusted, purpose, now };
+    question.answer()?;
     Ok(VerifiedPeer { id, not_after })
 }
 
-/// The anchors that are valid now, those first whose key a certificate of the chain names as its issuer's.
-///
-/// Path building matches issuers by subject name and stops after a number of signature checks. Authorities that share
-/// one subject, as SPIRE's older ones do, would use that number up; the key ids put the right one in front.
-fn anchors(bundle: &Bundle, key_ids: &[Vec<u8>], now: SystemTime) -> Vec<TrustAnchor<'static>> {
-    let mut valid: Vec<_> = bundle.authorities().iter().filter(|authority| authority.is_valid_at(now)).collect();
-    valid.sort_by_key(|authority| !authority.key_id().is_some_and(|own| key_ids.iter().any(|wanted| wanted == own)));
-    valid.into_iter().map(|authority| authority.anchor().clone()).collect()
-}
+/// Most authorities that are tried one by one because a certificate of the chain names their key.
+const MAX_NAMED: usize = 8;
 
-fn authority_key_ids(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Vec<Vec<u8>> {
-    let certificates = std::iter::once(end_entity).chain(intermediates);
-    let parsed = certificates.filter_map(|der| svid::parse(der).ok());
-    let ids = parsed.filter_map(|certificate| {
-        certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
-            _ => None,
-        })
-    });
-    ids.collect()
-}
-
-fn path(
-    id: &SpiffeId,
-    end_entity: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    anchors: &[TrustAnchor<'static>],
-    revocations: &Revocations,
+/// A chain whose leaf is a sound SVID, and everything that decides about it.
+struct Question<'a> {
+    id: &'a SpiffeId,
+    end_entity: &'a CertificateDer<'a>,
+    leaf: &'a X509Certificate<'a>,
+    intermediates: &'a [CertificateDer<'a>],
+    bundles: &'a BundleSet,
+    trusted: &'a Trusted,
     purpose: Purpose,
     now: SystemTime,
-) -> Result<(), Error> {
-    let invalid = |reason: &dyn std::fmt::Display| Error::Path { id: id.to_string(), reason: reason.to_string() };
-    let certificate = EndEntityCert::try_from(end_entity).map_err(|error| invalid(&error))?;
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| invalid(&"the clock shows a time before 1970"))?;
-    let usage = match purpose {
-        Purpose::Client => KeyUsage::client_auth(),
-        Purpose::Server => KeyUsage::server_auth(),
-    };
-    // What webpki leaves to its caller is checked per candidate path, so that a bad path does not hide a good one.
-    let broken_rule = RefCell::new(None);
-    let issuers = |path: &VerifiedPath<'_>| {
-        for issuer in path.intermediate_certificates() {
-            if let Err(error) = may_issue(&issuer.der()) {
+}
+
+impl Question<'_> {
+    /// Tries the authorities that are valid now: first those whose key a certificate of the chain names as its issuer's,
+    /// then all others.
+    ///
+    /// Path building matches issuers by subject name and stops after a number of signature checks. Authorities that share
+    /// one subject, as SPIRE's older ones do, would use that number up; the key ids put the right one in front.
+    fn answer(&self) -> Result<(), Error> {
+        let all = self.trusted.bundle.authorities();
+        let valid: Vec<&Authority> = all.iter().filter(|authority| authority.is_valid_at(self.now)).collect();
+        if valid.is_empty() {
+            return Err(Error::NoValidAuthority(self.id.trust_domain().to_string()));
+        }
+        let key_ids = self.authority_key_ids();
+        let (named, others): (Vec<_>, Vec<_>) = valid
+            .into_iter()
+            .partition(|authority| authority.key_id().is_some_and(|own| key_ids.iter().any(|wanted| wanted == own)));
+        let mut refused = Error::UnknownIssuer(self.id.to_string());
+        for authority in named.into_iter().take(MAX_NAMED) {
+            match self.path(std::slice::from_ref(authority.anchor()), std::slice::from_ref(&authority)) {
+                Err(error @ Error::UnknownIssuer(_)) => refused = error,
+                verdict => return verdict,
+            }
+        }
+        if others.is_empty() {
+            return Err(refused);
+        }
+        let anchors: Vec<TrustAnchor<'static>> = others.iter().map(|authority| authority.anchor().clone()).collect();
+        self.path(&anchors, &others)
+    }
+
+    fn authority_key_ids(&self) -> Vec<Vec<u8>> {
+        let intermediates = self.intermediates.iter().filter_map(|der| svid::parse(der).ok());
+        let key_id = |certificate: &X509Certificate<'_>| {
+            certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+                _ => None,
+            })
+        };
+        key_id(self.leaf).into_iter().chain(intermediates.filter_map(|certificate| key_id(&certificate))).collect()
+    }
+
+    /// Looks for a path to one of `anchors`, which are those of `authorities`.
+    fn path(&self, anchors: &[TrustAnchor<'static>], authorities: &[&Authority]) -> Result<(), Error> {
+        let id = || self.id.to_string();
+        let invalid = |reason: &dyn std::fmt::Display| Error::Path { id: id(), reason: reason.to_string() };
+        let certificate = EndEntityCert::try_from(self.end_entity).map_err(|error| invalid(&error))?;
+        let now = self.now.duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_err(|_| invalid(&"the clock shows a time before 1970"))?;
+        let usage = match self.purpose {
+            Purpose::Client => KeyUsage::client_auth(),
+            Purpose::Server => KeyUsage::server_auth(),
+        };
+        // What webpki leaves to its caller is checked per candidate path, so that a bad path does not hide a good one.
+        let broken_rule = RefCell::new(None);
+        let check = |path: &VerifiedPath<'_>| {
+            let anchor = authorities.iter().find(|authority| authority.anchor() == path.anchor());
+            self.rules(path, anchor.copied()).map_err(|error| {
                 *broken_rule.borrow_mut() = Some(error);
-                return Err(webpki::Error::UnknownIssuer);
+                webpki::Error::UnknownIssuer
+            })
+        };
+        let algorithms = provider().signature_verification_algorithms.all;
+        let time = UnixTime::since_unix_epoch(now);
+        let verified =
+            certificate.verify_for_usage(algorithms, anchors, self.intermediates, time, usage, None, Some(&check));
+        let Err(error) = verified else { return Ok(()) };
+        if let Some(error) = broken_rule.take() {
+            return Err(error);
+        }
+        Err(match error {
+            webpki::Error::CertExpired { .. } => Error::Expired(id()),
+            webpki::Error::CertNotValidYet { .. } => Error::NotValidYet(id()),
+            // An authority of the same name and another key is another authority.
+            webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => Error::UnknownIssuer(id()),
+            other => invalid(&other),
+        })
+    }
+
+    /// What path validation leaves to its caller: who may issue, and what was revoked.
+    fn rules(&self, path: &VerifiedPath<'_>, anchor: Option<&Authority>) -> Result<(), Error> {
+        let id = || self.id.to_string();
+        let ders: Vec<_> = path.intermediate_certificates().map(webpki::Cert::der).collect();
+        let issuer_error = |source| Error::Issuer { id: id(), source };
+        let issuers = ders.iter().map(|der| svid::parse(der)).collect::<Result<Vec<_>, _>>().map_err(issuer_error)?;
+        for issuer in &issuers {
+            self.may_issue(issuer).map_err(issuer_error)?;
+        }
+        let lists = self.bundles.revocations();
+        let required = self.trusted.revocation == RevocationPolicy::Required;
+        if lists.is_empty() && !required {
+            return Ok(());
+        }
+        let Some(anchor) = anchor else { return Err(Error::UnknownIssuer(id())) };
+        for (index, certificate) in std::iter::once(self.leaf).chain(&issuers).enumerate() {
+            let key_id;
+            let issuer = match issuers.get(index) {
+                Some(issuer) => {
+                    key_id = subject_key_id(issuer);
+                    ListIssuer {
+                        name: issuer.subject().as_raw(),
+                        key: issuer.public_key().raw,
+                        key_id: key_id.as_deref(),
+                        signs_lists: svid::signs_lists(issuer),
+                    }
+                }
+                None => anchor.as_list_issuer(),
+            };
+            match lists.status(&issuer, certificate.raw_serial(), index == 0, self.now) {
+                Status::Revoked => return Err(Error::Revoked(id())),
+                Status::Unknown if required => return Err(Error::RevocationUnknown(id())),
+                Status::Unknown | Status::Good => {}
             }
         }
         Ok(())
-    };
-    let algorithms = provider().signature_verification_algorithms.all;
-    let time = UnixTime::since_unix_epoch(now);
-    let lists = revocations.lists();
-    let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
-        let options = options.with_depth(RevocationCheckDepth::Chain);
-        let options = options.with_status_policy(UnknownStatusPolicy::Allow);
-        options.with_expiration_policy(ExpirationPolicy::Ignore).build()
-    });
-    let verified =
-        certificate.verify_for_usage(algorithms, anchors, intermediates, time, usage, revocation, Some(&issuers));
-    let Err(error) = verified else { return Ok(()) };
-    if let Some(source) = broken_rule.take() {
-        return Err(Error::Issuer { id: id.to_string(), source });
     }
-    Err(match error {
-        webpki::Error::CertExpired { .. } => Error::Expired(id.to_string()),
-        webpki::Error::CertNotValidYet { .. } => Error::NotValidYet(id.to_string()),
-        webpki::Error::CertRevoked => Error::Revoked(id.to_string()),
-        // An authority of the same name and another key is another authority.
-        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
-            Error::UnknownIssuer(id.to_string())
-        }
-        other => invalid(&other),
-    })
-}
 
-/// An intermediate has keyCertSign, and a SPIFFE ID on it names no workload (X509-SVID section 3.2).
-fn may_issue(der: &CertificateDer<'_>) -> Result<(), svid::Error> {
-    let certificate = svid::parse(der)?;
-    svid::signing(&certificate)?;
-    match svid::spiffe_id(&certificate) {
-        Ok(id) if !id.path().is_empty() => Err(svid::Error::NotAuthority),
-        // An issuer needs no SPIFFE ID; names of other kinds are none of our business.
-        _ => Ok(()),
+    /// An intermediate has keyCertSign, and a SPIFFE ID on it names no workload (X509-SVID section 3.2).
+    fn may_issue(&self, issuer: &X509Certificate<'_>) -> Result<(), svid::Error> {
+        svid::signing(issuer)?;
+        match svid::spiffe_id(issuer) {
+            Ok(id) if !id.path().is_empty() => Err(svid::Error::NotAuthority),
+            Ok(id) if id.trust_domain() != self.id.trust_domain() => {
+                // Allowed, though it should not be; whoever runs both domains may want to know.
+                tracing::debug!(issuer = %id, peer = %self.id, "an issuer is named for another trust domain");
+                Ok(())
+            }
+            // An issuer needs no SPIFFE ID; names of other kinds are none of our business.
+            _ => Ok(()),
+        }
     }
 }

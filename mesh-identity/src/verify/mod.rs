@@ -5,6 +5,7 @@
 
 mod chain;
 mod expected;
+mod jwt;
 mod rustls_verifier;
 
 use std::time::SystemTime;
@@ -14,6 +15,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use chain::{Purpose, chain};
 pub use expected::Expected;
+pub use jwt::{Audiences, JwtError, jwt};
 pub use rustls_verifier::{PeerVerifier, Role, is_revoked, rejection};
 
 use crate::bundle::BundleSet;
@@ -77,6 +79,14 @@ pub enum Error {
     /// The bundle of its trust domain holds no authority that is valid now.
     #[error("no authority of trust domain `{0}` is valid now")]
     NoValidAuthority(String),
+    /// The bundle of its trust domain has not been confirmed for too long.
+    #[error("the bundle of trust domain `{trust_domain}` has not been confirmed for too long")]
+    StaleBundle {
+        /// The trust domain.
+        trust_domain: String,
+        /// Since when its bundle does not count any more.
+        since: SystemTime,
+    },
     /// Its certificate, or an intermediate, has expired.
     #[error("the certificate of `{0}` has expired")]
     Expired(String),
@@ -86,6 +96,9 @@ pub enum Error {
     /// It, or an intermediate, stands in a revocation list of its issuer.
     #[error("the certificate of `{0}` was revoked")]
     Revoked(String),
+    /// Revocation lists are required for its trust domain, and there is no fresh one of an issuer in its chain.
+    #[error("no fresh revocation list tells of the certificate of `{0}`")]
+    RevocationUnknown(String),
     /// No path from the leaf to an authority of its trust domain.
     #[error("the chain of `{0}` does not lead to an authority of its trust domain")]
     UnknownIssuer(String),

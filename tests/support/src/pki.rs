@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, CrlScope, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -16,6 +16,7 @@ pub struct Ca {
     pub certificate: CertificateDer<'static>,
     /// The certificates between it and its root, itself first; empty for a root.
     pub chain: Vec<CertificateDer<'static>>,
+    params: CertificateParams,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -43,8 +44,32 @@ pub struct Spec {
     pub purposes: Vec<ExtendedKeyUsagePurpose>,
     /// Validity, from and to, in seconds from now.
     pub validity: (i64, i64),
+    /// The time that validity is counted from; now, when there is none.
+    pub from: Option<SystemTime>,
     /// Whether it carries a critical extension that nobody knows.
     pub unknown_critical: bool,
+    /// Whether an extension stands twice.
+    pub repeated_extension: bool,
+    /// The serial number; a good one, when empty.
+    pub serial: Vec<u8>,
+}
+
+/// What a revocation list says beside what it revokes. By default it is past its end, on purpose: an old list still
+/// revokes.
+#[derive(Debug, Clone, Copy)]
+pub struct List {
+    /// This update and next update, in seconds from now.
+    pub validity: (i64, i64),
+    /// Its number.
+    pub number: u64,
+    /// Whether it speaks of authorities only.
+    pub authorities_only: bool,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { validity: (-60, -10), number: 1, authorities_only: false }
+    }
 }
 
 impl Spec {
@@ -58,7 +83,10 @@ impl Spec {
             usages: vec![KeyUsagePurpose::DigitalSignature],
             purposes: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             validity: (-60, 3600),
+            from: None,
             unknown_critical: false,
+            repeated_extension: false,
+            serial: Vec::new(),
         }
     }
 }
@@ -69,17 +97,50 @@ impl Ca {
     pub fn root(trust_domain: &str) -> Self {
         let (params, key) = Self::params(trust_domain, &format!("spiffe://{trust_domain}"), true);
         let certificate = params.self_signed(&key).expect("a root").der().clone();
-        Self { certificate, chain: Vec::new(), issuer: Issuer::new(params, key) }
+        Self { certificate, chain: Vec::new(), params: params.clone(), issuer: Issuer::new(params, key) }
     }
 
     /// An intermediate. `uri` is its SPIFFE ID; `sign` tells whether its key usage lets it sign certificates.
     #[must_use]
     pub fn intermediate(&self, name: &str, uri: &str, sign: bool) -> Self {
         let (params, key) = Self::params(name, uri, sign);
+        self.below(params, key)
+    }
+
+    /// An intermediate whose key usage lets it sign certificates, but no revocation lists.
+    #[must_use]
+    pub fn intermediate_without_lists(&self, name: &str) -> Self {
+        let (mut params, key) = Self::params(name, "spiffe://td.test", true);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        self.below(params, key)
+    }
+
+    /// An intermediate below which so many more may stand.
+    #[must_use]
+    pub fn intermediate_of_length(&self, name: &str, length: u8) -> Self {
+        let (mut params, key) = Self::params(name, "spiffe://td.test", true);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(length));
+        self.below(params, key)
+    }
+
+    fn below(&self, params: CertificateParams, key: KeyPair) -> Self {
         let certificate = params.signed_by(&key, &self.issuer).expect("an intermediate").der().clone();
         let mut chain = vec![certificate.clone()];
         chain.extend(self.chain.iter().cloned());
-        Self { certificate, chain, issuer: Issuer::new(params, key) }
+        Self { certificate, chain, params: params.clone(), issuer: Issuer::new(params, key) }
+    }
+
+    /// An authority of the same name with another key.
+    #[must_use]
+    pub fn namesake(&self) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = self.params.self_signed(&key).expect("a root").der().clone();
+        Self {
+            certificate,
+            chain: Vec::new(),
+            params: self.params.clone(),
+            issuer: Issuer::new(self.params.clone(), key),
+        }
     }
 
     fn params(name: &str, uri: &str, sign: bool) -> (CertificateParams, KeyPair) {
@@ -95,9 +156,15 @@ impl Ca {
         (params, KeyPair::generate().expect("a key"))
     }
 
-    /// A revocation list with these certificates, in DER.
+    /// A revocation list with these certificates, in DER, past its end.
     #[must_use]
     pub fn revoke(&self, certificates: &[&CertificateDer<'_>]) -> Vec<u8> {
+        self.list(certificates, &List::default())
+    }
+
+    /// A revocation list with these certificates, in DER.
+    #[must_use]
+    pub fn list(&self, certificates: &[&CertificateDer<'_>], list: &List) -> Vec<u8> {
         let revoked = certificates.iter().map(|der| {
             let (_, parsed) = x509_parser::parse_x509_certificate(der).expect("a certificate");
             RevokedCertParams {
@@ -107,16 +174,26 @@ impl Ca {
                 invalidity_date: None,
             }
         });
+        let point = list.authorities_only.then(|| CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint { uris: vec!["http://td.test/crl".to_owned()] },
+            scope: Some(CrlScope::CaCertsOnly),
+        });
         let params = CertificateRevocationListParams {
-            this_update: at(-60).into(),
-            // Past, on purpose: an old list still revokes.
-            next_update: at(-10).into(),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
+            this_update: at(list.validity.0).into(),
+            next_update: at(list.validity.1).into(),
+            crl_number: SerialNumber::from(list.number),
+            issuing_distribution_point: point,
             revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&self.issuer).expect("a revocation list").der().to_vec()
+        if self.params.key_usages.contains(&KeyUsagePurpose::CrlSign) {
+            return params.signed_by(&self.issuer).expect("a revocation list").der().to_vec();
+        }
+        // The library will not sign for an authority that may not; a liar's library would.
+        let mut liar = self.params.clone();
+        liar.key_usages.push(KeyUsagePurpose::CrlSign);
+        let liar = Issuer::new(liar, KeyPair::try_from(self.issuer.key().serialize_der()).expect("our own key"));
+        params.signed_by(&liar).expect("a revocation list").der().to_vec()
     }
 
     /// Issues a leaf.
@@ -130,8 +207,16 @@ impl Ca {
         params.is_ca = if spec.ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
         params.key_usages.clone_from(&spec.usages);
         params.extended_key_usages.clone_from(&spec.purposes);
-        params.not_before = at(spec.validity.0).into();
-        params.not_after = at(spec.validity.1).into();
+        let now = spec.from.unwrap_or_else(|| at(0));
+        params.not_before = shifted(now, spec.validity.0).into();
+        params.not_after = shifted(now, spec.validity.1).into();
+        if !spec.serial.is_empty() {
+            params.serial_number = Some(SerialNumber::from_slice(&spec.serial));
+        }
+        if spec.repeated_extension {
+            let twice = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 2], vec![5, 0]);
+            params.custom_extensions.extend([twice.clone(), twice]);
+        }
         if spec.unknown_critical {
             let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);
             extension.set_criticality(true);
@@ -150,6 +235,10 @@ impl Ca {
 pub fn at(seconds: i64) -> SystemTime {
     #[expect(clippy::disallowed_methods, reason = "certificates of tests are valid now")]
     let now = SystemTime::now();
+    shifted(now, seconds)
+}
+
+fn shifted(from: SystemTime, seconds: i64) -> SystemTime {
     let distance = Duration::from_secs(seconds.unsigned_abs());
-    if seconds < 0 { now - distance } else { now + distance }
+    if seconds < 0 { from - distance } else { from + distance }
 }

@@ -1,6 +1,6 @@
 //! The few DER structures (X.690) of which a certificate is assembled.
 //!
-//! Certificates are put together here and not by a library for one reason: the issuer's name must be the signing
+//! Certificates are put together here, and not by a library, for one reason: the issuer's name must be the signing
 //! certificate's subject byte for byte. A library that keeps a name as a map writes repeated parts (two organisational
 //! units, domain components) in another form, and path validation then finds no issuer.
 
@@ -8,14 +8,14 @@ use std::time::SystemTime;
 
 use x509_parser::time::ASN1Time;
 
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
-pub(super) const SEQUENCE: u8 = 0x30;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
 
 /// One value: tag, length, content.
-pub(super) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut der = vec![tag];
     match content.len() {
         short @ 0..=0x7f => der.push(u8::try_from(short).unwrap_or(0)),
@@ -30,18 +30,34 @@ pub(super) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     der
 }
 
+/// Takes the first value off: its tag, its content, and what follows. Lengths are definite, as DER has them.
+pub(crate) fn take(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, rest) = bytes.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        short @ 0..=0x7f => (usize::from(*short), rest),
+        0x81..=0x84 => {
+            let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (length.iter().fold(0, |all, byte| all << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((*tag, content, rest))
+}
+
 /// A sequence of values that are encoded already.
-pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     value(SEQUENCE, &parts.concat())
 }
 
 /// A bit string of whole bytes.
-pub(super) fn bit_string(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn bit_string(bytes: &[u8]) -> Vec<u8> {
     value(BIT_STRING, &[&[0], bytes].concat())
 }
 
 /// A positive integer.
-pub(super) fn positive_integer(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn positive_integer(bytes: &[u8]) -> Vec<u8> {
     let first = bytes.iter().position(|byte| *byte != 0).unwrap_or_else(|| bytes.len().saturating_sub(1));
     let bytes = &bytes[first..];
     let sign: &[u8] = if bytes.first().is_none_or(|byte| byte & 0x80 != 0) { &[0] } else { &[] };
@@ -49,14 +65,14 @@ pub(super) fn positive_integer(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A certificate extension (RFC 5280 section 4.2) of an object identifier's content bytes.
-pub(super) fn extension(identifier: &[u8], critical: bool, content: &[u8]) -> Vec<u8> {
+pub(crate) fn extension(identifier: &[u8], critical: bool, content: &[u8]) -> Vec<u8> {
     let identifier = value(OBJECT_IDENTIFIER, identifier);
     let flag: &[u8] = if critical { &[0x01, 0x01, 0xff] } else { &[] };
     sequence(&[&identifier, flag, &value(OCTET_STRING, content)])
 }
 
 /// A time: UTCTime to 2049, GeneralizedTime from 2050 on (RFC 5280 section 4.1.2.5).
-pub(super) fn time(time: SystemTime) -> Option<Vec<u8>> {
+pub(crate) fn time(time: SystemTime) -> Option<Vec<u8>> {
     const UTC_TIME: u8 = 0x17;
     const GENERALIZED_TIME: u8 = 0x18;
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
@@ -85,6 +101,8 @@ mod tests {
             let der = value(OCTET_STRING, &vec![7; content]);
             assert_eq!(&der[..head.len()], head);
             assert_eq!(der.len(), head.len() + content);
+            assert_eq!(take(&[&der[..], b"x"].concat()), Some((OCTET_STRING, &vec![7; content][..], &b"x"[..])));
+            assert_eq!(take(&der[..der.len() - usize::from(content > 0)]).is_some(), content == 0);
         }
     }
 
