@@ -181,7 +181,7 @@ fn id(name: &str) -> SpiffeId {
 async fn server(ip: IpAddr) -> (Identities, SocketAddr, SocketAddr) {
     let domain = TrustDomain::new("cluster.local").unwrap();
     let authority = Arc::new(Authority::ephemeral(domain.clone(), Rules::default(), Arc::new(SystemClock)).unwrap());
-    let bundles = BundleSet::default().with(authority.bundle().clone());
+    let bundles = BundleSet::default().with(authority.bundle());
     let source = LocalSource::new(authority, Duration::from_secs(3600), Names::default());
     let identities = Identities::builder(Arc::new(source), bundles).build();
     let mut workload = Workload::new("server", domain.clone(), "bench", "server").unwrap();

@@ -191,7 +191,7 @@ async fn plain() -> Way {
 fn identities() -> Identities {
     let domain = TrustDomain::new("cluster.local").unwrap();
     let authority = Arc::new(Authority::ephemeral(domain, Rules::default(), Arc::new(SystemClock)).unwrap());
-    let bundles = BundleSet::default().with(authority.bundle().clone());
+    let bundles = BundleSet::default().with(authority.bundle());
     let source = LocalSource::new(authority, Duration::from_secs(3600), Names::default());
     Identities::builder(Arc::new(source), bundles).build()
 }

@@ -21,7 +21,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // An authority in memory; a program on a node would use a `CsrSource` instead.
 //! let authority = Authority::ephemeral(parse_trust_domain("cluster.local")?, Rules::default(), Arc::new(SystemClock))?;
-//! let bundles = BundleSet::default().with(authority.bundle().clone());
+//! let bundles = BundleSet::default().with(authority.bundle());
 //! let source = LocalSource::new(Arc::new(authority), Duration::from_secs(3600), Names::default());
 //! let identities = Identities::builder(Arc::new(source), bundles).build();
 //!

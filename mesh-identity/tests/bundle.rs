@@ -103,7 +103,8 @@ fn one_bad_key_spoils_no_bundle() {
     for member in ["x", "y", "crv"] {
         other_key[member] = jwt[member].clone();
     }
-    let rows: Vec<(&str, Value, fn(&Skipped) -> bool)> = vec![
+    type Row = (&'static str, Value, fn(&Skipped) -> bool);
+    let rows: Vec<Row> = vec![
         ("B03 kty", change("kty", json!("what")), |reason| matches!(reason, Skipped::Key(_))),
         ("B03 use", change("use", json!("sig")), |reason| matches!(reason, Skipped::Use(_))),
         ("B03 case", change("use", json!("X509-SVID")), |reason| matches!(reason, Skipped::Use(_))),

@@ -272,7 +272,8 @@ fn what_a_list_says_and_what_it_does_not() {
     let good = || Ok(ID.to_owned());
     let other = root.namesake();
     let silent = root.intermediate_without_lists("below");
-    let rows: Vec<(&str, RevocationPolicy, Vec<Vec<u8>>, &Leaf, Result<String, Error>)> = vec![
+    type Row<'a> = (&'static str, RevocationPolicy, Vec<Vec<u8>>, &'a Leaf, Result<String, Error>);
+    let rows: Vec<Row<'_>> = vec![
         ("R01 leaf", soft, vec![revoking.clone()], &bad, revoked()),
         ("R01 intermediate", soft, vec![root.list(&[&below.certificate], &fresh)], &deep, revoked()),
         ("R02 past its end, soft", soft, vec![root.list(&[], &List::default())], &bad, good()),

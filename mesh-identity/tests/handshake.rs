@@ -68,7 +68,7 @@ async fn shake(client: &Identity, server: &Identity, expected: Expected) -> Resu
 async fn right_peers_wrong_identity_wrong_and_unknown_trust_domain() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (one, two) = (authority("one.test", &clock), authority("two.test", &clock));
-    let both: BundleSet = [one.bundle().clone(), two.bundle().clone()].into_iter().collect();
+    let both: BundleSet = [one.bundle(), two.bundle()].into_iter().collect();
     let only_one = BundleSet::default().with(one.bundle().clone());
 
     let ours = identities(&one, only_one.clone(), &clock);
@@ -107,7 +107,7 @@ async fn one_domains_authority_cannot_speak_for_another() {
     // The rogue's root is trusted, but as two.test's: what it signs in the name of one.test counts for nothing.
     let rogue_root = rogue.bundle().authorities()[0].certificate().clone();
     let bundle = mesh_identity::bundle::Bundle::new(parse_trust_domain("two.test").unwrap(), vec![rogue_root]).unwrap();
-    let trusted: BundleSet = [honest.bundle().clone(), bundle.union(two.bundle())].into_iter().collect();
+    let trusted: BundleSet = [honest.bundle(), bundle.union(&two.bundle()).into()].into_iter().collect();
 
     let forged = identities(&rogue, trusted.clone(), &clock);
     let forged = forged.identity(&id("spiffe://one.test/ns/a/sa/web")).await.unwrap();

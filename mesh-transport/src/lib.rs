@@ -24,7 +24,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let domain = parse_trust_domain("cluster.local")?;
 //! # let authority = Authority::ephemeral(domain.clone(), Rules::default(), Arc::new(SystemClock))?;
-//! # let bundles = BundleSet::default().with(authority.bundle().clone());
+//! # let bundles = BundleSet::default().with(authority.bundle());
 //! # let source = LocalSource::new(Arc::new(authority), Duration::from_secs(3600), Names::default());
 //! # let identities = Identities::builder(Arc::new(source), bundles).build();
 //! // One workload that is reached by tunnel. (A node proxy learns these over xDS.)

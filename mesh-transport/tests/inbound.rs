@@ -136,7 +136,7 @@ async fn peers_that_are_not_trusted() {
     let good = "spiffe://cluster.local/ns/shop/sa/client";
     // The server trusts this root too, so that only what is wrong with the leaf can refuse it.
     let trusted = Bundle::new(parse_trust_domain("cluster.local").unwrap(), vec![ours.certificate.clone()]).unwrap();
-    let trusted = BundleSet::default().with(trusted.union(mesh.authority.bundle()));
+    let trusted = BundleSet::default().with(trusted.union(&mesh.authority.bundle()));
     let server = mesh.with_bundles(&trusted).await;
 
     let rows = [

@@ -99,7 +99,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         ips: vec![settings.listen.ip()],
     };
     let source = LocalSource::new(Arc::clone(&authority), OWN_LIFE.min(authority.rules().max_life), names);
-    let bundles = BundleSet::default().with(authority.bundle().clone());
+    let bundles = BundleSet::default().with(authority.bundle());
     let identities = Identities::builder(Arc::new(source), bundles).build();
     let identity = identities.identity(&own).await?;
 
@@ -139,6 +139,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let tasks = Tasks::default();
     tasks.spawn(admin.serve());
     tasks.spawn(publish.run());
+    tasks.spawn(Arc::clone(&authority).keep());
     let gauges = discovery.clone();
     tasks.spawn(async move {
         loop {

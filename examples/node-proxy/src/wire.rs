@@ -184,10 +184,10 @@ impl Trust {
             (_, Some(path)) if settings.control_plane.is_some() || authority.is_none() => {
                 let roots = roots(path).await?;
                 let bundle = Bundle::from_pem(domain.clone(), &roots)?;
-                let both = authority.as_ref().map(|authority| bundle.union(authority.bundle()));
+                let both = authority.as_ref().map(|authority| bundle.union(&authority.bundle()));
                 (roots, both.unwrap_or(bundle))
             }
-            (Some(authority), _) => (Vec::new(), authority.bundle().clone()),
+            (Some(authority), _) => (Vec::new(), Bundle::clone(&authority.bundle())),
             (None, _) => return Err("no trust: name the roots (trust_bundle) or an authority (local_authority)".into()),
         };
         let known = match cache.as_ref().map(|cache| cache.load_bundle(&domain)) {

@@ -1,42 +1,68 @@
-//! The certificate authority of a trust domain: its root or a plugged-in intermediate, what it issues and to whom.
+//! The certificate authority of a trust domain: its root or a plugged-in intermediate, what it issues and to whom, and
+//! how its keys change without a handshake failing.
 
+mod audit;
 mod issue;
+mod keep;
+mod limit;
+mod list;
 mod load;
 mod request;
+pub mod rotate;
 mod rule;
 mod serve;
+mod signer;
+mod state;
+mod store;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use mesh_core::live::{Live, Publisher};
 use mesh_core::name::TrustDomain;
-use rcgen::KeyPair;
-use rustls_pki_types::CertificateDer;
+use parking_lot::Mutex;
 
 pub use issue::Names;
+pub use limit::RateLimit;
 pub use rule::Rules;
 pub use serve::{Caller, CallerPolicy, CertificateService, Refusal};
+pub use store::SealingKey;
 
 use crate::bundle::{self, Bundle};
 use crate::clock::Clock;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::{file, svid, verify};
+use state::State;
+use store::Store;
 
-/// The authority of one trust domain: signs with its root, or with an intermediate below it.
+/// The authority of one trust domain: signs X.509-SVIDs with its root, or with an intermediate below it, and JWT-SVIDs with
+/// a key of their own.
+///
+/// Its keys change by themselves while [`Authority::keep`] runs: the next one is published long before it signs, the last
+/// one stays published until what it signed has ended.
 pub struct Authority {
     trust_domain: TrustDomain,
-    key: KeyPair,
-    /// The signing certificate, then every certificate between it and the root.
-    chain: Vec<CertificateDer<'static>>,
-    /// The signing certificate's subject, byte for byte: it must stand so in what it issues.
-    subject: Vec<u8>,
-    key_id: Vec<u8>,
-    not_after: std::time::SystemTime,
-    self_signed: bool,
-    bundle: Bundle,
     rules: Rules,
     clock: Arc<dyn Clock>,
+    origin: Origin,
+    store: Option<Store>,
+    /// Held while a new state is made, stored and published.
+    writer: Mutex<()>,
+    publisher: Publisher<State>,
+    state: Live<State>,
+    bundles: Publisher<Bundle>,
+    live_bundle: Live<Bundle>,
+    /// When a plugged-in root that does not sign yet was published.
+    announced: Mutex<Option<SystemTime>>,
+}
+
+/// Who makes the signing keys.
+#[derive(Debug)]
+enum Origin {
+    Own,
+    Files { directory: PathBuf, names: [&'static str; 4] },
 }
 
 impl Authority {
@@ -46,10 +72,16 @@ impl Authority {
         &self.trust_domain
     }
 
-    /// The roots that whoever trusts this trust domain must hold.
+    /// The authorities that whoever trusts this trust domain must hold now.
     #[must_use]
-    pub fn bundle(&self) -> &Bundle {
-        &self.bundle
+    pub fn bundle(&self) -> Arc<Bundle> {
+        self.live_bundle.snapshot()
+    }
+
+    /// The bundle as it changes.
+    #[must_use]
+    pub fn live_bundle(&self) -> Live<Bundle> {
+        self.live_bundle.clone()
     }
 
     /// Limits of what it issues.
@@ -57,14 +89,42 @@ impl Authority {
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// End of the certificate that signs now.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.state.load().signing.current.life.end
+    }
+
+    /// Makes a new state of the present one: stored first, then in force.
+    fn change(&self, edit: impl FnOnce(&mut State) -> Result<(), Error>) -> Result<(), Error> {
+        let _writer = self.writer.lock();
+        let mut state = State::clone(&self.state.load());
+        edit(&mut state)?;
+        let hint = self.rules.refresh_hint;
+        let changed = !state.bundle(&self.trust_domain, hint).is_same_trust(&self.bundle());
+        state.sequence += u64::from(changed);
+        if let Some(store) = &self.store {
+            store.save(&state)?;
+        }
+        if changed {
+            self.bundles.publish(state.bundle(&self.trust_domain, hint));
+        }
+        self.publisher.publish(state);
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority")
             .field("trust_domain", &self.trust_domain.to_string())
-            .field("self_signed", &self.self_signed)
-            .field("not_after", &self.not_after)
+            .field("origin", &self.origin)
+            .field("not_after", &self.not_after())
             .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
@@ -103,6 +163,30 @@ pub enum Error {
     /// The chain does not lead from the signing certificate to a root, or what would be issued is not valid under it.
     #[error("what the authority issues does not verify against its own roots")]
     Verify(#[source] verify::Error),
+    /// The rules contradict each other.
+    #[error("{0}")]
+    Rules(String),
+    /// The stored state cannot be used.
+    #[error("`authority.json` {0}")]
+    Stored(&'static str),
+    /// The stored state is sealed, and not by the key at hand.
+    #[error("`authority.json` is sealed by another key, or was changed")]
+    Sealed,
+    /// The keys of a plugged-in authority are made by others.
+    #[error("the keys of a plugged-in authority are made by whoever plugs them in")]
+    PluggedIn,
+    /// There is no next key.
+    #[error("no next key was prepared")]
+    NotPrepared,
+    /// Only an authority that signs no more can be revoked.
+    #[error("only an authority that signs no more can be taken out of the bundle")]
+    NotRetired,
+    /// The signing certificate may sign no revocation lists.
+    #[error("the signing certificate lacks cRLSign")]
+    NoLists,
+    /// A token could not be issued.
+    #[error("the token cannot be issued")]
+    Token(#[source] verify::JwtError),
     /// The cryptography library failed.
     #[error("the cryptography library failed")]
     Crypto(#[source] rcgen::Error),

@@ -21,14 +21,22 @@ const ID_EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
 const P256: &str = "1.2.840.10045.3.1.7";
 const P384: &str = "1.3.132.0.34";
 
-/// Reads a request for `granted`. Only its key counts: names and extensions are ignored, but a SPIFFE ID that is not the
-/// one granted refuses the request, since the caller would not get what it thinks.
-pub(super) fn read(text: &str, granted: &SpiffeId) -> Result<RequestKey, Error> {
+/// Reads a request in PEM; see [`read_der`].
+pub(super) fn read_pem(text: &str, granted: Option<&SpiffeId>) -> Result<RequestKey, Error> {
     if text.len() > MAX_REQUEST_BYTES {
         return Err(Error::RequestTooLarge(text.len()));
     }
     let der = CertificateSigningRequestDer::from_pem_slice(text.as_bytes()).map_err(|_| Error::RequestMalformed)?;
-    let (rest, request) = X509CertificationRequest::from_der(&der).map_err(|_| Error::RequestMalformed)?;
+    read_der(&der, granted)
+}
+
+/// Reads a request for `granted`. Only its key counts: names and extensions are ignored, but a SPIFFE ID that is not the
+/// one granted refuses the request, since the caller would not get what it thinks.
+pub(super) fn read_der(der: &[u8], granted: Option<&SpiffeId>) -> Result<RequestKey, Error> {
+    if der.len() > MAX_REQUEST_BYTES {
+        return Err(Error::RequestTooLarge(der.len()));
+    }
+    let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| Error::RequestMalformed)?;
     if !rest.is_empty() {
         return Err(Error::RequestMalformed);
     }
@@ -39,6 +47,7 @@ pub(super) fn read(text: &str, granted: &SpiffeId) -> Result<RequestKey, Error> 
         let ParsedExtension::SubjectAlternativeName(names) = extension else { continue };
         for name in &names.general_names {
             if let GeneralName::URI(uri) = name
+                && let Some(granted) = granted
                 && *uri != granted.to_string()
             {
                 return Err(Error::RequestIdentity { requested: (*uri).to_owned(), granted: granted.to_string() });

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use super::Error;
+use super::{Error, rotate};
 
 /// Limits of what an authority issues.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,15 @@ pub struct Rules {
     pub max_life: Duration,
     /// Shortest life worth issuing. Default 30 s.
     pub min_life: Duration,
+    /// Life of a JWT-SVID when none is asked for. Default 5 min.
+    pub token_life: Duration,
+    /// Life of a signing key that is made here. Default 30 days: its successor is then published 10 days before it signs,
+    /// and no SVID lives longer than 5 days.
+    pub authority_life: Duration,
+    /// For how long a revocation list counts. Default 24 h, and never less.
+    pub list_life: Duration,
+    /// How often others should look for a newer bundle. Default 5 min.
+    pub refresh_hint: Duration,
 }
 
 impl Default for Rules {
@@ -20,11 +29,36 @@ impl Default for Rules {
             default_life: Duration::from_secs(60 * 60),
             max_life: Duration::from_secs(24 * 60 * 60),
             min_life: Duration::from_secs(30),
+            token_life: Duration::from_secs(5 * 60),
+            authority_life: Duration::from_secs(30 * 24 * 60 * 60),
+            list_life: Duration::from_secs(24 * 60 * 60),
+            refresh_hint: Duration::from_secs(5 * 60),
         }
     }
 }
 
 impl Rules {
+    /// Refuses rules under which an SVID would outlive its authority, or a verifier learn of a key too late.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let longest = rotate::longest_issued(self.authority_life);
+        if self.max_life > longest || self.token_life > longest {
+            return Err(Error::Rules(format!(
+                "an authority of {} s issues for {} s at most: shorten the SVIDs, or let it live longer",
+                self.authority_life.as_secs(),
+                longest.as_secs()
+            )));
+        }
+        let lead = rotate::lead(self.authority_life);
+        if lead < 5 * self.refresh_hint {
+            return Err(Error::Rules(format!(
+                "a new authority must be published at least 5 refresh hints ({} s) before it signs, not {} s",
+                5 * self.refresh_hint.as_secs(),
+                lead.as_secs()
+            )));
+        }
+        Ok(())
+    }
+
     /// The end of an SVID that is issued now: never behind that of the issuer.
     pub(super) fn not_after(
         &self,

@@ -6,7 +6,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use mesh_core::name::{SpiffeId, parse_spiffe_id};
 use tonic::{Code, Request, Response, Status};
 
-use super::{Authority, Error, Names};
+use super::{Authority, Error, Names, RateLimit, audit};
 use crate::pem;
 use crate::proto::istio_ca::istio_certificate_service_server::{
     IstioCertificateService, IstioCertificateServiceServer,
@@ -34,6 +34,13 @@ pub struct Caller<'a> {
     pub extensions: &'a tonic::Extensions,
 }
 
+impl Caller<'_> {
+    /// By what its requests are counted and logged: the address that it comes from. What it says of itself does not count.
+    fn name(&self) -> String {
+        self.extensions.get::<std::net::SocketAddr>().map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string())
+    }
+}
+
 /// Why a caller gets nothing. The caller hears one opaque sentence; the audit log has the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -56,13 +63,19 @@ pub enum Refusal {
 pub struct CertificateService {
     authority: Arc<Authority>,
     policy: Arc<dyn CallerPolicy>,
+    limit: RateLimit,
 }
+
+/// Certificates that one caller may ask for at once, and per second in the long run. A node that starts asks for all its
+/// workloads at once; afterwards half of their life lies between two requests.
+const BURST: u32 = 1_000;
+const PER_SECOND: u32 = 50;
 
 impl CertificateService {
     /// A tonic service. What is issued and what is refused is logged with the target `mesh_identity::audit`.
     #[must_use]
     pub fn server(authority: Arc<Authority>, policy: Arc<dyn CallerPolicy>) -> IstioCertificateServiceServer<Self> {
-        IstioCertificateServiceServer::new(Self { authority, policy })
+        IstioCertificateServiceServer::new(Self { authority, policy, limit: RateLimit::new(BURST, PER_SECOND) })
             .max_decoding_message_size(4 * crate::limits::MAX_REQUEST_BYTES)
     }
 
@@ -81,14 +94,18 @@ impl CertificateService {
                 Refusal::Forbidden { .. } => Status::unauthenticated("request impersonation authentication failure"),
             }
         })?;
+        if let Err(wait) = self.limit.take(&caller.name(), self.authority.now()) {
+            audit::refused("CreateCertificate", &granted, &"too many requests");
+            return Err(Status::resource_exhausted(format!("too many requests: wait {} ms", wait.as_millis())));
+        }
         let asked = request.get_ref().validity_duration;
         let life = u64::try_from(asked).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
         let issued = self.authority.issue(&request.get_ref().csr, &granted, life, &Names::default());
         let chain = issued.map_err(|error| {
-            tracing::warn!(target: "mesh_identity::audit", identity = %granted, %error, "certificate not issued");
+            audit::refused("CreateCertificate", &granted, &error);
             Status::new(code(&error), format!("CSR signing error: {error}"))
         })?;
-        tracing::info!(target: "mesh_identity::audit", identity = %granted, "certificate issued");
+        audit::issued("CreateCertificate", &caller.name(), &granted, &chain);
         let mut texts: Vec<String> = chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
         texts.push(self.authority.bundle().to_pem());
         Ok(IstioCertificateResponse { cert_chain: texts })

@@ -35,15 +35,53 @@ fn a_new_root_is_kept_and_found_again() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(dir.path().join("ca-key.pem")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.path().join("authority.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    std::fs::remove_file(dir.path().join("ca-key.pem")).unwrap();
-    assert_eq!(open(dir.path()).unwrap_err().to_string(), "the authority's directory lacks `ca-key.pem`");
-    let other = tempfile::tempdir().unwrap();
-    open(other.path()).unwrap();
-    std::fs::copy(other.path().join("ca-key.pem"), dir.path().join("ca-key.pem")).unwrap();
-    assert!(matches!(open(dir.path()), Err(Error::KeyMismatch)));
+    let roots = std::fs::read(dir.path().join("root-cert.pem")).unwrap();
+    let roots = Bundle::from_pem(parse_trust_domain("td.test").unwrap(), &roots).unwrap();
+    assert_eq!(roots.authorities(), first.bundle().authorities());
+
+    let text = std::fs::read_to_string(dir.path().join("authority.json")).unwrap();
+    for broken in [
+        &text[..text.len() / 2],
+        "",
+        "{}",
+        &text.replace("\"format\":1", "\"format\":2"),
+        &text.replace("td.test", "other.test"),
+    ] {
+        std::fs::write(dir.path().join("authority.json"), broken).unwrap();
+        assert!(matches!(open(dir.path()), Err(Error::Stored(_))), "never a new root in place of a lost one");
+    }
+}
+
+#[test]
+fn keys_at_rest_are_sealed_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_with = |key: Option<SealingKey>| {
+        let domain = parse_trust_domain("td.test").unwrap();
+        Authority::open_sealed(dir.path(), domain, Rules::default(), Arc::new(SystemClock), key)
+    };
+    let first = open_with(Some(SealingKey::new([7; 32]))).unwrap();
+    let text = std::fs::read_to_string(dir.path().join("authority.json")).unwrap();
+    assert!(!text.contains("signing"), "{text}");
+    assert_eq!(open_with(Some(SealingKey::new([7; 32]))).unwrap().bundle(), first.bundle());
+    assert!(matches!(open_with(Some(SealingKey::new([8; 32]))), Err(Error::Sealed)));
+    assert!(matches!(open_with(None), Err(Error::Sealed)));
+}
+
+#[test]
+fn rules_that_contradict_each_other() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let with = |change: fn(&mut Rules)| {
+        let mut rules = Rules::default();
+        change(&mut rules);
+        Authority::ephemeral(parse_trust_domain("td.test").unwrap(), rules, Arc::new(SystemClock)).map(|_| ())
+    };
+    assert!(with(|_| {}).is_ok());
+    assert!(matches!(with(|rules| rules.authority_life = Duration::from_secs(3600)), Err(Error::Rules(_))));
+    assert!(matches!(with(|rules| rules.refresh_hint = Duration::from_secs(3 * 24 * 3600)), Err(Error::Rules(_))));
+    assert_eq!(rotate::longest_issued(30 * day), 5 * day);
 }
 
 #[test]

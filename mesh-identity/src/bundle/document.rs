@@ -286,6 +286,6 @@ pub enum DocumentError {
         /// Its trust domain.
         trust_domain: String,
         /// Why.
-        source: Box<DocumentError>,
+        source: Box<Self>,
     },
 }

@@ -40,8 +40,8 @@ pub enum RevocationPolicy {
 impl Trusted {
     /// A bundle without end and without demands on revocation lists.
     #[must_use]
-    pub fn new(bundle: Bundle) -> Self {
-        Self { bundle: Arc::new(bundle), until: None, revocation: RevocationPolicy::Soft }
+    pub fn new(bundle: impl Into<Arc<Bundle>>) -> Self {
+        Self { bundle: bundle.into(), until: None, revocation: RevocationPolicy::Soft }
     }
 
     /// Counts until a time only.
@@ -95,7 +95,7 @@ impl BundleSet {
 
     /// This set with one bundle added or replaced, without end.
     #[must_use]
-    pub fn with(&self, bundle: Bundle) -> Self {
+    pub fn with(&self, bundle: impl Into<Arc<Bundle>>) -> Self {
         self.with_all([Trusted::new(bundle)])
     }
 
@@ -122,8 +122,8 @@ impl BundleSet {
     }
 }
 
-impl FromIterator<Bundle> for BundleSet {
-    fn from_iter<I: IntoIterator<Item = Bundle>>(bundles: I) -> Self {
+impl<B: Into<Arc<Bundle>>> FromIterator<B> for BundleSet {
+    fn from_iter<I: IntoIterator<Item = B>>(bundles: I) -> Self {
         Self::default().with_all(bundles.into_iter().map(Trusted::new))
     }
 }

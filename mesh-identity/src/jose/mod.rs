@@ -7,6 +7,7 @@ mod jws;
 mod key;
 
 pub use algorithm::Algorithm;
+pub(crate) use jws::sign;
 pub use jws::{Compact, JwsError};
 pub use key::{KeyError, KeyKind, PublicKey, SigningKey};
 

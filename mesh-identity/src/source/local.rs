@@ -6,6 +6,7 @@ use mesh_core::name::SpiffeId;
 use super::csr::certificate_request;
 use super::{Error, Fetch, Issued, SvidSource};
 use crate::authority::{Authority, Names};
+use crate::bundle::Bundle;
 use crate::svid::X509Svid;
 
 /// SVIDs straight from an authority in this process: how a control plane gets its own.
@@ -30,9 +31,9 @@ impl LocalSource {
 
     fn issue(&self, id: &SpiffeId) -> Result<Issued, Error> {
         let (key, csr) = certificate_request(id).map_err(|source| Error::Request { id: id.to_string(), source })?;
-        let issued = self.authority.issue(&csr, id, Some(self.life), &self.names).map_err(Error::Authority)?;
+        let issued = self.authority.issue_to_server(&csr, id, self.life, &self.names).map_err(Error::Authority)?;
         let svid = X509Svid::parse(issued, key).map_err(|source| Error::Svid { id: id.to_string(), source })?;
-        Ok(Issued { svid, bundle: self.authority.bundle().clone() })
+        Ok(Issued { svid, bundle: Bundle::clone(&self.authority.bundle()) })
     }
 }
 

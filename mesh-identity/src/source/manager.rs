@@ -283,7 +283,11 @@ impl Inner {
     fn learn(&self, bundle: Bundle) {
         let publisher = self.bundles.lock();
         let known = self.live_bundles.snapshot();
-        if known.get(bundle.trust_domain()).is_some_and(|known| **known == bundle) {
+        let before = known.get(bundle.trust_domain());
+        // Certificate services give roots alone; keys of tokens that came another way stay.
+        let tokens = before.map(|known| known.jwt_authorities().to_vec()).unwrap_or_default();
+        let bundle = if bundle.jwt_authorities().is_empty() { bundle.with_jwt_authorities(tokens) } else { bundle };
+        if before.is_some_and(|known| known.is_same_trust(&bundle)) {
             return;
         }
         if let Some(cache) = &self.cache

@@ -104,7 +104,7 @@ fn counting(fail_from: usize, life: u64) -> (Arc<Counting>, Arc<Paused>) {
 }
 
 fn build(source: &Arc<Counting>, clock: &Arc<Paused>, cache: Option<Cache>) -> Identities {
-    let bundles = BundleSet::default().with(source.authority.bundle().clone());
+    let bundles = BundleSet::default().with(source.authority.bundle());
     let builder = Identities::builder(Arc::<Counting>::clone(source), bundles).clock(Arc::<Paused>::clone(clock));
     match cache {
         Some(cache) => builder.cache(cache).build(),

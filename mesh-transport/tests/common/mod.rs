@@ -40,7 +40,7 @@ impl Mesh {
         let domain = parse_trust_domain("cluster.local").unwrap();
         let authority = Arc::new(Authority::ephemeral(domain, Rules::default(), clock).unwrap());
         let source = LocalSource::new(Arc::clone(&authority), Duration::from_secs(3600), Names::default());
-        let bundles = BundleSet::default().with(authority.bundle().clone());
+        let bundles = BundleSet::default().with(authority.bundle());
         let identities = Identities::builder(Arc::new(source), bundles).build();
         let (catalog, live_catalog) = Publisher::new(Catalog::default());
         let (policies, live_policies) = Publisher::new(PolicySet::default());

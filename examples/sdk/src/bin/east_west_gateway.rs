@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let id = local.find(&catalog).ok_or("the file holds no such workload")?.spiffe_id();
     let domain = parse_trust_domain(id.trust_domain_name())?;
     let authority = Arc::new(Authority::open(&arguments.authority, domain, Rules::default(), Arc::new(SystemClock))?);
-    let bundles = BundleSet::default().with(authority.bundle().clone());
+    let bundles = BundleSet::default().with(authority.bundle());
     let source = LocalSource::new(authority, Duration::from_secs(24 * 60 * 60), Names::default());
     let identities = Identities::builder(Arc::new(source), bundles).build();
 

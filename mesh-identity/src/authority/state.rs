@@ -1,0 +1,130 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mesh_core::name::TrustDomain;
+use rustls_pki_types::CertificateDer;
+
+use super::Error;
+use super::rotate::Life;
+use super::signer::Signer;
+use crate::bundle::{self, Bundle, JwtAuthority};
+use crate::jose::SigningKey;
+
+/// Everything that changes in an authority. Immutable; a change makes a new one, which is stored before it is published.
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) signing: Slots<Signer>,
+    pub(super) tokens: Slots<TokenKey>,
+    /// Authorities that sign no more, and until when what they signed is still believed.
+    pub(super) retired: Vec<(bundle::Authority, SystemTime)>,
+    pub(super) retired_tokens: Vec<(JwtAuthority, SystemTime)>,
+    pub(super) revoked: Vec<Revoked>,
+    /// Number of the revocation list; it grows with each.
+    pub(super) list_number: u64,
+    /// Sequence of the bundle; it grows with each change.
+    pub(super) sequence: u64,
+}
+
+/// A key in use and, in good time, the one that follows.
+pub(super) struct Slots<T> {
+    pub(super) current: Arc<T>,
+    pub(super) next: Option<Arc<T>>,
+}
+
+impl<T> Clone for Slots<T> {
+    fn clone(&self) -> Self {
+        Self { current: Arc::clone(&self.current), next: self.next.clone() }
+    }
+}
+
+/// A key that signs tokens.
+pub(super) struct TokenKey {
+    pub(super) key: SigningKey,
+    pub(super) key_id: String,
+    pub(super) life: Life,
+}
+
+impl TokenKey {
+    pub(super) fn generate(now: SystemTime, life: Duration) -> Result<Self, Error> {
+        let key = SigningKey::generate().map_err(|_| Error::Crypto(rcgen::Error::RingUnspecified))?;
+        let key_id = super::signer::random_serial()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { key, key_id, life: Life { begin: now, end: now + life } })
+    }
+
+    pub(super) fn public(&self) -> JwtAuthority {
+        JwtAuthority::new(&self.key_id, self.key.public())
+    }
+}
+
+/// A certificate that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Revoked {
+    pub(super) serial: Vec<u8>,
+    pub(super) at: SystemTime,
+    pub(super) not_after: SystemTime,
+}
+
+impl State {
+    pub(super) fn new(signer: Signer, tokens: TokenKey) -> Self {
+        Self {
+            signing: Slots { current: Arc::new(signer), next: None },
+            tokens: Slots { current: Arc::new(tokens), next: None },
+            retired: Vec::new(),
+            retired_tokens: Vec::new(),
+            revoked: Vec::new(),
+            list_number: 0,
+            sequence: 1,
+        }
+    }
+
+    /// What whoever trusts this trust domain must hold: current, next and retired authorities.
+    pub(super) fn bundle(&self, trust_domain: &TrustDomain, refresh_hint: Duration) -> Bundle {
+        let signers = std::iter::once(&self.signing.current).chain(&self.signing.next);
+        let roots = signers.flat_map(|signer| signer.root_authorities()).cloned();
+        let retired = self.retired.iter().map(|(authority, _)| authority.clone());
+        let tokens = std::iter::once(&self.tokens.current).chain(&self.tokens.next).map(|key| key.public());
+        let retired_tokens = self.retired_tokens.iter().map(|(authority, _)| authority.clone());
+        Bundle::of(trust_domain.clone(), roots.chain(retired).collect(), tokens.chain(retired_tokens).collect())
+            .with_sequence(Some(self.sequence))
+            .with_refresh_hint(Some(refresh_hint))
+    }
+
+    /// Signs with the next key from now on.
+    pub(super) fn activate(&mut self) {
+        if let Some(next) = self.signing.next.take() {
+            let old = std::mem::replace(&mut self.signing.current, next);
+            for authority in old.root_authorities() {
+                let still = self.signing.current.root_authorities().contains(authority);
+                if !still {
+                    let life = Life { begin: old.life.begin, end: authority.not_after().min(old.life.end) };
+                    self.retired.push((authority.clone(), life.retired_at()));
+                }
+            }
+        }
+    }
+
+    /// Signs tokens with the next key from now on.
+    pub(super) fn activate_tokens(&mut self) {
+        if let Some(next) = self.tokens.next.take() {
+            let old = std::mem::replace(&mut self.tokens.current, next);
+            self.retired_tokens.push((old.public(), old.life.retired_at()));
+        }
+    }
+
+    /// Forgets what ended. Says whether there was anything.
+    pub(super) fn prune(&mut self, now: SystemTime) -> bool {
+        const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+        let before = (self.retired.len(), self.retired_tokens.len(), self.revoked.len());
+        self.retired.retain(|(_, until)| now < *until);
+        self.retired_tokens.retain(|(_, until)| now < *until);
+        self.revoked.retain(|one| now < one.not_after + KEPT);
+        before != (self.retired.len(), self.retired_tokens.len(), self.revoked.len())
+    }
+
+    /// Drops an authority at once: nothing that it signed is believed any more, wherever this bundle is known.
+    pub(super) fn revoke_authority(&mut self, certificate: &CertificateDer<'_>) -> bool {
+        let before = self.retired.len();
+        self.retired.retain(|(authority, _)| authority.certificate() != certificate);
+        before != self.retired.len()
+    }
+}
