@@ -73,8 +73,11 @@ pub mod jose;
 pub mod limits;
 pub mod pem;
 pub mod proto;
+pub mod registry;
 pub mod source;
 pub mod svid;
 pub mod task;
 pub mod tls;
 pub mod verify;
+#[cfg(unix)]
+pub mod workload_api;

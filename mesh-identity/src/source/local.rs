@@ -1,12 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_core::live::Live;
 use mesh_core::name::SpiffeId;
 
 use super::csr::certificate_request;
 use super::{Error, Fetch, Issued, SvidSource};
 use crate::authority::{Authority, Names};
 use crate::bundle::Bundle;
+use crate::registry::Entries;
 use crate::svid::X509Svid;
 
 /// SVIDs straight from an authority in this process: how a control plane gets its own.
@@ -15,13 +17,20 @@ pub struct LocalSource {
     authority: Arc<Authority>,
     life: Duration,
     names: Names,
+    entries: Option<Live<Option<Entries>>>,
 }
 
 impl LocalSource {
     /// A source over an authority. `names` are written into the certificates beside the SPIFFE ID.
     #[must_use]
     pub fn new(authority: Arc<Authority>, life: Duration, names: Names) -> Self {
-        Self { authority, life, names }
+        Self { authority, life, names, entries: None }
+    }
+
+    /// Gives those identities alone that have an entry, with the life and the DNS names of the entry.
+    #[must_use]
+    pub fn by_entries(self, entries: Live<Option<Entries>>) -> Self {
+        Self { entries: Some(entries), ..self }
     }
 
     /// A request for an identity with a key that is thrown away: to see whether it would be granted.
@@ -31,7 +40,14 @@ impl LocalSource {
 
     fn issue(&self, id: &SpiffeId) -> Result<Issued, Error> {
         let (key, csr) = certificate_request(id).map_err(|source| Error::Request { id: id.to_string(), source })?;
-        let issued = self.authority.issue_to_server(&csr, id, self.life, &self.names).map_err(Error::Authority)?;
+        let (mut life, mut names) = (self.life, self.names.clone());
+        if let Some(entries) = &self.entries {
+            let all = entries.load();
+            let entry = all.as_ref().and_then(|all| all.of(id)).ok_or_else(|| Error::NoEntry(id.to_string()))?;
+            life = entry.x509_life.unwrap_or(life);
+            names.dns.clone_from(&entry.dns_names);
+        }
+        let issued = self.authority.issue_to_server(&csr, id, life, &names).map_err(Error::Authority)?;
         let svid = X509Svid::parse(issued, key).map_err(|source| Error::Svid { id: id.to_string(), source })?;
         Ok(Issued { svid, bundle: Bundle::clone(&self.authority.bundle()) })
     }

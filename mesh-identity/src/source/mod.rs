@@ -8,6 +8,7 @@ mod csr;
 mod local;
 mod manager;
 pub mod rotate;
+mod token;
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +22,7 @@ pub(crate) use csr::IMPERSONATED_IDENTITY;
 pub use csr::{CsrSource, TokenSource};
 pub use local::LocalSource;
 pub use manager::{Identities, IdentitiesBuilder, Summary};
+pub use token::{FetchToken, JwtCache, JwtSource};
 
 use crate::bundle::{self, Bundle};
 use crate::svid::X509Svid;
@@ -120,6 +122,12 @@ pub enum Error {
     /// The authority in this process refused.
     #[error("the authority refused")]
     Authority(#[source] crate::authority::Error),
+    /// No entry says who may have the identity.
+    #[error("there is no entry for `{0}`")]
+    NoEntry(String),
+    /// The Workload API said that this process has no identity any more.
+    #[error("the Workload API withdrew the identity")]
+    Withdrawn,
     /// The identities are shut down.
     #[error("the identities are shut down")]
     Closed,
