@@ -1,9 +1,13 @@
 //! Wall time, read in one place.
 
 use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+
+use crate::file;
 
 /// Tells the wall time by which certificates are judged.
 pub trait Clock: Debug + Send + Sync + 'static {
@@ -19,6 +23,53 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one reader of wall time")]
     fn now(&self) -> SystemTime {
         SystemTime::now()
+    }
+}
+
+/// A clock that never shows less than it showed before, across restarts too.
+///
+/// A machine that boots in 1970, or whose time is set back, would take what has ended for valid again. Call
+/// [`RatchetClock::save`] every minute or so.
+#[derive(Debug)]
+pub struct RatchetClock {
+    inner: Arc<dyn Clock>,
+    floor: Mutex<SystemTime>,
+    path: PathBuf,
+}
+
+impl RatchetClock {
+    /// A clock that begins at the time in a file, if there is one.
+    ///
+    /// # Errors
+    /// [`file::Error`] when the file cannot be read or holds no time.
+    pub fn open(inner: Arc<dyn Clock>, path: &Path) -> Result<Self, file::Error> {
+        let floor = match file::read(path) {
+            Ok(bytes) => {
+                let seconds = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+                let seconds = seconds.ok_or_else(|| file::Error::malformed(path, "it holds no time"))?;
+                SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+            }
+            Err(error) if error.is_not_found() => SystemTime::UNIX_EPOCH,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { inner, floor: Mutex::new(floor), path: path.to_owned() })
+    }
+
+    /// Keeps the time for the next start.
+    ///
+    /// # Errors
+    /// [`file::Error`].
+    pub fn save(&self) -> Result<(), file::Error> {
+        let seconds = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        file::replace(&self.path, seconds.to_string().as_bytes(), file::Mode::Public)
+    }
+}
+
+impl Clock for RatchetClock {
+    fn now(&self) -> SystemTime {
+        let mut floor = self.floor.lock();
+        *floor = self.inner.now().max(*floor);
+        *floor
     }
 }
 

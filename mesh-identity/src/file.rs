@@ -14,6 +14,11 @@ pub struct Error {
 }
 
 impl Error {
+    pub(crate) fn malformed(path: &Path, what: &'static str) -> Self {
+        let source = io::Error::new(io::ErrorKind::InvalidData, what);
+        Self { verb: "read", path: path.to_owned(), source }
+    }
+
     /// Whether the file does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -9,7 +9,7 @@ use rustls_pki_types::UnixTime;
 use rustls_pki_types::pem::PemObject;
 
 use super::resolver::Resolver;
-use super::{Error, Identity, provider};
+use super::{Error, Identity, provider, web_provider};
 use crate::bundle::BundleSet;
 use crate::clock::Clock;
 use crate::verify::{Expected, PeerVerifier, Role};
@@ -106,14 +106,28 @@ pub fn server_named_client(roots: &[u8], alpn: &[&[u8]]) -> Result<Arc<ClientCon
     let mut store = rustls::RootCertStore::empty();
     let certificates = rustls_pki_types::CertificateDer::pem_slice_iter(roots);
     store.add_parsable_certificates(certificates.filter_map(Result::ok));
+    named(store, alpn, "no root certificate in the text")
+}
+
+/// As [`server_named_client`], with the roots of the machine.
+///
+/// # Errors
+/// [`Error`] when the machine has none.
+pub fn web_client(alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
+    let mut store = rustls::RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    named(store, alpn, "the machine has no root certificates")
+}
+
+fn named(store: rustls::RootCertStore, alpn: &[&[u8]], empty: &str) -> Result<Arc<ClientConfig>, Error> {
     if store.is_empty() {
-        return Err(rustls::Error::General("no root certificate in the text".to_owned()).into());
+        return Err(rustls::Error::General(empty.to_owned()).into());
     }
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+    // The Web still has servers without TLS 1.3.
+    let mut config = ClientConfig::builder_with_provider(web_provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_root_certificates(store)
         .with_no_client_auth();
-    let mut config = config;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub use config::{server_authenticated_client, server_named_client};
+pub use config::{server_authenticated_client, server_named_client, web_client};
 pub use identity::Identity;
 
 /// The cryptography of all our TLS: aws-lc-rs with HBONE's cipher suites and key exchanges.
@@ -28,6 +28,12 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
         })
     });
     Arc::clone(provider)
+}
+
+/// For servers of the Web: aws-lc-rs with rustls' own choice.
+pub(crate) fn web_provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider())))
 }
 
 /// A TLS configuration cannot be made.

@@ -1,0 +1,206 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, ETAG, HOST, IF_NONE_MATCH, LOCATION};
+use http::{HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use mesh_core::live::Live;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::relationship::{Profile, Relationship, endpoint_url};
+use crate::bundle::{Bundle, BundleSet, DocumentError, Skipped};
+use crate::clock::Clock;
+use crate::limits::MAX_DOCUMENT_BYTES;
+use crate::tls;
+use crate::verify::Expected;
+
+/// Longest time for a connection, and for a whole fetch.
+const CONNECT: Duration = Duration::from_secs(10);
+const WHOLE: Duration = Duration::from_secs(30);
+
+/// Most redirects that are followed.
+const MAX_REDIRECTS: usize = 3;
+
+/// Fetches the bundle of one trust domain.
+#[derive(Debug)]
+pub struct Fetcher {
+    relationship: Relationship,
+    tls: Arc<ClientConfig>,
+    tag: Option<HeaderValue>,
+}
+
+/// What a fetch gave.
+#[derive(Debug)]
+pub enum Fetched {
+    /// A bundle, and keys in it that were left out.
+    Bundle(Box<Bundle>, Vec<(usize, Skipped)>),
+    /// The same as last time.
+    Unchanged,
+}
+
+impl Fetcher {
+    /// A fetcher for a relationship. `bundles` verify endpoints that prove themselves by an SVID: they must be those that
+    /// are in force when the fetch is made.
+    ///
+    /// # Errors
+    /// [`FetchError::Settings`] when TLS cannot be set up.
+    pub fn new(
+        relationship: Relationship,
+        bundles: Live<BundleSet>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, FetchError> {
+        let alpn: &[&[u8]] = &[b"http/1.1"];
+        let tls = match &relationship.profile {
+            Profile::Web { roots: Some(roots) } => tls::server_named_client(roots, alpn),
+            Profile::Web { roots: None } => tls::web_client(alpn),
+            Profile::Spiffe { endpoint_id, .. } => {
+                tls::server_authenticated_client(bundles, Expected::Ids(vec![endpoint_id.clone()]), clock, alpn)
+            }
+        };
+        Ok(Self { relationship, tls: tls.map_err(FetchError::Settings)?, tag: None })
+    }
+
+    /// The relationship.
+    #[must_use]
+    pub fn relationship(&self) -> &Relationship {
+        &self.relationship
+    }
+
+    /// Fetches once. It always begins at the configured URL: a redirect is never remembered.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn fetch(&mut self) -> Result<Fetched, FetchError> {
+        tokio::time::timeout(WHOLE, self.follow()).await.map_err(|_| FetchError::Timeout(WHOLE.as_secs()))?
+    }
+
+    async fn follow(&mut self) -> Result<Fetched, FetchError> {
+        let mut url = self.relationship.url.clone();
+        let mut redirects = 0;
+        loop {
+            match self.once(&url).await? {
+                Answer::Document(text, tag) => {
+                    let domain = self.relationship.trust_domain.clone();
+                    let document = Bundle::from_document(domain, &text).map_err(FetchError::Document)?;
+                    self.tag = tag;
+                    return Ok(Fetched::Bundle(Box::new(document.bundle), document.skipped));
+                }
+                Answer::Unchanged => return Ok(Fetched::Unchanged),
+                Answer::Redirect(to) => {
+                    redirects += 1;
+                    if !self.relationship.follow_redirects || redirects > MAX_REDIRECTS {
+                        return Err(FetchError::Redirect(to));
+                    }
+                    url = endpoint_url(&to).map_err(|_| FetchError::Redirect(to))?;
+                }
+            }
+        }
+    }
+
+    async fn once(&self, url: &Uri) -> Result<Answer, FetchError> {
+        let host = url.host().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_u16().unwrap_or(443);
+        let tcp = tokio::time::timeout(CONNECT, TcpStream::connect((bare, port)));
+        let tcp = tcp.await.map_err(|_| FetchError::Timeout(CONNECT.as_secs()))?.map_err(FetchError::Connect)?;
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| FetchError::Host(host.to_owned()))?;
+        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
+        let tls = tls.await.map_err(|error| match crate::verify::rejection(&error) {
+            Some(reason) => FetchError::Rejected(reason.clone()),
+            None => FetchError::Tls(error),
+        })?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(FetchError::Http)?;
+        let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let authority = url.authority().map_or(host, http::uri::Authority::as_str);
+        let mut request = Request::get(path).header(HOST, authority).header(ACCEPT, "application/json");
+        if let Some(tag) = &self.tag {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|_| FetchError::Host(authority.to_owned()))?;
+        let exchange = async {
+            let response = sender.send_request(request).await.map_err(FetchError::Http)?;
+            let status = response.status();
+            let header = |name| response.headers().get(name).cloned();
+            match status {
+                StatusCode::OK => {
+                    let tag = header(ETAG);
+                    // No content encoding was asked for, so what comes is the document itself and its size is known.
+                    let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect().await;
+                    let body = body.map_err(|error| FetchError::Body(error.to_string()))?;
+                    Ok(Answer::Document(body.to_bytes(), tag))
+                }
+                StatusCode::NOT_MODIFIED if self.tag.is_some() => Ok(Answer::Unchanged),
+                _ if status.is_redirection() => {
+                    let to = header(LOCATION).and_then(|to| to.to_str().map(str::to_owned).ok());
+                    to.map(Answer::Redirect).ok_or(FetchError::Status(status))
+                }
+                _ => Err(FetchError::Status(status)),
+            }
+        };
+        // The connection must be driven while the exchange waits for it; its own end is told by the exchange.
+        let mut connection = std::pin::pin!(connection);
+        let mut exchange = std::pin::pin!(exchange);
+        let mut driving = true;
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut exchange => return answer,
+                _ = &mut connection, if driving => driving = false,
+            }
+        }
+    }
+}
+
+enum Answer {
+    Document(Bytes, Option<HeaderValue>),
+    Unchanged,
+    Redirect(String),
+}
+
+/// A bundle could not be fetched; what was known before stays in force.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// TLS cannot be set up.
+    #[error("TLS for the bundle endpoint cannot be set up")]
+    Settings(#[source] tls::Error),
+    /// No connection.
+    #[error("no connection to the bundle endpoint")]
+    Connect(#[source] std::io::Error),
+    /// It took too long.
+    #[error("the bundle endpoint did not answer within {0} s")]
+    Timeout(u64),
+    /// The host of the URL cannot be one.
+    #[error("`{0}` is no host")]
+    Host(String),
+    /// The endpoint is not who it should be.
+    #[error("the bundle endpoint is not who it should be")]
+    Rejected(#[source] crate::verify::Error),
+    /// The handshake failed.
+    #[error("no TLS with the bundle endpoint")]
+    Tls(#[source] std::io::Error),
+    /// HTTP failed.
+    #[error("the bundle endpoint breaks HTTP")]
+    Http(#[source] hyper::Error),
+    /// Another status than 200.
+    #[error("the bundle endpoint answered {0}")]
+    Status(StatusCode),
+    /// A redirect that is not followed.
+    #[error("the bundle endpoint redirects to `{0}`, which is not followed")]
+    Redirect(String),
+    /// The body did not come whole, or was too large.
+    #[error("the bundle did not come whole: {0}")]
+    Body(String),
+    /// Not a bundle.
+    #[error("the bundle endpoint serves what is no bundle")]
+    Document(#[source] DocumentError),
+}

@@ -1,0 +1,12 @@
+//! Whom we trust, how fresh that is, and until when it counts: the bundles of our own and of foreign trust domains, from
+//! any of several sources, kept on disk.
+//!
+//! A source *confirms* a bundle: it shows it anew, authenticated, changed or not. A foreign bundle counts for a while after
+//! it was last confirmed; then nobody of its domain is let in any more, for it may have withdrawn an authority while nobody
+//! could tell us. Bundles of several sources are never merged: the newest wins.
+
+mod cache;
+mod store;
+
+pub use cache::{CacheError, TrustCache};
+pub use store::{Age, Change, Level, Source, TrustError, TrustStore, TrustStoreBuilder};

@@ -1,0 +1,399 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mesh_core::live::{Live, Publisher};
+use mesh_core::name::TrustDomain;
+use mesh_core::report::chain;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::cache::TrustCache;
+use crate::bundle::{Bundle, BundleSet, RevocationPolicy, Revocations, Trusted};
+use crate::clock::Clock;
+
+/// How long a foreign bundle counts by default since it was last confirmed.
+const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How often ends that passed are looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Where a bundle came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Source {
+    /// From our own authority, or from whoever issues our own SVIDs.
+    Own,
+    /// From the configuration, to begin with.
+    Bootstrap,
+    /// From a bundle endpoint, authenticated by its profile.
+    Endpoint,
+    /// From a bucket, signed.
+    Bucket,
+    /// From a file of an operator.
+    File,
+}
+
+/// A bundle, and how fresh it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) bundle: Arc<Bundle>,
+    pub(super) source: Source,
+    pub(super) confirmed: SystemTime,
+    /// `None` for no end.
+    pub(super) max_age: Option<Duration>,
+    pub(super) revocation: RevocationPolicy,
+}
+
+impl Known {
+    fn until(&self) -> Option<SystemTime> {
+        self.max_age.map(|age| self.confirmed + age)
+    }
+
+    fn trusted(&self) -> Trusted {
+        Trusted::new(Arc::clone(&self.bundle)).until(self.until()).revocation(self.revocation)
+    }
+}
+
+/// What a confirmation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The trust domain was not known before.
+    New,
+    /// Other authorities than before.
+    Changed,
+    /// The same; it counts for longer now.
+    Confirmed,
+}
+
+/// A bundle is not taken; what was known before stays in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// Its number is lower than that of the bundle in force. After a restore of the publisher from a backup that may be
+    /// right: an operator then resets the trust domain.
+    #[error(
+        "the bundle of `{trust_domain}` has number {offered}, and number {known} is known: rolled back, or restored"
+    )]
+    RolledBack {
+        /// The trust domain.
+        trust_domain: String,
+        /// The number in force.
+        known: u64,
+        /// The number offered.
+        offered: u64,
+    },
+    /// It has the number of the bundle in force, and other content.
+    #[error("the bundle of `{trust_domain}` has number {number} as the known one, and other content")]
+    Fork {
+        /// The trust domain.
+        trust_domain: String,
+        /// The number of both.
+        number: u64,
+    },
+    /// The trust domain was terminated.
+    #[error("trust domain `{0}` is not federated with")]
+    Unknown(String),
+}
+
+/// How old a bundle is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Age {
+    /// The trust domain.
+    pub trust_domain: String,
+    /// Its number.
+    pub sequence: Option<u64>,
+    /// Where it came from.
+    pub source: Source,
+    /// Seconds since it was last confirmed.
+    pub age_seconds: u64,
+    /// Seconds for which it still counts; `None` for no end.
+    pub left_seconds: Option<u64>,
+    /// How near the end is.
+    pub level: Level,
+    /// X.509 authorities in it.
+    pub authorities: usize,
+    /// JWT authorities in it.
+    pub jwt_authorities: usize,
+}
+
+/// How near the end of a bundle is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Less than half of its time has passed.
+    Fresh,
+    /// Half of its time has passed.
+    Ageing,
+    /// Four fifths of its time have passed.
+    Critical,
+    /// It does not count any more.
+    Ended,
+}
+
+/// Sets up a [`TrustStore`].
+#[derive(Debug)]
+pub struct TrustStoreBuilder {
+    clock: Arc<dyn Clock>,
+    cache: Option<TrustCache>,
+    max_age: Duration,
+}
+
+impl TrustStoreBuilder {
+    /// Keeps bundles on disk, and starts from there. Default: memory only.
+    #[must_use]
+    pub fn cache(self, cache: TrustCache) -> Self {
+        Self { cache: Some(cache), ..self }
+    }
+
+    /// How long foreign bundles count since they were last confirmed. Default: 7 days.
+    #[must_use]
+    pub fn max_age(self, max_age: Duration) -> Self {
+        Self { max_age, ..self }
+    }
+
+    /// Starts, with what the cache holds.
+    #[must_use]
+    pub fn build(self) -> TrustStore {
+        let known = match self.cache.as_ref().map(TrustCache::load) {
+            None | Some(Ok(None)) => BTreeMap::new(),
+            Some(Ok(Some(known))) => {
+                known.into_iter().map(|known| (known.bundle.trust_domain().clone(), known)).collect()
+            }
+            Some(Err(error)) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "the trust cache cannot be used; only bootstrapped bundles count"
+                );
+                BTreeMap::new()
+            }
+        };
+        let state = State { known, revocations: Revocations::default(), ended: 0 };
+        let (publisher, live) = Publisher::new(state.set());
+        let (clock, cache, max_age) = (self.clock, self.cache, self.max_age);
+        TrustStore { inner: Arc::new(Inner { state: Mutex::new(state), publisher, live, clock, cache, max_age }) }
+    }
+}
+
+/// Whom we trust, from any of several sources, kept on disk. Cheap to clone.
+#[derive(Clone)]
+pub struct TrustStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    publisher: Publisher<BundleSet>,
+    live: Live<BundleSet>,
+    clock: Arc<dyn Clock>,
+    cache: Option<TrustCache>,
+    max_age: Duration,
+}
+
+struct State {
+    known: BTreeMap<TrustDomain, Known>,
+    revocations: Revocations,
+    /// How many bundles had ended when that was looked at last.
+    ended: usize,
+}
+
+impl State {
+    fn set(&self) -> BundleSet {
+        BundleSet::default()
+            .with_all(self.known.values().map(Known::trusted))
+            .with_revocations(self.revocations.clone())
+    }
+}
+
+impl TrustStore {
+    /// A store that judges ages by a clock.
+    #[must_use]
+    pub fn builder(clock: Arc<dyn Clock>) -> TrustStoreBuilder {
+        TrustStoreBuilder { clock, cache: None, max_age: MAX_AGE }
+    }
+
+    /// Whom we trust, as it changes.
+    #[must_use]
+    pub fn bundles(&self) -> Live<BundleSet> {
+        self.inner.live.clone()
+    }
+
+    /// Takes the bundle of our own trust domain. It has no end: who issues our SVIDs also tells whom to trust for them.
+    pub fn own(&self, bundle: impl Into<Arc<Bundle>>) {
+        let bundle = bundle.into();
+        let confirmed = self.inner.clock.now();
+        let known = Known { bundle, source: Source::Own, confirmed, max_age: None, revocation: RevocationPolicy::Soft };
+        self.inner.change(|state| {
+            state.known.insert(known.bundle.trust_domain().clone(), known);
+        });
+    }
+
+    /// Takes a bundle of the configuration, unless the trust domain is known already: what was learned since is newer.
+    pub fn bootstrap(&self, bundle: impl Into<Arc<Bundle>>, revocation: RevocationPolicy) {
+        let bundle = bundle.into();
+        let (confirmed, max_age) = (self.inner.clock.now(), Some(self.inner.max_age));
+        self.inner.change(|state| {
+            let domain = bundle.trust_domain().clone();
+            let known = state.known.entry(domain);
+            known.and_modify(|known| known.revocation = revocation).or_insert(Known {
+                bundle,
+                source: Source::Bootstrap,
+                confirmed,
+                max_age,
+                revocation,
+            });
+        });
+    }
+
+    /// Takes a bundle that a source showed, authenticated, just now.
+    ///
+    /// # Errors
+    /// [`TrustError`] when it is older than what is known, or contradicts it.
+    pub fn confirm(&self, bundle: impl Into<Arc<Bundle>>, source: Source) -> Result<Change, TrustError> {
+        let bundle: Arc<Bundle> = bundle.into();
+        let (confirmed, max_age) = (self.inner.clock.now(), Some(self.inner.max_age));
+        let trust_domain = bundle.trust_domain().to_string();
+        self.inner.change(|state| {
+            let Some(known) = state.known.get_mut(bundle.trust_domain()) else {
+                let known = Known { bundle, source, confirmed, max_age, revocation: RevocationPolicy::Soft };
+                state.known.insert(known.bundle.trust_domain().clone(), known);
+                return Ok(Change::New);
+            };
+            let same = known.bundle.is_same_trust(&bundle);
+            if let (Some(before), Some(offered)) = (known.bundle.sequence(), bundle.sequence()) {
+                if offered < before {
+                    return Err(TrustError::RolledBack { trust_domain, known: before, offered });
+                }
+                if offered == before && !same {
+                    // An authenticated endpoint is its domain's own word; stored objects may have been swapped.
+                    if source != Source::Endpoint {
+                        return Err(TrustError::Fork { trust_domain, number: offered });
+                    }
+                    tracing::warn!(trust_domain, number = offered, "a bundle changed without a new number");
+                }
+            }
+            *known = Known { bundle, source, confirmed, max_age, revocation: known.revocation };
+            Ok(if same { Change::Confirmed } else { Change::Changed })
+        })
+    }
+
+    /// A source said that the bundle in force still is the newest.
+    ///
+    /// # Errors
+    /// [`TrustError::Unknown`] when there is none.
+    pub fn confirm_unchanged(&self, trust_domain: &TrustDomain) -> Result<(), TrustError> {
+        let now = self.inner.clock.now();
+        self.inner.change(|state| {
+            let known = state.known.get_mut(trust_domain);
+            known.ok_or_else(|| TrustError::Unknown(trust_domain.to_string()))?.confirmed = now;
+            Ok(())
+        })
+    }
+
+    /// Ends trust in a domain: from now on nobody of it is let in.
+    pub fn terminate(&self, trust_domain: &TrustDomain) {
+        tracing::warn!(%trust_domain, "trust ends");
+        self.inner.change(|state| {
+            state.known.remove(trust_domain);
+        });
+    }
+
+    /// Takes the next bundle of a domain whatever its number: for an operator, after the publisher was restored.
+    pub fn reset(&self, trust_domain: &TrustDomain) {
+        self.inner.change(|state| {
+            if let Some(known) = state.known.get_mut(trust_domain) {
+                known.bundle = Arc::new(Bundle::clone(&known.bundle).with_sequence(None));
+            }
+        });
+    }
+
+    /// Puts revocation lists in force, beside those that are newer.
+    pub fn revoke(&self, revocations: &Revocations) {
+        self.inner.change(|state| state.revocations = state.revocations.union(revocations));
+    }
+
+    /// How old every bundle is, by trust domain.
+    #[must_use]
+    pub fn ages(&self) -> Vec<Age> {
+        let now = self.inner.clock.now();
+        self.inner.state.lock().known.values().map(|known| age(known, now)).collect()
+    }
+
+    /// How old a bundle is.
+    #[must_use]
+    pub fn age(&self, trust_domain: &TrustDomain) -> Option<Age> {
+        let now = self.inner.clock.now();
+        self.inner.state.lock().known.get(trust_domain).map(|known| age(known, now))
+    }
+
+    /// Tells whoever follows when a bundle stops to count, so that connections that rest on it are judged again.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn keep(self) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            self.look();
+        }
+    }
+
+    /// One look for bundles that stopped to count.
+    pub fn look(&self) {
+        let now = self.inner.clock.now();
+        let mut state = self.inner.state.lock();
+        let ended = state.known.values().filter(|known| known.until().is_some_and(|until| now > until)).count();
+        if ended != state.ended {
+            state.ended = ended;
+            self.inner.publisher.publish(state.set());
+        }
+    }
+}
+
+impl Inner {
+    fn change<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        let before: Vec<Known> = state.known.values().cloned().collect();
+        let (lists, result) = (state.revocations.clone(), edit(&mut state));
+        let after: Vec<Known> = state.known.values().cloned().collect();
+        if before == after && lists == state.revocations {
+            return result;
+        }
+        if let Some(cache) = &self.cache
+            && before != after
+            && let Err(error) = cache.save(&after)
+        {
+            tracing::error!(error = chain(&error), "trust is not kept on disk");
+        }
+        self.publisher.publish(state.set());
+        result
+    }
+}
+
+fn age(known: &Known, now: SystemTime) -> Age {
+    let age = now.duration_since(known.confirmed).unwrap_or_default();
+    let level = match known.max_age {
+        None => Level::Fresh,
+        Some(whole) if age > whole => Level::Ended,
+        Some(whole) if age >= whole * 4 / 5 => Level::Critical,
+        Some(whole) if age >= whole / 2 => Level::Ageing,
+        Some(_) => Level::Fresh,
+    };
+    Age {
+        trust_domain: known.bundle.trust_domain().to_string(),
+        sequence: known.bundle.sequence(),
+        source: known.source,
+        age_seconds: age.as_secs(),
+        left_seconds: known.max_age.map(|whole| whole.saturating_sub(age).as_secs()),
+        level,
+        authorities: known.bundle.authorities().len(),
+        jwt_authorities: known.bundle.jwt_authorities().len(),
+    }
+}
+
+impl fmt::Debug for TrustStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrustStore").field("ages", &self.ages()).finish_non_exhaustive()
+    }
+}

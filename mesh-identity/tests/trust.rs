@@ -1,0 +1,168 @@
+//! Trust over time: confirmations, ages and ends, roll-back, and a cache that was torn at every byte.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_core::name::{TrustDomain, parse_trust_domain};
+use mesh_identity::bundle::{Bundle, RevocationPolicy};
+use mesh_identity::clock::{Clock, ManualClock};
+use mesh_identity::trust::{Change, Level, Source, TrustCache, TrustError, TrustStore};
+use mesh_identity::verify::{Error, Purpose, peer};
+use mesh_test_support::pki::{Ca, Spec, at};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn td(name: &str) -> TrustDomain {
+    parse_trust_domain(name).unwrap()
+}
+
+fn bundle(ca: &Ca, name: &str, sequence: Option<u64>) -> Bundle {
+    Bundle::new(td(name), vec![ca.certificate.clone()]).unwrap().with_sequence(sequence)
+}
+
+fn store(clock: &Arc<ManualClock>, dir: Option<&Path>) -> TrustStore {
+    let builder = TrustStore::builder(Arc::<ManualClock>::clone(clock)).max_age(7 * DAY);
+    match dir {
+        Some(dir) => builder.cache(TrustCache::open(dir).unwrap()).build(),
+        None => builder.build(),
+    }
+}
+
+#[test]
+fn the_newest_wins_and_nothing_is_merged() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let store = store(&clock, None);
+    let (one, two) = (Ca::root("b.test"), Ca::root("b.test"));
+    let confirm = |ca: &Ca, sequence, source| store.confirm(bundle(ca, "b.test", sequence), source);
+    assert_eq!(confirm(&one, Some(5), Source::Endpoint), Ok(Change::New));
+    assert_eq!(confirm(&one, Some(5), Source::Bucket), Ok(Change::Confirmed));
+    assert_eq!(confirm(&two, Some(6), Source::File), Ok(Change::Changed));
+    assert_eq!(store.bundles().load().get(&td("b.test")).unwrap().authorities().len(), 1);
+    let rolled_back = TrustError::RolledBack { trust_domain: "b.test".into(), known: 6, offered: 5 };
+    assert_eq!(confirm(&one, Some(5), Source::Endpoint), Err(rolled_back));
+    // One number, other content: an authenticated endpoint's own word counts, a stored object may have been swapped.
+    let fork = TrustError::Fork { trust_domain: "b.test".into(), number: 6 };
+    assert_eq!(confirm(&one, Some(6), Source::Bucket), Err(fork.clone()));
+    assert_eq!(confirm(&one, Some(6), Source::File), Err(fork));
+    assert_eq!(confirm(&one, Some(6), Source::Endpoint), Ok(Change::Changed));
+    // A publisher without numbers: the latest counts. After a restore, an operator resets.
+    store.reset(&td("b.test"));
+    assert_eq!(confirm(&two, Some(1), Source::Endpoint), Ok(Change::Changed));
+    assert_eq!(confirm(&one, None, Source::Endpoint), Ok(Change::Changed));
+    // What is known is newer than the configuration.
+    store.bootstrap(bundle(&two, "b.test", None), RevocationPolicy::Soft);
+    assert_eq!(store.age(&td("b.test")).unwrap().source, Source::Endpoint);
+}
+
+#[test]
+fn ages_and_ends() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let store = store(&clock, None);
+    let (own, foreign) = (Ca::root("a.test"), Ca::root("b.test"));
+    store.own(bundle(&own, "a.test", None));
+    store.confirm(bundle(&foreign, "b.test", Some(1)), Source::Endpoint).unwrap();
+    // A certificate that outlives the test, so that only the bundle's age decides.
+    let long = Spec { validity: (-60, 100 * 24 * 60 * 60), ..Spec::new("spiffe://b.test/x") };
+    let leaf = foreign.leaf(&long);
+    let check = || peer(Some(&leaf.chain), &store.bundles().load(), Purpose::Client, clock.now()).map(|_| ());
+    let level = || store.age(&td("b.test")).unwrap().level;
+    let mut seen = vec![(level(), check().is_ok())];
+    for days in [3, 1, 2, 1, 1] {
+        clock.advance(days * DAY);
+        store.look();
+        seen.push((level(), check().is_ok()));
+    }
+    use Level::{Ageing, Critical, Ended, Fresh};
+    assert_eq!(
+        seen,
+        [(Fresh, true), (Fresh, true), (Ageing, true), (Critical, true), (Critical, true), (Ended, false)]
+    );
+    assert!(matches!(check(), Err(Error::StaleBundle { .. })));
+    assert_eq!(store.age(&td("a.test")).unwrap().level, Fresh, "our own has no end");
+    // Healed: any source that shows it anew suffices.
+    store.confirm_unchanged(&td("b.test")).unwrap();
+    assert_eq!((check(), level()), (Ok(()), Fresh));
+    store.terminate(&td("b.test"));
+    assert!(matches!(check(), Err(Error::UnknownTrustDomain(_))));
+    assert!(store.confirm_unchanged(&td("b.test")).is_err());
+}
+
+#[tokio::test]
+async fn whoever_follows_hears_of_an_end() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let store = store(&clock, None);
+    store.confirm(bundle(&Ca::root("b.test"), "b.test", None), Source::Endpoint).unwrap();
+    let mut changes = store.bundles().changes();
+    store.look();
+    clock.advance(8 * DAY);
+    store.look();
+    tokio::time::timeout(Duration::from_secs(5), changes.changed()).await.expect("a change").unwrap();
+}
+
+#[test]
+fn a_cache_that_was_torn_at_any_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let (own, one, two) = (Ca::root("a.test"), Ca::root("b.test"), Ca::root("b.test"));
+    let first = store(&clock, Some(dir.path()));
+    first.own(bundle(&own, "a.test", Some(1)));
+    first.confirm(bundle(&one, "b.test", Some(1)), Source::Endpoint).unwrap();
+    clock.advance(DAY);
+    first.confirm(bundle(&two, "b.test", Some(2)), Source::Bucket).unwrap();
+
+    clock.advance(DAY);
+    let again = store(&clock, Some(dir.path()));
+    let age = again.age(&td("b.test")).unwrap();
+    assert_eq!((age.sequence, age.source, age.age_seconds), (Some(2), Source::Bucket, DAY.as_secs()));
+    assert_eq!(again.age(&td("a.test")).unwrap().left_seconds, None);
+    // A rolled-back copy of the publisher is known for what it is after the restart as well.
+    assert!(again.confirm(bundle(&one, "b.test", Some(1)), Source::Endpoint).is_err());
+
+    let path = dir.path().join("trust.json");
+    let whole = std::fs::read(&path).unwrap();
+    let sequence = || store(&clock, Some(dir.path())).age(&td("b.test")).and_then(|age| age.sequence);
+    for length in (0..whole.len()).step_by(7) {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        assert_eq!(sequence(), Some(1), "torn at {length}: the generation before");
+    }
+    for index in (0..whole.len()).step_by(5) {
+        let mut changed = whole.clone();
+        changed[index] ^= 1;
+        std::fs::write(&path, &changed).unwrap();
+        assert_eq!(sequence(), Some(1), "changed at {index}");
+    }
+    // A write that was cut off left only its scratch file.
+    std::fs::write(&path, &whole).unwrap();
+    std::fs::write(path.with_extension("json.new"), b"half").unwrap();
+    assert_eq!(sequence(), Some(2));
+    // Neither is whole: nobody is trusted but who is configured anew. Never an empty set that looks loaded.
+    std::fs::write(&path, b"x").unwrap();
+    std::fs::write(dir.path().join("trust.json.1"), b"x").unwrap();
+    assert_eq!(sequence(), None);
+}
+
+#[test]
+fn a_clock_that_jumps() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let floor = tempfile::tempdir().unwrap();
+    let file = floor.path().join("last-seen");
+    let ratchet = mesh_identity::clock::RatchetClock::open(Arc::<ManualClock>::clone(&clock), &file).unwrap();
+    clock.advance(DAY);
+    let then = ratchet.now();
+    ratchet.save().unwrap();
+    let back = Arc::new(ManualClock::new(std::time::UNIX_EPOCH));
+    let again = mesh_identity::clock::RatchetClock::open(back, &file).unwrap();
+    let apart = then.duration_since(again.now()).unwrap_or_default();
+    assert!(apart < Duration::from_secs(1), "1970 at boot: the time last seen is used");
+    std::fs::write(&file, "rubbish").unwrap();
+    assert!(mesh_identity::clock::RatchetClock::open(clock, &file).is_err());
+}
