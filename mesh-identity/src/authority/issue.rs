@@ -56,8 +56,11 @@ impl Authority {
         self.certify(&request::read_der(request, None)?, id, life, names)
     }
 
-    /// Issues an SVID for a node below the reserved path `/spire/agent`, which no workload can have.
-    pub(crate) fn issue_to_node(
+    /// Issues an SVID for a node below the reserved path `/spire/agent`, which no workload can have. `request` is DER.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_to_node(
         &self,
         request: &[u8],
         id: &SpiffeId,

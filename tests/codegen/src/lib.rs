@@ -21,7 +21,13 @@ pub const UNITS: [Unit; 5] = [
     Unit { package: "mesh-identity", protos: &["workload.proto"] },
     Unit {
         package: "mesh-identity",
-        protos: &["spire_types.proto", "spire_agent.proto", "spire_bundle.proto", "spire_entry.proto", "spire_svid.proto"],
+        protos: &[
+            "spire_types.proto",
+            "spire_agent.proto",
+            "spire_bundle.proto",
+            "spire_entry.proto",
+            "spire_svid.proto",
+        ],
     },
     Unit { package: "mesh-transport", protos: &["istio_zds.proto"] },
     Unit { package: "mesh-xds", protos: &["istio_workload.proto", "istio_security.proto"] },
