@@ -64,6 +64,7 @@
 //! - An expired SVID of our own is never presented; the handshake fails instead.
 //! - TLS 1.3 only, no resumption, no early data, no SNI.
 
+pub mod attest;
 pub mod authority;
 pub mod bundle;
 pub mod clock;
