@@ -1,5 +1,12 @@
 //! Node attestation: every kind of evidence, right and wrong.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test"
+)]
 
 use std::time::{Duration, SystemTime};
 
