@@ -81,6 +81,32 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| Error { verb: "read", path: path.to_owned(), source })
 }
 
+/// The files of a directory, by name.
+///
+/// # Errors
+/// [`Error`] with the path.
+pub fn list(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error { verb: "list", path: path.to_owned(), source };
+    let entries = fs::read_dir(path).map_err(failed)?;
+    let mut all =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    all.sort();
+    Ok(all)
+}
+
+/// Removes a file that may be absent.
+///
+/// # Errors
+/// [`Error`] with the path.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error { verb: "remove", path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes a directory that only its owner enters, with all parents.
 ///
 /// # Errors

@@ -48,6 +48,11 @@ impl Tasks {
         self.token.is_cancelled()
     }
 
+    /// Stops all tasks, without waiting for their end.
+    pub fn cancel(&self) {
+        self.token.cancel();
+    }
+
     /// Stops all tasks and waits until they have ended.
     ///
     /// # Cancel safety

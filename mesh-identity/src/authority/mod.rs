@@ -1,7 +1,7 @@
 //! The certificate authority of a trust domain: its root or a plugged-in intermediate, what it issues and to whom, and
 //! how its keys change without a handshake failing.
 
-mod audit;
+pub(crate) mod audit;
 mod issue;
 mod keep;
 mod limit;

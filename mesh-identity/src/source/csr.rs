@@ -94,6 +94,7 @@ impl CsrSource {
 
     async fn request(&self, id: &SpiffeId) -> Result<Issued, Error> {
         let (key, csr) = certificate_request(id).map_err(|source| Error::Request { id: id.to_string(), source })?;
+        let csr = pem::encode("CERTIFICATE REQUEST", &csr);
         let wanted = Value { kind: Some(Kind::StringValue(id.to_string())) };
         let mut request = tonic::Request::new(IstioCertificateRequest {
             csr,
@@ -145,13 +146,12 @@ impl fmt::Debug for CsrSource {
     }
 }
 
-/// A new P-256 key and a request for an identity: empty subject, the SPIFFE ID as the only name.
-pub(super) fn certificate_request(id: &SpiffeId) -> Result<(PrivateKeyDer<'static>, String), rcgen::Error> {
+/// A new P-256 key and a request for an identity in DER: empty subject, the SPIFFE ID as the only name.
+pub(crate) fn certificate_request(id: &SpiffeId) -> Result<(PrivateKeyDer<'static>, Vec<u8>), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];
     let request = params.serialize_request(&key)?;
-    let text = pem::encode("CERTIFICATE REQUEST", request.der());
-    Ok((PrivatePkcs8KeyDer::from(key.serialize_der()).into(), text))
+    Ok((PrivatePkcs8KeyDer::from(key.serialize_der()).into(), request.der().to_vec()))
 }

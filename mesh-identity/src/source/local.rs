@@ -8,6 +8,7 @@ use super::csr::certificate_request;
 use super::{Error, Fetch, Issued, SvidSource};
 use crate::authority::{Authority, Names};
 use crate::bundle::Bundle;
+use crate::pem;
 use crate::registry::Entries;
 use crate::svid::X509Svid;
 
@@ -35,11 +36,12 @@ impl LocalSource {
 
     /// A request for an identity with a key that is thrown away: to see whether it would be granted.
     pub(crate) fn request(id: &SpiffeId) -> Result<String, rcgen::Error> {
-        certificate_request(id).map(|(_, request)| request)
+        certificate_request(id).map(|(_, request)| pem::encode("CERTIFICATE REQUEST", &request))
     }
 
     fn issue(&self, id: &SpiffeId) -> Result<Issued, Error> {
         let (key, csr) = certificate_request(id).map_err(|source| Error::Request { id: id.to_string(), source })?;
+        let csr = pem::encode("CERTIFICATE REQUEST", &csr);
         let (mut life, mut names) = (self.life, self.names.clone());
         if let Some(entries) = &self.entries {
             let all = entries.load();

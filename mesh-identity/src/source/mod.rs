@@ -18,8 +18,8 @@ use std::sync::Arc;
 use mesh_core::name::SpiffeId;
 
 pub use cache::Cache;
-pub(crate) use csr::IMPERSONATED_IDENTITY;
 pub use csr::{CsrSource, TokenSource};
+pub(crate) use csr::{IMPERSONATED_IDENTITY, certificate_request};
 pub use local::LocalSource;
 pub use manager::{Identities, IdentitiesBuilder, Summary};
 pub use token::{FetchToken, JwtCache, JwtSource};
@@ -122,6 +122,9 @@ pub enum Error {
     /// The authority in this process refused.
     #[error("the authority refused")]
     Authority(#[source] crate::authority::Error),
+    /// The token does not verify.
+    #[error("the issued token does not verify")]
+    Jwt(#[source] verify::JwtError),
     /// No entry says who may have the identity.
     #[error("there is no entry for `{0}`")]
     NoEntry(String),

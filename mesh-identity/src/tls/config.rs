@@ -42,6 +42,17 @@ pub(super) fn server(identity: &Identity, alpn: &[&[u8]]) -> Result<Arc<ServerCo
     Ok(finish_server(builder, identity, alpn))
 }
 
+pub(super) fn server_with_optional_client_certificates(
+    identity: &Identity,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, Error> {
+    let verifier = PeerVerifier::optional(identity.bundles().clone());
+    let builder = ServerConfig::builder_with_details(provider(), time(identity.clock()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier);
+    Ok(finish_server(builder, identity, alpn))
+}
+
 pub(super) fn server_without_client_certificates(
     identity: &Identity,
     alpn: &[&[u8]],

@@ -60,7 +60,7 @@ impl Identity {
         self.clock.now()
     }
 
-    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
     }
 
@@ -78,6 +78,15 @@ impl Identity {
     /// [`Error`] when rustls refuses the settings.
     pub fn server_config(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, Error> {
         config::server(self, alpn)
+    }
+
+    /// As [`Identity::server_config`], and lets in who presents no certificate: for services that some callers use before
+    /// they have an identity.
+    ///
+    /// # Errors
+    /// [`Error`] when rustls refuses the settings.
+    pub fn server_config_with_optional_client_certificates(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, Error> {
+        config::server_with_optional_client_certificates(self, alpn)
     }
 
     /// A server configuration that presents this identity and asks for no client certificate: for services whose

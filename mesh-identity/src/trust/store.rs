@@ -28,6 +28,8 @@ pub enum Source {
     Own,
     /// From the configuration, to begin with.
     Bootstrap,
+    /// From the SPIRE server that this node joined.
+    Server,
     /// From a bundle endpoint, authenticated by its profile.
     Endpoint,
     /// From a bucket, signed.

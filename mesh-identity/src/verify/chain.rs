@@ -54,7 +54,8 @@ pub fn chain(
     }
     let question = Question { id: &id, end_entity, leaf: &leaf, intermediates, bundles, trusted, purpose, now };
     question.answer()?;
-    Ok(VerifiedPeer { id, not_after })
+    let serial = leaf.raw_serial().to_vec();
+    Ok(VerifiedPeer { id, not_after, serial })
 }
 
 /// Most authorities that are tried one by one because a certificate of the chain names their key.

@@ -27,6 +27,7 @@ use crate::svid;
 pub struct VerifiedPeer {
     id: SpiffeId,
     not_after: SystemTime,
+    serial: Vec<u8>,
 }
 
 impl VerifiedPeer {
@@ -40,6 +41,12 @@ impl VerifiedPeer {
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
+    }
+
+    /// The serial number of its certificate, as it stands there.
+    #[must_use]
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
     }
 }
 

@@ -18,6 +18,7 @@ pub struct PeerVerifier {
     bundles: Live<BundleSet>,
     expected: Expected,
     role: Role,
+    optional: bool,
 }
 
 /// On which side of a handshake a verifier stands.
@@ -33,7 +34,12 @@ impl PeerVerifier {
     /// A verifier that accepts `expected` peers with a chain to a bundle of their own trust domain.
     #[must_use]
     pub fn new(bundles: Live<BundleSet>, expected: Expected, role: Role) -> Arc<Self> {
-        Arc::new(Self { bundles, expected, role })
+        Arc::new(Self { bundles, expected, role, optional: false })
+    }
+
+    /// A server's verifier that also lets in who presents no certificate; one that is presented must be good.
+    pub(crate) fn optional(bundles: Live<BundleSet>) -> Arc<Self> {
+        Arc::new(Self { bundles, expected: Expected::Anyone, role: Role::Server, optional: true })
     }
 
     fn verify(
@@ -131,6 +137,10 @@ impl ServerCertVerifier for PeerVerifier {
 }
 
 impl ClientCertVerifier for PeerVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        !self.optional
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         // The hint would have to be fixed when the configuration is made, and tells every caller whom we trust.
         &[]
