@@ -2,12 +2,15 @@
 //!
 //! An entry matches a workload, or a node, when *all* of its selectors were found. The words are SPIRE's.
 
+mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use file::EntriesError;
 use mesh_core::name::{SpiffeId, TrustDomain};
 
 /// Something that attestation found out, such as `unix:uid:1000`: a type and a value.

@@ -5,6 +5,8 @@
 
 mod cache;
 mod csr;
+mod fallback;
+mod files;
 mod local;
 mod manager;
 pub mod rotate;
@@ -20,6 +22,8 @@ use mesh_core::name::SpiffeId;
 pub use cache::Cache;
 pub use csr::{CsrSource, TokenSource};
 pub(crate) use csr::{IMPERSONATED_IDENTITY, certificate_request};
+pub use fallback::Fallback;
+pub use files::FileSource;
 pub use local::LocalSource;
 pub use manager::{Identities, IdentitiesBuilder, Summary};
 pub use token::{FetchToken, JwtCache, JwtSource};
@@ -128,6 +132,13 @@ pub enum Error {
     /// No entry says who may have the identity.
     #[error("there is no entry for `{0}`")]
     NoEntry(String),
+    /// The Workload API gives this process no such identity.
+    #[error("the Workload API gives no `{0}`")]
+    NotGiven(String),
+    /// The Workload API could not be used.
+    #[cfg(unix)]
+    #[error("no identity from the Workload API")]
+    WorkloadApi(#[source] Arc<crate::workload_api::ClientError>),
     /// The Workload API said that this process has no identity any more.
     #[error("the Workload API withdrew the identity")]
     Withdrawn,

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use mesh_core::live::Live;
 use rustls::client::{Resumption, WantsClientCert};
+use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, WantsServerCert};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
@@ -25,18 +26,18 @@ pub fn server_authenticated_client(
     clock: Arc<dyn Clock>,
     alpn: &[&[u8]],
 ) -> Result<Arc<ClientConfig>, Error> {
-    let config = client_builder(bundles, expected, clock)?.with_no_client_auth();
+    let config = client_builder(provider(), bundles, expected, clock)?.with_no_client_auth();
     Ok(finish_client(config, alpn))
 }
 
 pub(super) fn client(identity: &Identity, expected: Expected, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
-    let builder = client_builder(identity.bundles().clone(), expected, identity.clock())?;
+    let builder = client_builder(identity.provider(), identity.bundles().clone(), expected, identity.clock())?;
     Ok(finish_client(builder.with_client_cert_resolver(Arc::new(Resolver(identity.clone()))), alpn))
 }
 
 pub(super) fn server(identity: &Identity, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, Error> {
     let verifier = PeerVerifier::new(identity.bundles().clone(), Expected::Anyone, Role::Server);
-    let builder = ServerConfig::builder_with_details(provider(), time(identity.clock()))
+    let builder = ServerConfig::builder_with_details(identity.provider(), time(identity.clock()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier);
     Ok(finish_server(builder, identity, alpn))
@@ -47,7 +48,7 @@ pub(super) fn server_with_optional_client_certificates(
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, Error> {
     let verifier = PeerVerifier::optional(identity.bundles().clone());
-    let builder = ServerConfig::builder_with_details(provider(), time(identity.clock()))
+    let builder = ServerConfig::builder_with_details(identity.provider(), time(identity.clock()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier);
     Ok(finish_server(builder, identity, alpn))
@@ -57,19 +58,20 @@ pub(super) fn server_without_client_certificates(
     identity: &Identity,
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, Error> {
-    let builder = ServerConfig::builder_with_details(provider(), time(identity.clock()))
+    let builder = ServerConfig::builder_with_details(identity.provider(), time(identity.clock()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth();
     Ok(finish_server(builder, identity, alpn))
 }
 
 fn client_builder(
+    provider: Arc<CryptoProvider>,
     bundles: Live<BundleSet>,
     expected: Expected,
     clock: Arc<dyn Clock>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
     let verifier = PeerVerifier::new(bundles, expected, Role::Client);
-    Ok(ClientConfig::builder_with_details(provider(), time(clock))
+    Ok(ClientConfig::builder_with_details(provider, time(clock))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(verifier))

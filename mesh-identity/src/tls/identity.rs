@@ -4,9 +4,10 @@ use std::time::SystemTime;
 
 use mesh_core::live::Live;
 use mesh_core::name::SpiffeId;
+use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
 
-use super::{Error, config};
+use super::{Error, PostQuantum, config, provider_with};
 use crate::bundle::BundleSet;
 use crate::clock::Clock;
 use crate::source::SvidState;
@@ -20,13 +21,24 @@ pub struct Identity {
     svid: Live<SvidState>,
     bundles: Live<BundleSet>,
     clock: Arc<dyn Clock>,
+    post_quantum: PostQuantum,
 }
 
 impl Identity {
     /// An identity over a live SVID and live bundles.
     #[must_use]
     pub fn new(id: SpiffeId, svid: Live<SvidState>, bundles: Live<BundleSet>, clock: Arc<dyn Clock>) -> Self {
-        Self { id, svid, bundles, clock }
+        Self { id, svid, bundles, clock, post_quantum: PostQuantum::default() }
+    }
+
+    /// How keys are exchanged in configurations that are made from here on.
+    #[must_use]
+    pub fn with_post_quantum(self, post_quantum: PostQuantum) -> Self {
+        Self { post_quantum, ..self }
+    }
+
+    pub(super) fn provider(&self) -> Arc<CryptoProvider> {
+        provider_with(self.post_quantum)
     }
 
     /// Who this is.

@@ -14,7 +14,7 @@ use super::client::{Client, ClientError};
 use crate::bundle::{Bundle, BundleSet, JwtAuthority, Revocations, Trusted};
 use crate::clock::Clock;
 use crate::proto::workload::X509svidResponse;
-use crate::source::{Error, SvidState};
+use crate::source::{Error, Fetch, FetchToken, Issued, JwtSource, SvidSource, SvidState};
 use crate::svid::{self, JwtSvid, X509Svid};
 use crate::task::Tasks;
 use crate::tls::Identity;
@@ -196,6 +196,31 @@ impl WorkloadSource {
     /// Safe to call again.
     pub async fn shutdown(&self) {
         self.tasks.stop().await;
+    }
+}
+
+impl SvidSource for WorkloadSource {
+    /// The newest SVID that the server gave, whenever that was: it renews by itself.
+    fn fetch<'a>(&'a self, id: &'a SpiffeId) -> Fetch<'a> {
+        Box::pin(async move {
+            self.identity().await.map_err(Error::WorkloadApi)?;
+            let context = self.context.snapshot();
+            let svid = context.svids.iter().map(|(_, svid)| svid).find(|svid| svid.id() == id);
+            let given = || Error::NotGiven(id.to_string());
+            let (svid, bundle) = (
+                svid.ok_or_else(given)?,
+                self.bundles.load().get(id.trust_domain()).map(|bundle| Bundle::clone(bundle)),
+            );
+            let svid = X509Svid::parse(svid.chain().to_vec(), svid.key().clone_key())
+                .map_err(|source| Error::Svid { id: id.to_string(), source })?;
+            Ok(Issued { svid, bundle: bundle.ok_or_else(given)? })
+        })
+    }
+}
+
+impl JwtSource for WorkloadSource {
+    fn fetch_token<'a>(&'a self, id: &'a SpiffeId, audience: &'a [String], _life: Option<Duration>) -> FetchToken<'a> {
+        Box::pin(async move { self.jwt(audience, Some(id)).await.map_err(|error| Error::WorkloadApi(Arc::new(error))) })
     }
 }
 
