@@ -110,6 +110,23 @@ fn time(clock: Arc<dyn Clock>) -> Arc<dyn TimeProvider> {
     Arc::new(Time(clock))
 }
 
+/// A server configuration of the Web: a certificate for its host and the key, in one PEM text, and no word about clients.
+///
+/// # Errors
+/// [`Error`] when one of both is absent or they do not belong together.
+pub fn named_server(pem: &[u8], alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, Error> {
+    let chain = rustls_pki_types::CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|_| rustls::Error::General("the certificate is not PEM".to_owned()))?;
+    let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(pem);
+    let key = key.map_err(|_| rustls::Error::General("no private key in the text".to_owned()))?;
+    let mut config = ServerConfig::builder_with_provider(web_provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
 /// A client configuration that presents no certificate and accepts servers by their DNS name, as the Web does, with a chain
 /// to one of `roots` (PEM): how a node reaches a control plane that has no SPIFFE id.
 ///

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub use config::{server_authenticated_client, server_named_client, web_client};
+pub use config::{named_server, server_authenticated_client, server_named_client, web_client};
 pub use identity::Identity;
 
 /// Whether keys are exchanged so that a future quantum computer cannot read what is recorded today (X25519MLKEM768,

@@ -12,6 +12,23 @@ pub enum Endpoint {
     Tcp(SocketAddr),
 }
 
+/// The environment variable in which a process finds its Workload API (SPIFFE Workload Endpoint section 4).
+const VARIABLE: &str = "SPIFFE_ENDPOINT_SOCKET";
+
+impl Endpoint {
+    /// The endpoint that `SPIFFE_ENDPOINT_SOCKET` names.
+    ///
+    /// # Errors
+    /// [`EndpointError`] when the variable is not set or holds no address.
+    #[expect(clippy::disallowed_methods, reason = "the variable is part of the standard, not a setting of ours")]
+    pub fn from_env() -> Result<Self, EndpointError> {
+        match std::env::var(VARIABLE) {
+            Ok(text) => text.parse(),
+            Err(_) => Err(EndpointError { text: format!("${VARIABLE}"), why: "the variable is not set" }),
+        }
+    }
+}
+
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
