@@ -19,11 +19,11 @@ use mesh_identity::federation::{BundleEndpoint, Federation, Profile, Relationshi
 use mesh_identity::registry::Entries;
 use mesh_identity::serve::Incoming;
 use mesh_identity::source::{Identities, JwtCache, LocalSource};
-use mesh_identity::spire::{Nodes, SERVER_PATH, SpireParts, SpireServer};
+use mesh_identity::spire::{Nodes, SERVER_PATH, SpireParts, SpireServer, UpstreamAuthority};
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
 use mesh_identity::trust::{TrustCache, TrustStore};
-use mesh_identity::workload_api::{Listener, Parts, UnixAttestor, WorkloadApi};
+use mesh_identity::workload_api::{Client, Endpoint, Listener, Parts, UnixAttestor, WorkloadApi};
 use tokio::net::TcpListener;
 
 /// A SPIFFE identity server.
@@ -63,6 +63,10 @@ struct Arguments {
     /// Who may make join tokens and ban nodes over the API.
     #[arg(long)]
     administrator: Vec<String>,
+    /// Host and port of a SPIRE server below which this one signs: its intermediate is asked for with the identity that the
+    /// Workload API at `SPIFFE_ENDPOINT_SOCKET` gives.
+    #[arg(long)]
+    upstream: Option<String>,
     /// Life of SVIDs in seconds, where the entry says nothing.
     #[arg(long, default_value_t = 3600)]
     ttl: u64,
@@ -82,9 +86,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let domain = parse_trust_domain(&arguments.trust_domain)?;
     let mut rules = Rules::default();
     rules.default_life = Duration::from_secs(arguments.ttl);
-    let authority =
-        Arc::new(Authority::open(&arguments.dir.join("authority"), domain.clone(), rules, Arc::clone(&clock))?);
     let tasks = Tasks::default();
+    let directory = arguments.dir.join("authority");
+    if let Some(upstream) = &arguments.upstream {
+        let source = Client::connect(&Endpoint::from_env()?).source(Arc::clone(&clock));
+        let life = Duration::from_secs(24 * 60 * 60);
+        let upstream = UpstreamAuthority::new(upstream, source.identity().await?, &directory, life);
+        upstream.renew().await?;
+        tasks.spawn(upstream.keep());
+    }
+    let authority = Arc::new(Authority::open(&directory, domain.clone(), rules, Arc::clone(&clock))?);
     tasks.spawn(Arc::clone(&authority).keep());
 
     let cache = TrustCache::open(&arguments.dir.join("trust"))?;
@@ -179,7 +190,7 @@ fn relationships(arguments: &[String]) -> Result<Vec<Relationship>, Box<dyn Erro
         let domain = parse_trust_domain(domain)?;
         let text = std::fs::read(file)?;
         let profile = if who == "web" {
-            Profile::Web { roots: Some(text.into()) }
+            Profile::Web { roots: Some(text) }
         } else {
             let bootstrap = Bundle::from_document(domain.clone(), &text)?.bundle;
             Profile::Spiffe { endpoint_id: parse_spiffe_id(who)?, bootstrap: Some(bootstrap) }
