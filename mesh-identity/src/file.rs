@@ -81,6 +81,21 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| Error { verb: "read", path: path.to_owned(), source })
 }
 
+/// Waits until this process alone holds a lock file, which is made. It is held until the value is dropped.
+///
+/// # Errors
+/// [`Error`] with the path.
+pub fn lock(path: &Path) -> Result<File, Error> {
+    let failed = |source| Error { verb: "lock", path: path.to_owned(), source };
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
+}
+
 /// The files of a directory, by name.
 ///
 /// # Errors

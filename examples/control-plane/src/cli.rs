@@ -37,6 +37,18 @@ enum Command {
         /// The directory.
         directory: PathBuf,
     },
+    /// Make a join token: whoever brings it to SPIRE's API first is let in, once. Prints it.
+    JoinToken {
+        /// Settings file (YAML), as for `serve`.
+        #[arg(long, value_name = "FILE", env = "CONTROL_PLANE_CONFIG")]
+        config: PathBuf,
+        /// Seconds in which it may be used.
+        #[arg(long, default_value_t = 600)]
+        ttl: u64,
+        /// A further identity for the node, as a path: /fleet/edge
+        #[arg(long)]
+        path: Option<String>,
+    },
     /// Make the token by which a node joins, in a file that only its owner reads.
     Token {
         /// Name of the node.
@@ -47,12 +59,13 @@ enum Command {
     },
 }
 
-/// Runs the program: `control-plane serve`, `check` or `token`.
+/// Runs the program: `control-plane serve`, `check`, `join-token` or `token`.
 #[must_use]
 pub fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let outcome = match Arguments::parse_from(arguments).command {
         Command::Serve { config } => serve(&config),
         Command::Check { directory } => return check(&directory),
+        Command::JoinToken { config, ttl, path } => join_token(&config, ttl, path),
         Command::Token { node, out } => {
             let path = out.unwrap_or_else(|| PathBuf::from(format!("token-{node}")));
             token::make(&path).map_err(serve::Error::from).map(|()| print(&format!("{}\n", path.display())))
@@ -66,6 +79,19 @@ fn serve(config: &std::path::Path) -> Result<(), serve::Error> {
     let log = mesh_host::telemetry::start(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve::run(settings, log))
+}
+
+fn join_token(config: &std::path::Path, ttl: u64, path: Option<String>) -> Result<(), serve::Error> {
+    let settings: Settings = mesh_host::settings::load(config)?;
+    let spire = settings.spire.ok_or("the settings have no section `spire`: nodes cannot attest")?;
+    if let Some(path) = &path {
+        mesh_core::name::parse_spiffe_id(&format!("spiffe://{}{path}", settings.trust_domain))?;
+    }
+    let now = mesh_identity::clock::Clock::now(&mesh_identity::clock::SystemClock);
+    let life = std::time::Duration::from_secs(ttl);
+    let minted = crate::spire::open_tokens(&spire)?.mint(None, life, path, now)?;
+    print(&format!("{}\n", minted.token));
+    Ok(())
 }
 
 fn check(directory: &std::path::Path) -> ExitCode {

@@ -14,6 +14,7 @@ mod publish;
 mod serve;
 pub mod settings;
 pub mod source;
+mod spire;
 mod token;
 pub mod translate;
 pub mod world;

@@ -1,10 +1,6 @@
 //! Discovery and certificates over TLS, and the admin endpoint.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mesh_core::live::{Live, Publisher};
@@ -15,21 +11,16 @@ use mesh_host::telemetry::LogLevel;
 use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateService, Names, Refusal, Rules};
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
+use mesh_identity::serve::Incoming;
 use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::task::Tasks;
 use mesh_xds::server::{Access, Cache, Service};
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
-use tonic::transport::server::Connected;
 use tonic::{Extensions, Status};
 
 use crate::publish::{Assignments, Publish};
@@ -37,14 +28,8 @@ use crate::settings::Settings;
 use crate::token::Tokens;
 use crate::translate::Place;
 
-/// Deadline of a TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// TLS handshakes under way at a time.
-const CONCURRENT_HANDSHAKES: usize = 256;
-
 /// Life of the control plane's own certificate.
-const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// How long open streams may take to end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -148,9 +133,11 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
-    let (accepted, incoming) = mpsc::channel(64);
-    let acceptor = TlsAcceptor::from(identity.server_config_without_client_certificates(&[b"h2"])?);
-    tasks.spawn(accept(listener, acceptor, accepted, tasks.clone()));
+    let config = identity.server_config_without_client_certificates(&[b"h2"])?;
+    let incoming = Incoming::new(listener, config, &identity);
+    if let Some(spire) = settings.spire.clone() {
+        crate::spire::serve(spire, Arc::clone(&authority), &tasks).await?;
+    }
 
     let stop = quit.clone();
     let drain = discovery.clone();
@@ -161,7 +148,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         .initial_connection_window_size(4 * 1024 * 1024)
         .add_service(discovery.server())
         .add_service(CertificateService::server(authority, grants))
-        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
+        .serve_with_incoming_shutdown(incoming, async move {
             match mesh_host::signal::shutdown(&stop).await {
                 Ok(cause) => tracing::info!(cause, "control plane ends"),
                 Err(error) => tracing::error!(%error, "no signals; the control plane ends"),
@@ -180,68 +167,6 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     tasks.stop().await;
     identities.shutdown().await;
     Ok(served?)
-}
-
-/// Accepts connections and lets those through that complete a TLS handshake.
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, accepted: mpsc::Sender<io::Result<Conn>>, tasks: Tasks) {
-    let permits = Arc::new(Semaphore::new(CONCURRENT_HANDSHAKES));
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let (tcp, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
-        tasks.spawn(async move {
-            let _permit = permit;
-            let _ = tcp.set_nodelay(true);
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await {
-                Ok(Ok(tls)) => {
-                    let _ = accepted.send(Ok(Conn { tls, peer })).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(%peer, "TLS handshake not completed in time"),
-            }
-        });
-    }
-}
-
-/// A TLS connection as tonic takes it.
-struct Conn {
-    tls: TlsStream<TcpStream>,
-    peer: SocketAddr,
-}
-
-impl Connected for Conn {
-    type ConnectInfo = SocketAddr;
-
-    fn connect_info(&self) -> SocketAddr {
-        self.peer
-    }
-}
-
-impl AsyncRead for Conn {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Conn {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tls).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_shutdown(cx)
-    }
 }
 
 /// A node may act for the workloads that run on it, and for no others.

@@ -38,9 +38,71 @@ pub struct Settings {
     /// Nodes that may join.
     #[serde(default)]
     pub nodes: Vec<Node>,
+    /// SPIRE's server API for nodes that attest; absent, it is not served.
+    #[serde(default)]
+    pub spire: Option<Spire>,
     /// The log.
     #[serde(default)]
     pub log: Log,
+}
+
+/// SPIRE's server API: agents of SPIRE, and nodes of ours, join by evidence and get the identities of their workloads.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spire {
+    /// Where it is served, over TLS with the identity `/spire/server`.
+    #[serde(default = "spire_listen")]
+    pub listen: SocketAddr,
+    /// Directory of the nodes that joined and of the join tokens that wait.
+    pub dir: PathBuf,
+    /// Who may have which identity: JSON in the form of SPIRE's entries. It is followed.
+    pub entries: PathBuf,
+    /// SPIFFE IDs that may make join tokens and ban nodes over the API.
+    #[serde(default)]
+    pub administrators: Vec<String>,
+    /// CA certificates (PEM) of machines that join by `x509pop`.
+    #[serde(default)]
+    pub x509pop: Option<PathBuf>,
+    /// EC2 instances that join by `aws_iid`.
+    #[serde(default)]
+    pub aws_iid: Option<Aws>,
+    /// Clusters whose pods join by `k8s_psat`.
+    #[serde(default)]
+    pub k8s_psat: Vec<Cluster>,
+}
+
+/// EC2 instances that may join.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    /// Accounts.
+    pub accounts: Vec<String>,
+    /// Regions; all whose keys are known, when there are none.
+    #[serde(default)]
+    pub regions: Vec<String>,
+    /// Seconds after the start of an instance in which it may join.
+    #[serde(default = "aws_window_seconds")]
+    pub window_seconds: u64,
+    /// Keys of regions beside those that AWS has published so far: `region <name>` and a certificate, each.
+    #[serde(default)]
+    pub keys: Option<PathBuf>,
+}
+
+/// A Kubernetes cluster whose pods may join.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// What its API server serves at `/openid/v1/jwks`, in a file.
+    pub jwks: PathBuf,
+    /// Issuer of its tokens.
+    pub issuer: String,
+    /// Audience that the tokens must have.
+    #[serde(default = "spire_audience")]
+    pub audience: String,
+    /// Service accounts of nodes, as `<namespace>:<name>`.
+    pub accounts: Vec<String>,
 }
 
 /// Where resources are read.
@@ -108,6 +170,18 @@ fn listen() -> SocketAddr {
 
 fn admin() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 15014))
+}
+
+fn spire_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8081))
+}
+
+fn aws_window_seconds() -> u64 {
+    10 * 60
+}
+
+fn spire_audience() -> String {
+    "spire-server".to_owned()
 }
 
 fn poll_interval_ms() -> u64 {

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,12 +15,18 @@ const MAX_TOKENS: usize = 100_000;
 
 /// Join tokens: secrets of minutes that let one node in, once.
 ///
-/// Only their digests are kept. A token is used up by the attempt to use it, in time or not, and the store is written before
-/// the node hears of it; two that bring one token at once get one identity.
+/// Only their digests are kept. A token is used up by the attempt to use it, in time or not, and that is kept before the node
+/// hears of it; two that bring one token at once get one identity. Several processes may share a file: a command makes a token,
+/// the server takes it.
 #[derive(Debug)]
-pub struct JoinTokens {
-    waiting: Mutex<HashMap<String, Waiting>>,
-    path: Option<PathBuf>,
+pub struct JoinTokens(Store);
+
+type Tokens = BTreeMap<String, Waiting>;
+
+#[derive(Debug)]
+enum Store {
+    Memory(Mutex<Tokens>),
+    File { path: PathBuf, lock: PathBuf },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,7 +55,7 @@ impl JoinTokens {
     /// Tokens that are forgotten when the process ends.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { waiting: Mutex::default(), path: None }
+        Self(Store::Memory(Mutex::default()))
     }
 
     /// Tokens that are kept in a file.
@@ -57,18 +63,17 @@ impl JoinTokens {
     /// # Errors
     /// [`file::Error`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Self, file::Error> {
-        let waiting = match file::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| file::Error::malformed(path, "no join tokens"))?,
-            Err(error) if error.is_not_found() => HashMap::new(),
-            Err(error) => return Err(error),
-        };
-        Ok(Self { waiting: Mutex::new(waiting), path: Some(path.to_owned()) })
+        let mut lock = path.as_os_str().to_owned();
+        lock.push(".lock");
+        read(path)?;
+        Ok(Self(Store::File { path: path.to_owned(), lock: PathBuf::from(lock) }))
     }
 
-    /// Makes a token, or takes one that was made elsewhere. `alias` is a further identity for the node that uses it.
+    /// Makes a token, or takes one that was made elsewhere. `alias` is the path of a further identity for the node that uses
+    /// it.
     ///
     /// # Errors
-    /// [`AttestError::Unavailable`] when it cannot be kept.
+    /// [`AttestError::Unavailable`] when it cannot be kept, [`AttestError::Evidence`] when a text is no token.
     pub fn mint(
         &self,
         token: Option<String>,
@@ -77,18 +82,20 @@ impl JoinTokens {
         now: SystemTime,
     ) -> Result<Minted, AttestError> {
         let token = match token.filter(|token| !token.is_empty()) {
-            Some(token) => token,
+            Some(token) if is_segment(&token) => token,
+            Some(_) => return Err(AttestError::Evidence("not a join token".to_owned())),
             None => uuid()?,
         };
         let expires = now + life;
-        let mut waiting = self.waiting.lock();
-        let second = seconds(now);
-        waiting.retain(|_, waiting| waiting.expires > second);
-        if waiting.len() >= MAX_TOKENS {
-            return Err(AttestError::Unavailable("too many tokens wait to be used".to_owned()));
-        }
-        waiting.insert(name(token.as_bytes()), Waiting { expires: seconds(expires), alias });
-        self.save(&waiting)?;
+        self.change(|waiting| {
+            let second = seconds(now);
+            waiting.retain(|_, waiting| waiting.expires > second);
+            if waiting.len() >= MAX_TOKENS {
+                return Err(AttestError::Unavailable("too many tokens wait to be used".to_owned()));
+            }
+            waiting.insert(name(token.as_bytes()), Waiting { expires: seconds(expires), alias });
+            Ok(())
+        })?;
         Ok(Minted { token, expires })
     }
 
@@ -96,11 +103,9 @@ impl JoinTokens {
     fn redeem(&self, token: &[u8], now: SystemTime) -> Result<Attested, AttestError> {
         let text = std::str::from_utf8(token).ok().filter(|text| is_segment(text));
         let text = text.ok_or_else(|| AttestError::Evidence("not a join token".to_owned()))?;
-        let mut waiting = self.waiting.lock();
         // Looked up by digest: how long that takes tells nothing of the token.
-        let found =
-            waiting.remove(&name(token)).ok_or_else(|| AttestError::Evidence("unknown join token".to_owned()))?;
-        self.save(&waiting)?;
+        let unknown = || AttestError::Evidence("unknown join token".to_owned());
+        let found = self.change(|waiting| waiting.remove(&name(token)).ok_or_else(unknown))?;
         if seconds(now) >= found.expires {
             return Err(AttestError::Evidence("the join token has expired".to_owned()));
         }
@@ -109,11 +114,31 @@ impl JoinTokens {
         Ok(attested)
     }
 
-    fn save(&self, waiting: &HashMap<String, Waiting>) -> Result<(), AttestError> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let text = serde_json::to_vec(waiting).map_err(|error| AttestError::Unavailable(error.to_string()))?;
-        file::replace(path, &text, file::Mode::Private)
-            .map_err(|error| AttestError::Unavailable(mesh_core::report::chain(&error)))
+    /// Changes the tokens, and keeps them so, unless the change fails.
+    fn change<T>(&self, edit: impl FnOnce(&mut Tokens) -> Result<T, AttestError>) -> Result<T, AttestError> {
+        match &self.0 {
+            Store::Memory(tokens) => edit(&mut tokens.lock()),
+            Store::File { path, lock } => {
+                let _locked = file::lock(lock).map_err(unavailable)?;
+                let mut tokens = read(path).map_err(unavailable)?;
+                let outcome = edit(&mut tokens)?;
+                let text = serde_json::to_vec(&tokens).map_err(unavailable)?;
+                file::replace(path, &text, file::Mode::Private).map_err(unavailable)?;
+                Ok(outcome)
+            }
+        }
+    }
+}
+
+fn unavailable(error: impl std::error::Error + 'static) -> AttestError {
+    AttestError::Unavailable(mesh_core::report::chain(&error))
+}
+
+fn read(path: &Path) -> Result<Tokens, file::Error> {
+    match file::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| file::Error::malformed(path, "no join tokens")),
+        Err(error) if error.is_not_found() => Ok(Tokens::new()),
+        Err(error) => Err(error),
     }
 }
 

@@ -5,10 +5,13 @@
 //! This rewrites the value on the way in, and nothing else.
 //!
 //! No header is decompressed for it. Header fields (RFC 7541 section 6) are only told apart; where one is a literal of the
-//! name `:authority` (index 1 of the static table) its value is replaced in place, in the same representation. A field
+//! name `:authority` (index 1 of the static table, or spelt out) its value is replaced in place, in the same representation. A field
 //! that the sender adds to its dynamic table is so added at the same place of the receiver's, with the other value, and
 //! later references to it find that. The new value is the shorter one, so the receiver's table never drops an entry that
 //! the sender still refers to.
+
+/// The name as it may be spelt out: bare, and in the code of RFC 7541 appendix B.
+const NAMES: [&[u8]; 2] = [b":authority", &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f]];
 
 /// The value put in place.
 const AUTHORITY: &[u8] = b"localhost";
@@ -168,13 +171,16 @@ fn rewritten(fields: &[u8]) -> Option<Vec<u8>> {
             out.extend_from_slice(&before[..before.len() - rest.len()]);
             continue;
         }
+        let mut authority = index == 1;
         if index == 0 {
-            (_, rest) = string(rest)?;
+            let (_, name, after) = string(rest)?;
+            authority = NAMES.contains(&name);
+            rest = after;
         }
         let head = &before[..before.len() - rest.len()];
-        let (length, after) = string(rest)?;
+        let (length, _, after) = string(rest)?;
         out.extend_from_slice(head);
-        if index == 1 {
+        if authority {
             let value = if length >= AUTHORITY.len() { AUTHORITY } else { SHORT };
             out.push(u8::try_from(value.len()).unwrap_or_default());
             out.extend_from_slice(value);
@@ -205,13 +211,14 @@ fn integer(bytes: &[u8], bits: u32) -> Option<(usize, &[u8])> {
     None
 }
 
-/// A string (RFC 7541 section 5.2): the least length that it has decompressed, and what follows.
-fn string(bytes: &[u8]) -> Option<(usize, &[u8])> {
+/// A string (RFC 7541 section 5.2): the least length that it has decompressed, its bytes as they came, and what follows.
+fn string(bytes: &[u8]) -> Option<(usize, &[u8], &[u8])> {
     let huffman = bytes.first()? & 0x80 != 0;
     let (length, rest) = integer(bytes, 7)?;
     // No symbol is longer than 30 bits, none shorter than 5; those of a path have 8 at most, but nobody checks that here.
     let least = if huffman { length.saturating_sub(1) * 8 / 30 } else { length };
-    Some((least, rest.get(length..)?))
+    let (value, rest) = rest.split_at_checked(length)?;
+    Some((least, value, rest))
 }
 
 #[cfg(test)]
@@ -254,6 +261,15 @@ mod tests {
             let bytes: Vec<&[u8]> = sent.chunks(1).collect();
             assert_eq!(run(&bytes), wanted);
         }
+        // With the name spelt out, as gRPC's C core does, bare and compressed; and a name that only begins like it.
+        for (name, length) in NAMES.into_iter().zip([10, 0x88]) {
+            let named = |value: &[u8]| [&[0x40, length][..], name, &literal(0, value)[1..]].concat();
+            let sent = frame(HEADERS, END_HEADERS, 1, &named(b"%2Frun%2Fx%2Fapi.sock"));
+            assert_eq!(run(&[&sent]), frame(HEADERS, END_HEADERS, 1, &named(b"localhost")));
+        }
+        let other = [&[0x40, 5][..], b":auth", &literal(0, b"/run/x/api.sock")[1..]].concat();
+        let sent = frame(HEADERS, END_HEADERS, 1, &other);
+        assert_eq!(run(&[&sent]), sent);
         let short = frame(HEADERS, END_HEADERS, 1, &literal(0x41, b""));
         assert_eq!(run(&[&short]), frame(HEADERS, END_HEADERS, 1, &literal(0x41, b"x")));
     }

@@ -144,7 +144,8 @@ impl WorkloadSource {
         Self { client, context, svid, bundles, clock, tasks }
     }
 
-    /// The default identity, with an SVID. Waits for the first one.
+    /// The default identity, with an SVID. Waits for the first one, also while the server says that there is none: who may
+    /// have what is often told to a node only after the process has started.
     ///
     /// # Errors
     /// What the server says, when it makes no sense to wait.
@@ -152,6 +153,11 @@ impl WorkloadSource {
     /// # Cancel safety
     /// Safe.
     pub async fn identity(&self) -> Result<Identity, Arc<ClientError>> {
+        self.first(|error| error.is_final()).await
+    }
+
+    /// Waits for the first SVID, or for an error that ends the waiting.
+    async fn first(&self, ends: impl Fn(&ClientError) -> bool) -> Result<Identity, Arc<ClientError>> {
         let mut changes = self.context.changes();
         loop {
             let context = changes.current();
@@ -159,9 +165,7 @@ impl WorkloadSource {
                 let clock = Arc::clone(&self.clock);
                 return Ok(Identity::new(svid.id().clone(), self.svid.clone(), self.bundles.clone(), clock));
             }
-            if let Some(error) = &context.last_error
-                && (error.is_final() || error.code() == Some(Code::PermissionDenied))
-            {
+            if let Some(error) = context.last_error.as_ref().filter(|error| ends(error)) {
                 return Err(Arc::clone(error));
             }
             if changes.changed().await.is_err() {
@@ -203,7 +207,7 @@ impl SvidSource for WorkloadSource {
     /// The newest SVID that the server gave, whenever that was: it renews by itself.
     fn fetch<'a>(&'a self, id: &'a SpiffeId) -> Fetch<'a> {
         Box::pin(async move {
-            self.identity().await.map_err(Error::WorkloadApi)?;
+            self.first(|_| true).await.map_err(Error::WorkloadApi)?;
             let context = self.context.snapshot();
             let svid = context.svids.iter().map(|(_, svid)| svid).find(|svid| svid.id() == id);
             let given = || Error::NotGiven(id.to_string());

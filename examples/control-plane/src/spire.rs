@@ -1,0 +1,157 @@
+//! SPIRE's server API: nodes that attest.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_core::live::{Live, Publisher};
+use mesh_core::name::parse_spiffe_id;
+use mesh_core::report::chain;
+use mesh_identity::attest::{Attestor, AwsIdentityDocument, AwsRegions, ClusterKeys, JoinTokens, K8sPsat, X509Pop};
+use mesh_identity::authority::{Authority, Names};
+use mesh_identity::bundle::BundleSet;
+use mesh_identity::clock::{Clock, SystemClock};
+use mesh_identity::registry::Entries;
+use mesh_identity::serve::Incoming;
+use mesh_identity::source::{Identities, LocalSource};
+use mesh_identity::spire::{Nodes, SERVER_PATH, SpireParts, SpireServer};
+use mesh_identity::task::Tasks;
+use mesh_identity::tls::Identity;
+use tokio::net::TcpListener;
+
+use crate::serve::{Error, OWN_LIFE};
+use crate::settings::{Aws, Cluster, Spire};
+
+/// How often the entries and the clusters' keys are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Begins to serve. It goes on until the tasks are stopped.
+pub(crate) async fn serve(settings: Spire, authority: Arc<Authority>, tasks: &Tasks) -> Result<(), Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (entry_publisher, entries) = Publisher::new(Some(read_entries(&settings.entries)?));
+    tasks.spawn(follow(settings.entries.clone(), entry_publisher, |path| read_entries(path).map(Some)));
+    let (bundle_publisher, bundles) = Publisher::new(BundleSet::default().with(authority.bundle()));
+    tasks.spawn(follow_authority(Arc::clone(&authority), bundle_publisher));
+
+    let tokens = Arc::new(open_tokens(&settings)?);
+    let mut attestors: Vec<Arc<dyn Attestor>> = vec![Arc::<JoinTokens>::clone(&tokens)];
+    if let Some(path) = &settings.x509pop {
+        attestors.push(Arc::new(X509Pop::new(&read(path)?)?));
+    }
+    if let Some(aws) = &settings.aws_iid {
+        attestors.push(Arc::new(instances(aws)?));
+    }
+    if !settings.k8s_psat.is_empty() {
+        attestors.push(Arc::new(pods(&settings.k8s_psat, tasks)?));
+    }
+    let (own, renewing) = own_identity(&authority, &settings, bundles.clone(), Arc::clone(&clock)).await?;
+    let administrators = settings.administrators.iter().map(|id| parse_spiffe_id(id)).collect::<Result<_, _>>()?;
+    let server = SpireServer::new(SpireParts {
+        authority,
+        entries,
+        bundles,
+        nodes: Arc::new(Nodes::open(&settings.dir.join("nodes"))?),
+        tokens,
+        attestors,
+        administrators,
+        node_life: None,
+        clock,
+    });
+    let listener =
+        TcpListener::bind(settings.listen).await.map_err(|error| format!("listen {}: {error}", settings.listen))?;
+    let incoming = Incoming::new(listener, own.server_config_with_optional_client_certificates(&[b"h2"])?, &own);
+    tracing::info!(listen = %settings.listen, identity = %own.id(), "nodes may attest");
+    let (agent, bundle, entry, svid) = server.services();
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .add_service(agent)
+        .add_service(bundle)
+        .add_service(entry)
+        .add_service(svid);
+    tasks.spawn(async move {
+        if let Err(error) = server.serve_with_incoming(incoming).await {
+            tracing::error!(error = chain(&error), "attestation is not served any more");
+        }
+        renewing.shutdown().await;
+    });
+    Ok(())
+}
+
+/// The join tokens that wait; a command may add to them while the server runs.
+pub(crate) fn open_tokens(settings: &Spire) -> Result<JoinTokens, Error> {
+    mesh_identity::file::private_directory(&settings.dir)?;
+    Ok(JoinTokens::open(&settings.dir.join("join-tokens.json"))?)
+}
+
+/// The identity by which SPIRE's agents know a server. Callers are judged by the bundles as they are now.
+async fn own_identity(
+    authority: &Arc<Authority>,
+    settings: &Spire,
+    bundles: Live<BundleSet>,
+    clock: Arc<dyn Clock>,
+) -> Result<(Identity, Identities), Error> {
+    let names = Names { dns: vec!["localhost".to_owned()], ips: vec![settings.listen.ip()] };
+    let source = LocalSource::new(Arc::clone(authority), OWN_LIFE.min(authority.rules().max_life), names);
+    let identities = Identities::builder(Arc::new(source), bundles.load().clone()).build();
+    let id = parse_spiffe_id(&format!("spiffe://{}{SERVER_PATH}", authority.trust_domain()))?;
+    let own = identities.identity(&id).await?;
+    Ok((Identity::new(id, own.state().clone(), bundles, clock), identities))
+}
+
+fn instances(settings: &Aws) -> Result<AwsIdentityDocument, Error> {
+    let mut keys = AwsRegions::published()?;
+    if let Some(path) = &settings.keys {
+        keys = keys.with(AwsRegions::parse(&String::from_utf8(read(path)?)?)?);
+    }
+    let attestor = AwsIdentityDocument::new(keys, settings.accounts.iter().map(String::as_str))
+        .within(Duration::from_secs(settings.window_seconds));
+    if settings.regions.is_empty() {
+        Ok(attestor)
+    } else {
+        Ok(attestor.in_regions(settings.regions.iter().map(String::as_str)))
+    }
+}
+
+fn pods(clusters: &[Cluster], tasks: &Tasks) -> Result<K8sPsat, Error> {
+    let mut attestor = K8sPsat::new();
+    for cluster in clusters {
+        let (publisher, keys) = Publisher::new(ClusterKeys::from_jwks(&read(&cluster.jwks)?)?);
+        tasks.spawn(follow(cluster.jwks.clone(), publisher, |path| Ok(ClusterKeys::from_jwks(&read(path)?)?)));
+        let accounts = cluster.accounts.iter().map(String::as_str);
+        attestor = attestor.cluster(&cluster.name, keys, &cluster.issuer, &cluster.audience, accounts);
+    }
+    Ok(attestor)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(mesh_identity::file::read(path)?)
+}
+
+fn read_entries(path: &Path) -> Result<Entries, Error> {
+    Entries::from_json(&read(path)?).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// Takes a file again when it has changed. A wrong one is told of once, and what was read last stays.
+async fn follow<T>(path: PathBuf, publisher: Publisher<T>, take: impl Fn(&Path) -> Result<T, Error>) {
+    let mut last = read(&path).unwrap_or_default();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let text = read(&path).unwrap_or_default();
+        if text == last {
+            continue;
+        }
+        match take(&path) {
+            Ok(value) => publisher.publish(value),
+            Err(error) => tracing::error!(path = %path.display(), %error, "the last good one stays in force"),
+        }
+        last = text;
+    }
+}
+
+async fn follow_authority(authority: Arc<Authority>, publisher: Publisher<BundleSet>) {
+    let mut changes = authority.live_bundle().changes();
+    while let Ok(bundle) = changes.changed().await {
+        publisher.publish(BundleSet::default().with(bundle));
+    }
+}
