@@ -66,6 +66,8 @@
 
 pub mod attest;
 pub mod authority;
+#[cfg(feature = "s3")]
+pub mod bucket;
 pub mod bundle;
 pub mod clock;
 pub mod connect;
