@@ -64,6 +64,25 @@ fn the_newest_wins_and_nothing_is_merged() {
 }
 
 #[test]
+fn many_at_once_and_each_for_itself() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let store = store(&clock, None);
+    let ca = Ca::root("b.test");
+    let of = |name: &str, sequence| Arc::new(bundle(&ca, name, Some(sequence)));
+    store.confirm_all([of("b.test", 5), of("c.test", 5)], Source::Bucket);
+    let mut changes = store.bundles().changes();
+    let outcome = store.confirm_all([of("b.test", 4), of("c.test", 6), of("d.test", 1)], Source::Bucket);
+    assert!(matches!(outcome[..], [Err(TrustError::RolledBack { .. }), Ok(Change::Confirmed), Ok(Change::New)]));
+    let set = store.bundles();
+    let number = |name| set.load().get(&td(name)).unwrap().sequence();
+    assert_eq!((number("b.test"), number("c.test"), number("d.test")), (Some(5), Some(6), Some(1)));
+    // One change for those who follow.
+    use futures_util::FutureExt as _;
+    assert!(changes.changed().now_or_never().is_some());
+    assert!(changes.changed().now_or_never().is_none());
+}
+
+#[test]
 fn ages_and_ends() {
     let clock = Arc::new(ManualClock::new(at(0)));
     let store = store(&clock, None);

@@ -85,10 +85,9 @@ impl Reader {
     /// Safe.
     pub async fn refresh(&self, trust: &TrustStore) -> Result<u64, BucketError> {
         let contents = self.read().await?;
-        for bundle in contents.bundles {
-            let trust_domain = bundle.trust_domain().clone();
-            if let Err(error) = trust.confirm(bundle, Source::Bucket) {
-                tracing::error!(%trust_domain, %error, "a bundle of the bucket is not taken; the last one counts");
+        for outcome in trust.confirm_all(contents.bundles, Source::Bucket) {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "a bundle of the bucket is not taken; the last one counts");
             }
         }
         Ok(contents.version)

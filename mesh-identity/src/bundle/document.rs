@@ -162,7 +162,7 @@ fn read_key(jwk: &Value, with_use: bool) -> Result<Key, Skipped> {
 }
 
 fn read_x509(jwk: &Map<String, Value>) -> Result<Key, Skipped> {
-    if !matches!(jwk.get("kty").and_then(Value::as_str), Some("EC" | "RSA" | "OKP")) {
+    if !matches!(jwk.get("kty").and_then(Value::as_str), Some("EC" | "RSA")) {
         return Err(Skipped::Key(KeyError::Member("kty")));
     }
     // Several certificates: the first alone counts (X509-SVID section 6.2).
@@ -170,8 +170,11 @@ fn read_x509(jwk: &Map<String, Value>) -> Result<Key, Skipped> {
     let text = text.ok_or(Skipped::NoCertificate)?;
     let der = STANDARD.decode(text).map_err(|_| Skipped::NoCertificate)?;
     let authority = Authority::parse(CertificateDer::from(der)).map_err(Skipped::Certificate)?;
+    // An authority whose key no document can carry would be lost when the bundle is written again.
+    let kind = || Skipped::Key(KeyError::Kind("the certificate's".to_owned()));
+    let key = authority.public_key().ok_or_else(kind)?;
     let named = ["n", "x"].iter().any(|member| jwk.contains_key(*member));
-    if named && authority.public_key() != PublicKey::from_jwk(jwk).ok().as_ref() {
+    if named && PublicKey::from_jwk(jwk).ok().as_ref() != Some(key) {
         return Err(Skipped::OtherKey);
     }
     Ok(Key::X509(Box::new(authority)))

@@ -1,16 +1,19 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use imbl::OrdMap;
 use mesh_core::name::TrustDomain;
 
 use super::{Bundle, Revocations};
 
 /// The bundles that are trusted, by trust domain, and the certificates that are not any more. Immutable and cheap to
 /// clone.
+///
+/// Versions share what they have in common: with a thousand trust domains, a change costs a few nodes, and so does the end of
+/// the version before, which whoever verified by it last pays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BundleSet {
-    trusted: Arc<BTreeMap<TrustDomain, Trusted>>,
+    trusted: OrdMap<TrustDomain, Trusted>,
     revocations: Revocations,
 }
 
@@ -102,23 +105,21 @@ impl BundleSet {
     /// This set with trust domains added or replaced.
     #[must_use]
     pub fn with_all(&self, all: impl IntoIterator<Item = Trusted>) -> Self {
-        let mut trusted = BTreeMap::clone(&self.trusted);
+        let mut trusted = self.trusted.clone();
         trusted.extend(all.into_iter().map(|one| (one.bundle.trust_domain().clone(), one)));
-        Self { trusted: Arc::new(trusted), revocations: self.revocations.clone() }
+        Self { trusted, revocations: self.revocations.clone() }
     }
 
     /// This set without a trust domain: from now on nobody of it is trusted.
     #[must_use]
     pub fn without(&self, trust_domain: &TrustDomain) -> Self {
-        let mut trusted = BTreeMap::clone(&self.trusted);
-        trusted.remove(trust_domain);
-        Self { trusted: Arc::new(trusted), revocations: self.revocations.clone() }
+        Self { trusted: self.trusted.without(trust_domain), revocations: self.revocations.clone() }
     }
 
     /// This set with other revocation lists.
     #[must_use]
     pub fn with_revocations(&self, revocations: Revocations) -> Self {
-        Self { trusted: Arc::clone(&self.trusted), revocations }
+        Self { trusted: self.trusted.clone(), revocations }
     }
 }
 

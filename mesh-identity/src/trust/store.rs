@@ -1,8 +1,9 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::TrustDomain;
 use mesh_core::report::chain;
@@ -160,7 +161,7 @@ impl TrustStoreBuilder {
     #[must_use]
     pub fn build(self) -> TrustStore {
         let known = match self.cache.as_ref().map(TrustCache::load) {
-            None | Some(Ok(None)) => BTreeMap::new(),
+            None | Some(Ok(None)) => OrdMap::new(),
             Some(Ok(Some(known))) => {
                 known.into_iter().map(|known| (known.bundle.trust_domain().clone(), known)).collect()
             }
@@ -169,7 +170,7 @@ impl TrustStoreBuilder {
                     error = chain(&error),
                     "the trust cache cannot be used; only bootstrapped bundles count"
                 );
-                BTreeMap::new()
+                OrdMap::new()
             }
         };
         let state = State { known, revocations: Revocations::default(), ended: 0 };
@@ -195,13 +196,43 @@ struct Inner {
 }
 
 struct State {
-    known: BTreeMap<TrustDomain, Known>,
+    known: OrdMap<TrustDomain, Known>,
     revocations: Revocations,
     /// How many bundles had ended when that was looked at last.
     ended: usize,
 }
 
 impl State {
+    fn confirm(
+        &mut self,
+        bundle: Arc<Bundle>,
+        source: Source,
+        confirmed: SystemTime,
+        max_age: Duration,
+    ) -> Result<Change, TrustError> {
+        let (trust_domain, max_age) = (bundle.trust_domain().to_string(), Some(max_age));
+        let Some(known) = self.known.get_mut(bundle.trust_domain()) else {
+            let known = Known { bundle, source, confirmed, max_age, revocation: RevocationPolicy::Soft };
+            self.known.insert(known.bundle.trust_domain().clone(), known);
+            return Ok(Change::New);
+        };
+        let same = known.bundle.is_same_trust(&bundle);
+        if let (Some(before), Some(offered)) = (known.bundle.sequence(), bundle.sequence()) {
+            if offered < before {
+                return Err(TrustError::RolledBack { trust_domain, known: before, offered });
+            }
+            if offered == before && !same {
+                // An authenticated endpoint is its domain's own word; stored objects may have been swapped.
+                if source != Source::Endpoint {
+                    return Err(TrustError::Fork { trust_domain, number: offered });
+                }
+                tracing::warn!(trust_domain, number = offered, "a bundle changed without a new number");
+            }
+        }
+        *known = Known { bundle, source, confirmed, max_age, revocation: known.revocation };
+        Ok(if same { Change::Confirmed } else { Change::Changed })
+    }
+
     fn set(&self) -> BundleSet {
         BundleSet::default()
             .with_all(self.known.values().map(Known::trusted))
@@ -254,31 +285,20 @@ impl TrustStore {
     /// # Errors
     /// [`TrustError`] when it is older than what is known, or contradicts it.
     pub fn confirm(&self, bundle: impl Into<Arc<Bundle>>, source: Source) -> Result<Change, TrustError> {
-        let bundle: Arc<Bundle> = bundle.into();
-        let (confirmed, max_age) = (self.inner.clock.now(), Some(self.inner.max_age));
-        let trust_domain = bundle.trust_domain().to_string();
-        self.inner.change(|state| {
-            let Some(known) = state.known.get_mut(bundle.trust_domain()) else {
-                let known = Known { bundle, source, confirmed, max_age, revocation: RevocationPolicy::Soft };
-                state.known.insert(known.bundle.trust_domain().clone(), known);
-                return Ok(Change::New);
-            };
-            let same = known.bundle.is_same_trust(&bundle);
-            if let (Some(before), Some(offered)) = (known.bundle.sequence(), bundle.sequence()) {
-                if offered < before {
-                    return Err(TrustError::RolledBack { trust_domain, known: before, offered });
-                }
-                if offered == before && !same {
-                    // An authenticated endpoint is its domain's own word; stored objects may have been swapped.
-                    if source != Source::Endpoint {
-                        return Err(TrustError::Fork { trust_domain, number: offered });
-                    }
-                    tracing::warn!(trust_domain, number = offered, "a bundle changed without a new number");
-                }
-            }
-            *known = Known { bundle, source, confirmed, max_age, revocation: known.revocation };
-            Ok(if same { Change::Confirmed } else { Change::Changed })
-        })
+        let (bundle, now, max_age) = (bundle.into(), self.inner.clock.now(), self.inner.max_age);
+        self.inner.change(|state| state.confirm(bundle, source, now, max_age))
+    }
+
+    /// Takes many bundles that a source showed together: they are put in force, and kept, at once. Gives for each, in order,
+    /// what [`TrustStore::confirm`] would; those that are not taken keep no other back.
+    pub fn confirm_all(
+        &self,
+        bundles: impl IntoIterator<Item = Arc<Bundle>>,
+        source: Source,
+    ) -> Vec<Result<Change, TrustError>> {
+        let (now, max_age) = (self.inner.clock.now(), self.inner.max_age);
+        self.inner
+            .change(|state| bundles.into_iter().map(|bundle| state.confirm(bundle, source, now, max_age)).collect())
     }
 
     /// A source said that the bundle in force still is the newest.
@@ -356,19 +376,33 @@ impl TrustStore {
 impl Inner {
     fn change<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
-        let before: Vec<Known> = state.known.values().cloned().collect();
-        let (lists, result) = (state.revocations.clone(), edit(&mut state));
-        let after: Vec<Known> = state.known.values().cloned().collect();
-        if before == after && lists == state.revocations {
+        let (before, lists) = (state.known.clone(), state.revocations.clone());
+        let result = edit(&mut state);
+        // Only what changed is looked at and made anew, however many trust domains there are.
+        let (mut now, mut gone) = (Vec::new(), Vec::new());
+        for difference in before.diff(&state.known) {
+            match difference {
+                DiffItem::Add(_, known) | DiffItem::Update { new: (_, known), .. } => now.push(known.trusted()),
+                DiffItem::Remove(domain, _) => gone.push(domain.clone()),
+            }
+        }
+        let changed = !now.is_empty() || !gone.is_empty();
+        let mut set = self.live.load().with_all(now);
+        for domain in gone {
+            set = set.without(&domain);
+        }
+        if lists != state.revocations {
+            set = set.with_revocations(state.revocations.clone());
+        } else if !changed {
             return result;
         }
         if let Some(cache) = &self.cache
-            && before != after
-            && let Err(error) = cache.save(&after)
+            && changed
+            && let Err(error) = cache.save(&state.known.values().cloned().collect::<Vec<_>>())
         {
             tracing::error!(error = chain(&error), "trust is not kept on disk");
         }
-        self.publisher.publish(state.set());
+        self.publisher.publish(set);
         result
     }
 }

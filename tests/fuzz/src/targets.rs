@@ -24,7 +24,7 @@ use mesh_xds::workload::{
 };
 use prost::Message;
 
-use crate::Target;
+use crate::{Target, identity};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -43,6 +43,13 @@ pub const TARGETS: &[Target] = &[
     Target { name: "certificate_request", run: certificate_request, seeds: certificate_requests },
     Target { name: "bundle", run: bundle, seeds: bundles },
     Target { name: "revocations", run: revocations, seeds: || vec![CRL.to_vec()] },
+    identity::CHAIN,
+    identity::TOKEN,
+    identity::DOCUMENT,
+    identity::ENTRIES,
+    identity::EVIDENCE,
+    identity::ANSWER,
+    identity::AUTHORITY,
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {
