@@ -47,14 +47,20 @@
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | [`clock`] | wall time, read in one place |
-//! | [`svid`] | X.509-SVIDs, held to the X509-SVID document |
-//! | [`bundle`] | trust bundles, by trust domain; never one merged root store |
-//! | [`verify`] | chains, expected identities, rustls verifiers; a [`VerifiedPeer`](verify::VerifiedPeer) is made only here |
+//! | [`svid`] | X.509- and JWT-SVIDs, held to SPIFFE's documents |
+//! | [`bundle`] | trust bundles in SPIFFE's format, sets of them by trust domain, revocation lists; never one merged root store |
+//! | [`verify`] | chains, tokens, expected identities, rustls verifiers; a [`VerifiedPeer`](verify::VerifiedPeer) is made only here |
+//! | [`trust`], [`federation`] | bundles of others, from any of several sources, with ages, kept on disk; both profiles of bundle endpoints |
+//! | `bucket` (feature `s3`) | bundles through a bucket that nobody needs to trust: a TUF repository |
+//! | [`partition`] | one number from which ages, lead times and lives follow |
 //! | [`tls`] | rustls configurations that follow live SVIDs and bundles |
-//! | [`source`] | where SVIDs come from; renewal at half-life; the cache on disk |
-//! | [`authority`] | root or plugged-in intermediate, issuing rules, Istio's certificate service |
-//! | [`mod@file`], [`pem`], [`task`], [`limits`] | whole files, PEM, task groups, bounds |
+//! | [`serve`], [`connect`] | servers and clients for tonic, axum (feature `axum`) and hyper that know their peer |
+//! | [`source`] | where SVIDs and tokens come from; renewal at half-life; the cache on disk |
+//! | `workload_api` | the Workload API, both sides, and Envoy's secret discovery (Unix) |
+//! | [`authority`] | root or plugged-in intermediate, rotation, issuing rules, Istio's certificate service |
+//! | [`registry`], [`attest`], [`spire`] | who may have which identity; evidence of nodes; SPIRE's server API, both sides |
+//! | [`jose`] | JSON Web Keys and Signatures, as far as SPIFFE uses them |
+//! | [`clock`], [`mod@file`], [`pem`], [`task`], [`limits`] | wall time, whole files, PEM, task groups, bounds |
 //! | [`proto`] | generated messages |
 //!
 //! # What is decided here
@@ -62,7 +68,10 @@
 //! - A chain is verified against the bundle of its own trust domain and no other.
 //! - SVIDs are read strictly: one URI name in canonical form, no authority, the right key usages.
 //! - An expired SVID of our own is never presented; the handshake fails instead.
-//! - TLS 1.3 only, no resumption, no early data, no SNI.
+//! - TLS 1.3 only, no resumption, no early data, no SNI; keys are exchanged with ML-KEM where the peer can.
+//! - Tokens are verified by the keys of their subject's own trust domain, for an audience that is never empty.
+//! - A foreign bundle counts as long as it is confirmed often enough; then nobody of its trust domain is let in.
+//! - Evidence that counts once is used up by the attempt, and the record is written before the node hears of it.
 
 pub mod attest;
 pub mod authority;

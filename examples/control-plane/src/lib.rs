@@ -17,6 +17,7 @@ pub mod source;
 mod spire;
 mod token;
 pub mod translate;
+mod trust;
 pub mod world;
 
 pub use cli::main_with_args;

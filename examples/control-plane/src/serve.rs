@@ -11,6 +11,7 @@ use mesh_host::telemetry::LogLevel;
 use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateService, Names, Refusal, Rules};
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
+use mesh_identity::partition::Survival;
 use mesh_identity::serve::Incoming;
 use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::task::Tasks;
@@ -27,6 +28,7 @@ use crate::publish::{Assignments, Publish};
 use crate::settings::Settings;
 use crate::token::Tokens;
 use crate::translate::Place;
+use crate::trust::Ages;
 
 /// Life of the control plane's own certificate.
 pub(crate) const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
@@ -41,9 +43,15 @@ pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> {
     let trust_domain = parse_trust_domain(&settings.trust_domain)?;
     let clock = Arc::new(SystemClock);
-    let mut rules = Rules::default();
+    let survival = match settings.survive_partition_days {
+        Some(days) => Some(Survival::of(Duration::from_secs(days.saturating_mul(24 * 60 * 60)))?),
+        None => None,
+    };
+    let mut rules = survival.as_ref().map_or_else(Rules::default, Survival::rules);
     rules.default_life = Duration::from_secs(settings.authority.svid_ttl_seconds);
-    rules.max_life = Duration::from_secs(settings.authority.max_svid_ttl_seconds.max(OWN_LIFE.as_secs()));
+    if survival.is_none() {
+        rules.max_life = Duration::from_secs(settings.authority.max_svid_ttl_seconds.max(OWN_LIFE.as_secs()));
+    }
     rules.min_life = Duration::from_secs(settings.authority.min_svid_ttl_seconds);
     let authority = Arc::new(Authority::open(
         &settings.authority.dir,
@@ -95,6 +103,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let (error_count, client_count) = (Gauge::<i64>::default(), Gauge::<i64>::default());
     metrics.register("findings", "Findings in the configuration", error_count.clone());
     metrics.register("clients", "Open discovery streams", client_count.clone());
+    let ages = Ages::new(&mut metrics);
     let admin = Admin {
         ready: ready.clone(),
         metrics: Arc::new(metrics),
@@ -125,18 +134,26 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     tasks.spawn(admin.serve());
     tasks.spawn(publish.run());
     tasks.spawn(Arc::clone(&authority).keep());
-    let gauges = discovery.clone();
+    let federation = settings.federation.as_ref();
+    let trust = crate::trust::begin(federation, &settings.authority.dir, survival.as_ref(), &authority, &tasks)?;
+    let (gauges, aged, own_authority) = (discovery.clone(), trust.clone(), Arc::clone(&authority));
     tasks.spawn(async move {
         loop {
             client_count.set(i64::try_from(gauges.clients().len()).unwrap_or(i64::MAX));
             error_count.set(i64::try_from(live_findings.load().len()).unwrap_or(i64::MAX));
+            ages.set(&aged, &own_authority);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
     let config = identity.server_config_without_client_certificates(&[b"h2"])?;
     let incoming = Incoming::new(listener, config, &identity);
+    let address = settings.spire.as_ref().map_or(settings.listen, |spire| spire.listen).ip();
+    let (server, server_identities) = crate::spire::own_identity(&authority, address, trust.bundles()).await?;
+    if let Some(federation) = federation {
+        crate::trust::publish(federation, &server, &authority, &tasks).await?;
+    }
     if let Some(spire) = settings.spire.clone() {
-        crate::spire::serve(spire, Arc::clone(&authority), &tasks).await?;
+        crate::spire::serve(spire, &server, Arc::clone(&authority), &trust, &tasks).await?;
     }
 
     let stop = quit.clone();
@@ -166,6 +183,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     };
     tasks.stop().await;
     identities.shutdown().await;
+    server_identities.shutdown().await;
     Ok(served?)
 }
 

@@ -41,9 +41,54 @@ pub struct Settings {
     /// SPIRE's server API for nodes that attest; absent, it is not served.
     #[serde(default)]
     pub spire: Option<Spire>,
+    /// Other trust domains; absent, none is trusted.
+    #[serde(default)]
+    pub federation: Option<Federation>,
+    /// The longest partition, in days, that must be survived. How long bundles count, how far ahead authorities are published,
+    /// how long revocation lists count and how long SVIDs may live follow from it. Absent, each has its own default.
+    #[serde(default)]
+    pub survive_partition_days: Option<u64>,
     /// The log.
     #[serde(default)]
     pub log: Log,
+}
+
+/// Other trust domains, and what they need to federate with this one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Federation {
+    /// Where this region's trust bundle is served; absent, it is not.
+    #[serde(default)]
+    pub listen: Option<SocketAddr>,
+    /// Certificate and key of a web server, in one PEM file: profile `https_web`. Absent, the identity `/spire/server` serves:
+    /// profile `https_spiffe`.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// The other trust domains.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
+}
+
+/// A trust domain to federate with.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its name.
+    pub trust_domain: String,
+    /// Where its bundle is served.
+    pub url: String,
+    /// SPIFFE ID of that endpoint (profile `https_spiffe`); absent, its host name counts (`https_web`).
+    #[serde(default)]
+    pub endpoint_id: Option<String>,
+    /// Its bundle to begin with, a SPIFFE document.
+    #[serde(default)]
+    pub bundle: Option<PathBuf>,
+    /// Roots (PEM) that may sign for the host; absent, those of the machine.
+    #[serde(default)]
+    pub roots: Option<PathBuf>,
+    /// Whether its certificates are refused when no fresh revocation list tells of them.
+    #[serde(default)]
+    pub require_revocation_lists: bool,
 }
 
 /// SPIRE's server API: agents of SPIRE, and nodes of ours, join by evidence and get the identities of their workloads.

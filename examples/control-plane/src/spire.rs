@@ -1,5 +1,6 @@
 //! SPIRE's server API: nodes that attest.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::spire::{Nodes, SERVER_PATH, SpireParts, SpireServer};
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
+use mesh_identity::trust::TrustStore;
 use tokio::net::TcpListener;
 
 use crate::serve::{Error, OWN_LIFE};
@@ -25,13 +27,17 @@ use crate::settings::{Aws, Cluster, Spire};
 /// How often the entries and the clusters' keys are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Begins to serve. It goes on until the tasks are stopped.
-pub(crate) async fn serve(settings: Spire, authority: Arc<Authority>, tasks: &Tasks) -> Result<(), Error> {
+/// Begins to serve as `own`. It goes on until the tasks are stopped.
+pub(crate) async fn serve(
+    settings: Spire,
+    own: &Identity,
+    authority: Arc<Authority>,
+    trust: &TrustStore,
+    tasks: &Tasks,
+) -> Result<(), Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (entry_publisher, entries) = Publisher::new(Some(read_entries(&settings.entries)?));
     tasks.spawn(follow(settings.entries.clone(), entry_publisher, |path| read_entries(path).map(Some)));
-    let (bundle_publisher, bundles) = Publisher::new(BundleSet::default().with(authority.bundle()));
-    tasks.spawn(follow_authority(Arc::clone(&authority), bundle_publisher));
 
     let tokens = Arc::new(open_tokens(&settings)?);
     let mut attestors: Vec<Arc<dyn Attestor>> = vec![Arc::<JoinTokens>::clone(&tokens)];
@@ -44,12 +50,11 @@ pub(crate) async fn serve(settings: Spire, authority: Arc<Authority>, tasks: &Ta
     if !settings.k8s_psat.is_empty() {
         attestors.push(Arc::new(pods(&settings.k8s_psat, tasks)?));
     }
-    let (own, renewing) = own_identity(&authority, &settings, bundles.clone(), Arc::clone(&clock)).await?;
     let administrators = settings.administrators.iter().map(|id| parse_spiffe_id(id)).collect::<Result<_, _>>()?;
     let server = SpireServer::new(SpireParts {
         authority,
         entries,
-        bundles,
+        bundles: trust.bundles(),
         nodes: Arc::new(Nodes::open(&settings.dir.join("nodes"))?),
         tokens,
         attestors,
@@ -59,7 +64,7 @@ pub(crate) async fn serve(settings: Spire, authority: Arc<Authority>, tasks: &Ta
     });
     let listener =
         TcpListener::bind(settings.listen).await.map_err(|error| format!("listen {}: {error}", settings.listen))?;
-    let incoming = Incoming::new(listener, own.server_config_with_optional_client_certificates(&[b"h2"])?, &own);
+    let incoming = Incoming::new(listener, own.server_config_with_optional_client_certificates(&[b"h2"])?, own);
     tracing::info!(listen = %settings.listen, identity = %own.id(), "nodes may attest");
     let (agent, bundle, entry, svid) = server.services();
     let server = tonic::transport::Server::builder()
@@ -73,7 +78,6 @@ pub(crate) async fn serve(settings: Spire, authority: Arc<Authority>, tasks: &Ta
         if let Err(error) = server.serve_with_incoming(incoming).await {
             tracing::error!(error = chain(&error), "attestation is not served any more");
         }
-        renewing.shutdown().await;
     });
     Ok(())
 }
@@ -84,19 +88,18 @@ pub(crate) fn open_tokens(settings: &Spire) -> Result<JoinTokens, Error> {
     Ok(JoinTokens::open(&settings.dir.join("join-tokens.json"))?)
 }
 
-/// The identity by which SPIRE's agents know a server. Callers are judged by the bundles as they are now.
-async fn own_identity(
+/// The identity by which SPIRE's agents, and those who federate, know a server. Callers are judged by the bundles as they are.
+pub(crate) async fn own_identity(
     authority: &Arc<Authority>,
-    settings: &Spire,
+    address: IpAddr,
     bundles: Live<BundleSet>,
-    clock: Arc<dyn Clock>,
 ) -> Result<(Identity, Identities), Error> {
-    let names = Names { dns: vec!["localhost".to_owned()], ips: vec![settings.listen.ip()] };
+    let names = Names { dns: vec!["localhost".to_owned()], ips: vec![address] };
     let source = LocalSource::new(Arc::clone(authority), OWN_LIFE.min(authority.rules().max_life), names);
     let identities = Identities::builder(Arc::new(source), bundles.load().clone()).build();
     let id = parse_spiffe_id(&format!("spiffe://{}{SERVER_PATH}", authority.trust_domain()))?;
     let own = identities.identity(&id).await?;
-    Ok((Identity::new(id, own.state().clone(), bundles, clock), identities))
+    Ok((Identity::new(id, own.state().clone(), bundles, Arc::new(SystemClock)), identities))
 }
 
 fn instances(settings: &Aws) -> Result<AwsIdentityDocument, Error> {
@@ -146,12 +149,5 @@ async fn follow<T>(path: PathBuf, publisher: Publisher<T>, take: impl Fn(&Path) 
             Err(error) => tracing::error!(path = %path.display(), %error, "the last good one stays in force"),
         }
         last = text;
-    }
-}
-
-async fn follow_authority(authority: Arc<Authority>, publisher: Publisher<BundleSet>) {
-    let mut changes = authority.live_bundle().changes();
-    while let Ok(bundle) = changes.changed().await {
-        publisher.publish(BundleSet::default().with(bundle));
     }
 }

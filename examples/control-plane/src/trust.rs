@@ -1,0 +1,144 @@
+//! Whom this region trusts: its own authority, and the trust domains that it federates with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
+use mesh_identity::authority::Authority;
+use mesh_identity::bundle::{Bundle, RevocationPolicy};
+use mesh_identity::clock::{Clock, SystemClock};
+use mesh_identity::federation::{BundleEndpoint, Federation, Profile, Relationship, check_all};
+use mesh_identity::partition::Survival;
+use mesh_identity::task::Tasks;
+use mesh_identity::tls::{Identity, named_server};
+use mesh_identity::trust::{TrustCache, TrustStore};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::serve::Error;
+use crate::settings::{self, Peer};
+
+/// Begins to follow the authority and the peers. What was learned before a restart counts from the start.
+pub(crate) fn begin(
+    settings: Option<&settings::Federation>,
+    directory: &Path,
+    survival: Option<&Survival>,
+    authority: &Arc<Authority>,
+    tasks: &Tasks,
+) -> Result<TrustStore, Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut builder = TrustStore::builder(Arc::clone(&clock)).cache(TrustCache::open(&directory.join("trust"))?);
+    if let Some(survival) = survival {
+        builder = builder.max_age(survival.bundle_max_age);
+    }
+    let store = builder.build();
+    store.own(authority.bundle());
+    tasks.spawn(store.clone().keep());
+    let (own, followed) = (Arc::clone(authority), store.clone());
+    tasks.spawn(async move {
+        let mut changes = own.live_bundle().changes();
+        while let Ok(bundle) = changes.changed().await {
+            followed.own(bundle);
+        }
+    });
+    if let Some(settings) = settings {
+        let relationships = settings.peers.iter().map(relationship).collect::<Result<Vec<_>, _>>()?;
+        check_all(authority.trust_domain(), &relationships)?;
+        let federation = Federation::new(store.clone(), clock);
+        federation.set(relationships)?;
+        // It lives as long as the control plane does.
+        tasks.spawn(async move {
+            let _federation = federation;
+            std::future::pending::<()>().await;
+        });
+    }
+    Ok(store)
+}
+
+/// Serves the region's own bundle to whoever federates with it.
+pub(crate) async fn publish(
+    settings: &settings::Federation,
+    own: &Identity,
+    authority: &Arc<Authority>,
+    tasks: &Tasks,
+) -> Result<(), Error> {
+    let Some(listen) = settings.listen else { return Ok(()) };
+    const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+    let tls = match &settings.certificate {
+        Some(path) => named_server(&mesh_identity::file::read(path)?, ALPN)?,
+        None => own.server_config_without_client_certificates(ALPN)?,
+    };
+    let listener = TcpListener::bind(listen).await.map_err(|error| format!("listen {listen}: {error}"))?;
+    tracing::info!(%listen, profile = if settings.certificate.is_some() { "https_web" } else { "https_spiffe" }, "the trust bundle is served");
+    tasks.spawn(BundleEndpoint::new(authority.live_bundle()).serve(listener, tls, tasks.clone()));
+    Ok(())
+}
+
+fn relationship(peer: &Peer) -> Result<Relationship, Error> {
+    let domain = parse_trust_domain(&peer.trust_domain)?;
+    let read = |path: &Path| mesh_identity::file::read(path);
+    let profile = match (&peer.endpoint_id, &peer.bundle) {
+        (Some(id), bundle) => {
+            let bootstrap = match bundle {
+                Some(path) => Some(Bundle::from_document(domain.clone(), &read(path)?)?.bundle),
+                None => None,
+            };
+            Profile::Spiffe { endpoint_id: parse_spiffe_id(id)?, bootstrap }
+        }
+        (None, None) => Profile::Web { roots: peer.roots.as_deref().map(read).transpose()? },
+        (None, Some(_)) => {
+            return Err(format!("federation with {domain}: a bundle needs the endpoint_id that it verifies").into());
+        }
+    };
+    let mut relationship = Relationship::new(domain, &peer.url, profile)?;
+    if peer.require_revocation_lists {
+        relationship.revocation = RevocationPolicy::Required;
+    }
+    Ok(relationship)
+}
+
+/// How old trust is, for the metrics.
+#[derive(Debug, Clone)]
+pub(crate) struct Ages {
+    age: Family<Domain, Gauge>,
+    left: Family<Domain, Gauge>,
+    authority: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Domain {
+    trust_domain: String,
+}
+
+impl Ages {
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let ages = Self { age: Family::default(), left: Family::default(), authority: Gauge::default() };
+        let what = "Seconds since the bundle of a trust domain was last confirmed";
+        registry.register("trust_bundle_age_seconds", what, ages.age.clone());
+        let what = "Seconds for which the bundle of a foreign trust domain still counts without being confirmed";
+        registry.register("trust_bundle_left_seconds", what, ages.left.clone());
+        let what = "Seconds until the end of the certificate that signs";
+        registry.register("authority_left_seconds", what, ages.authority.clone());
+        ages
+    }
+
+    /// Looks anew.
+    pub(crate) fn set(&self, store: &TrustStore, authority: &Authority) {
+        let number = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        // Trust domains that are gone leave no last figure behind.
+        self.age.clear();
+        self.left.clear();
+        for age in store.ages() {
+            let label = Domain { trust_domain: age.trust_domain };
+            self.age.get_or_create(&label).set(number(age.age_seconds));
+            if let Some(left) = age.left_seconds {
+                self.left.get_or_create(&label).set(number(left));
+            }
+        }
+        let left = authority.not_after().duration_since(SystemClock.now()).unwrap_or_default();
+        self.authority.set(number(left.as_secs()));
+    }
+}
