@@ -114,6 +114,21 @@ pub struct Spire {
     /// Clusters whose pods join by `k8s_psat`.
     #[serde(default)]
     pub k8s_psat: Vec<Cluster>,
+    /// Devices with a TPM 2.0 that join by `tpm_devid` (feature `tpm`).
+    #[cfg(feature = "tpm")]
+    #[serde(default)]
+    pub tpm_devid: Option<Tpm>,
+}
+
+/// Devices with a TPM that may join.
+#[cfg(feature = "tpm")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tpm {
+    /// CA certificates (PEM) of the devices' own identities.
+    pub devices: PathBuf,
+    /// CA certificates (PEM) of makers of TPMs.
+    pub makers: PathBuf,
 }
 
 /// EC2 instances that may join.

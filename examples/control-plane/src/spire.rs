@@ -50,6 +50,11 @@ pub(crate) async fn serve(
     if !settings.k8s_psat.is_empty() {
         attestors.push(Arc::new(pods(&settings.k8s_psat, tasks)?));
     }
+    #[cfg(feature = "tpm")]
+    if let Some(tpm) = &settings.tpm_devid {
+        let devices = mesh_identity::attest::TpmDevId::new(&read(&tpm.devices)?, &read(&tpm.makers)?)?;
+        attestors.push(Arc::new(devices));
+    }
     let administrators = settings.administrators.iter().map(|id| parse_spiffe_id(id)).collect::<Result<_, _>>()?;
     let server = SpireServer::new(SpireParts {
         authority,

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use super::aws_pkcs7;
-use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, MAX_EVIDENCE_BYTES};
-use crate::jose::{PublicKey, json};
+use super::{
+    Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, MAX_EVIDENCE_BYTES, from_json,
+};
+use crate::jose::PublicKey;
 
 /// How long after the start of an instance its document counts, by default.
 const WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -123,17 +125,14 @@ impl AwsIdentityDocument {
 
     fn check(&self, asked: Asked<'_>) -> Result<Attested, AttestError> {
         let refuse = |why: &str| AttestError::Evidence(why.to_owned());
-        let parsed = json::parse(asked.payload).ok().and_then(|payload| serde_json::from_value(payload).ok());
-        let payload: Payload = parsed.ok_or_else(|| refuse("not JSON of an identity document"))?;
+        let payload: Payload = from_json(asked.payload).ok_or_else(|| refuse("not JSON of an identity document"))?;
         let bare: String = payload.rsa2048.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         if bare.is_empty() {
             return Err(refuse("no RSA-2048 signature"));
         }
         let signed = STANDARD.decode(bare).map_err(|_| refuse("the signature is not base64"))?;
-        let parsed = json::parse(payload.document.as_bytes()).ok();
-        let document: Document = parsed
-            .and_then(|document| serde_json::from_value(document).ok())
-            .ok_or_else(|| refuse("the document lacks what it must say"))?;
+        let document: Document =
+            from_json(payload.document.as_bytes()).ok_or_else(|| refuse("the document lacks what it must say"))?;
 
         // The region is believed only so far as to choose the key: with another region's key nothing verifies.
         let key = self.keys.0.get(&document.region);

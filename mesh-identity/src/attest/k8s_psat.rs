@@ -7,7 +7,7 @@ use mesh_core::live::Live;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence};
+use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, from_json};
 use crate::file;
 use crate::jose::{Algorithm, Compact, PublicKey, json};
 
@@ -138,8 +138,7 @@ impl K8sPsat {
 
     fn check(&self, asked: Asked<'_>) -> Result<Attested, AttestError> {
         let refuse = |why: &str| AttestError::Evidence(why.to_owned());
-        let parsed = json::parse(asked.payload).ok().and_then(|payload| serde_json::from_value(payload).ok());
-        let payload: Payload = parsed.ok_or_else(|| refuse("not JSON of a cluster and a token"))?;
+        let payload: Payload = from_json(asked.payload).ok_or_else(|| refuse("not JSON of a cluster and a token"))?;
         let cluster = self.clusters.get(&payload.cluster).ok_or_else(|| refuse("unknown cluster"))?;
         let token = Compact::parse(&payload.token).map_err(|error| AttestError::Evidence(error.to_string()))?;
         if !matches!(token.algorithm, Algorithm::RS256 | Algorithm::ES256) {

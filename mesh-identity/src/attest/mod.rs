@@ -32,6 +32,9 @@ mod aws_pkcs7;
 mod error;
 mod join_token;
 mod k8s_psat;
+mod machine_ca;
+#[cfg(feature = "tpm")]
+mod tpm;
 mod x509pop;
 
 use std::fmt;
@@ -45,6 +48,8 @@ pub use aws::{AwsEvidence, AwsIdentityDocument, AwsRegions};
 pub use error::AttestError;
 pub use join_token::{JoinTokenEvidence, JoinTokens, Minted};
 pub use k8s_psat::{ClusterKeys, K8sPsat, K8sPsatEvidence};
+#[cfg(feature = "tpm")]
+pub use tpm::TpmDevId;
 pub use x509pop::{X509Pop, X509PopEvidence};
 
 /// Largest evidence in bytes.
@@ -143,4 +148,9 @@ fn nonce() -> Result<[u8; 32], AttestError> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// JSON with one reading only.
+fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    serde_json::from_value(crate::jose::json::parse(bytes).ok()?).ok()
 }

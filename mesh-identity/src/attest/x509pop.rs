@@ -1,7 +1,5 @@
 use std::fmt;
-use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA256_ASN1, EcdsaKeyPair,
@@ -11,18 +9,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mesh_core::name::TrustDomain;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::KeyUsage;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::public_key::PublicKey;
 
-use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, hex, nonce};
+use super::machine_ca::{MachineCa, fingerprint};
+use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, from_json, hex, nonce};
 use crate::der;
-use crate::jose::{KeyKind, json};
+use crate::jose::KeyKind;
 use crate::limits::MAX_CERTIFICATE_BYTES;
-use crate::tls::web_provider;
 
 /// Most intermediates below the CA.
 const MAX_INTERMEDIATES: usize = 4;
@@ -36,8 +34,7 @@ static RSA_PSS_LONGEST_SALT: RsaParameters = RSA_PSS_2048_8192_SHA256.with_pss_s
 ///
 /// A certificate names client authentication among its extended key usages, or has none of them.
 pub struct X509Pop {
-    authorities: Vec<CertificateDer<'static>>,
-    anchors: Vec<TrustAnchor<'static>>,
+    machines: MachineCa,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,19 +73,7 @@ impl X509Pop {
     /// # Errors
     /// [`AttestError::Unavailable`] when there is no CA in it.
     pub fn new(authorities: &[u8]) -> Result<Self, AttestError> {
-        let (mut all, mut anchors) = (Vec::new(), Vec::new());
-        for der in CertificateDer::pem_slice_iter(authorities) {
-            let der = der.map_err(|_| AttestError::Unavailable("the CA is not PEM".to_owned()))?;
-            let parsed = crate::svid::parse(&der).map_err(|error| AttestError::Unavailable(error.to_string()))?;
-            crate::svid::signing(&parsed).map_err(|error| AttestError::Unavailable(error.to_string()))?;
-            let anchor = webpki::anchor_from_trusted_cert(&der);
-            anchors.push(anchor.map_err(|error| AttestError::Unavailable(error.to_string()))?.to_owned());
-            all.push(der);
-        }
-        if anchors.is_empty() {
-            return Err(AttestError::Unavailable("no CA".to_owned()));
-        }
-        Ok(Self { authorities: all, anchors })
+        Ok(Self { machines: MachineCa::new(authorities)? })
     }
 
     async fn check(&self, asked: Asked<'_>, challenges: &mut dyn Challenges) -> Result<Attested, AttestError> {
@@ -111,7 +96,8 @@ impl X509Pop {
         if !signs {
             return Err(refuse("the certificate is not for signing"));
         }
-        let issuers = self.path(leaf, intermediates, asked.now)?;
+        // Certificates of machines name client authentication, or no purpose at all.
+        let issuers = self.machines.path(leaf, intermediates, KeyUsage::client_auth(), asked.now)?;
         let key = Key::of(&parsed)?;
 
         let ours = nonce()?;
@@ -125,26 +111,6 @@ impl X509Pop {
         key.verify(&ours, &answer)?;
         let selectors = selectors(&parsed, &issuers, asked.trust_domain);
         Ok(Attested::new(format!("x509pop/{}", fingerprint(leaf)), selectors))
-    }
-
-    /// The issuers on the way from a leaf to a CA of ours. What else was sent proves nothing.
-    fn path(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: SystemTime,
-    ) -> Result<Vec<CertificateDer<'static>>, AttestError> {
-        let invalid = |error: webpki::Error| AttestError::Evidence(error.to_string());
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let leaf = EndEntityCert::try_from(leaf).map_err(invalid)?;
-        let algorithms = web_provider().signature_verification_algorithms.all;
-        let (time, usage) = (UnixTime::since_unix_epoch(since), KeyUsage::client_auth());
-        let path = leaf.verify_for_usage(algorithms, &self.anchors, intermediates, time, usage, None, None);
-        let path = path.map_err(invalid)?;
-        let mut issuers: Vec<_> = path.intermediate_certificates().map(|issuer| issuer.der().into_owned()).collect();
-        let anchor = self.anchors.iter().position(|anchor| anchor == path.anchor());
-        issuers.extend(anchor.and_then(|index| self.authorities.get(index)).cloned());
-        Ok(issuers)
     }
 }
 
@@ -169,15 +135,6 @@ fn selectors(leaf: &X509Certificate<'_>, issuers: &[CertificateDer<'_>], trust_d
         }
     }
     all
-}
-
-fn fingerprint(certificate: &[u8]) -> String {
-    hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate).as_ref())
-}
-
-/// JSON with one reading only.
-fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    serde_json::from_value(json::parse(bytes).ok()?).ok()
 }
 
 enum Key {
@@ -256,7 +213,7 @@ impl Attestor for X509Pop {
 
 impl fmt::Debug for X509Pop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("X509Pop").field("authorities", &self.authorities.len()).finish()
+        f.debug_struct("X509Pop").field("machines", &self.machines).finish()
     }
 }
 

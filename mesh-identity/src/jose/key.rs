@@ -161,7 +161,18 @@ impl PublicKey {
             && UnparsedPublicKey::new(algorithm.verification(), &self.bytes).verify(message, signature).is_ok()
     }
 
-    fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
+    /// A point of a curve. Coordinates may lack leading zeros.
+    #[cfg(feature = "tpm")]
+    pub(crate) fn point(kind: KeyKind, x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let length = kind.curve().map_or(0, |(_, length, _)| length);
+        let padded = |bytes: &[u8]| {
+            let zeros = length.checked_sub(bytes.len()).ok_or(KeyError::Member("x"))?;
+            Ok([vec![0; zeros], bytes.to_vec()].concat())
+        };
+        Self::checked(kind, [&[4][..], &padded(x)?, &padded(y)?].concat())
+    }
+
+    pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
         let significant = |bytes: &[u8]| bytes.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<_>>();
         let (modulus, exponent) = (significant(modulus), significant(exponent));
         let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);

@@ -57,6 +57,10 @@ struct Arguments {
     /// CA of machines that join by `x509pop`, PEM.
     #[arg(long)]
     machines: Option<PathBuf>,
+    /// CA of devices and CA of makers of TPMs, PEM: devices join by `tpm_devid`.
+    #[cfg(feature = "tpm")]
+    #[arg(long, num_args = 2, value_names = ["DEVICES", "MAKERS"])]
+    tpm: Vec<PathBuf>,
     /// A join token that lets one node in.
     #[arg(long)]
     join_token: Option<String>,
@@ -153,6 +157,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut attestors: Vec<Arc<dyn Attestor>> = vec![Arc::<JoinTokens>::clone(&tokens)];
     if let Some(path) = &arguments.machines {
         attestors.push(Arc::new(X509Pop::new(&std::fs::read(path)?)?));
+    }
+    #[cfg(feature = "tpm")]
+    if let [devices, makers] = arguments.tpm.as_slice() {
+        let devices = mesh_identity::attest::TpmDevId::new(&std::fs::read(devices)?, &std::fs::read(makers)?)?;
+        attestors.push(Arc::new(devices));
     }
     let administrators = arguments.administrator.iter().map(|id| parse_spiffe_id(id)).collect::<Result<_, _>>()?;
     let server = SpireServer::new(SpireParts {
