@@ -11,6 +11,9 @@ pub enum Error {
     /// Not a SPIFFE ID in canonical form (SPIFFE-ID section 2).
     #[error("`{0}` is no SPIFFE ID in canonical form")]
     SpiffeId(String),
+    /// A SPIFFE ID of more than 2,048 bytes (SPIFFE-ID section 2.3).
+    #[error("a SPIFFE ID of {0} bytes exceeds the limit of 2048")]
+    SpiffeIdLength(usize),
     /// Not a trust domain name in canonical form (SPIFFE-ID section 2.1).
     #[error("`{0}` is no trust domain name in canonical form")]
     TrustDomain(String),

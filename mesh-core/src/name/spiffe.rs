@@ -11,8 +11,11 @@ use super::{Error, Text};
 /// this function.
 ///
 /// # Errors
-/// [`Error::SpiffeId`] with the text.
+/// [`Error::SpiffeId`] with the text; [`Error::SpiffeIdLength`] for more than 2,048 bytes.
 pub fn parse_spiffe_id(text: &str) -> Result<SpiffeId, Error> {
+    if text.len() > MAX_ID_BYTES {
+        return Err(Error::SpiffeIdLength(text.len()));
+    }
     match SpiffeId::new(text) {
         Ok(id) if id.to_string() == text => Ok(id),
         _ => Err(Error::SpiffeId(text.to_owned())),
@@ -29,6 +32,10 @@ pub fn parse_trust_domain(text: &str) -> Result<TrustDomain, Error> {
         _ => Err(Error::TrustDomain(text.to_owned())),
     }
 }
+
+/// Longest SPIFFE ID: what every implementation must accept (SPIFFE-ID section 2.3), and no more, so that none of them sees a
+/// name that another refuses.
+const MAX_ID_BYTES: usize = 2048;
 
 /// Longest namespace or service account: that of a Kubernetes name. Two of them, a trust domain of 255 bytes and the
 /// fixed parts stay below the 2,048 bytes that every SPIFFE implementation must accept (SPIFFE-ID section 2.3).
