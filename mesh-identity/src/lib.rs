@@ -83,6 +83,7 @@ pub mod connect;
 mod der;
 pub mod federation;
 pub mod file;
+mod hex;
 pub mod jose;
 pub mod limits;
 pub mod partition;

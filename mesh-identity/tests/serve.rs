@@ -230,6 +230,35 @@ async fn certificates_are_optional_where_the_server_says_so() {
 }
 
 #[tokio::test]
+async fn keys_of_every_kind_shake_hands() {
+    use mesh_identity::source::KeyKind::{P256, P384, Rsa2048};
+    let authority = authority();
+    let bundles = Live::constant(BundleSet::default().with(authority.bundle()));
+    let mut all = Vec::new();
+    for kind in [P256, P384, Rsa2048] {
+        let source = LocalSource::new(Arc::clone(&authority), Duration::from_secs(600), Names::default()).keys(kind);
+        let issued = source.fetch(&id("spiffe://td.test/me")).await.unwrap();
+        let state = SvidState { svid: Some(Arc::new(issued.svid)), last_error: None, rotations: 1 };
+        all.push(Identity::new(
+            id("spiffe://td.test/me"),
+            Live::constant(state),
+            bundles.clone(),
+            Arc::new(SystemClock),
+        ));
+    }
+    for server in &all {
+        for client in &all {
+            let acceptor = tokio_rustls::TlsAcceptor::from(server.server_config(&[b"x"]).unwrap());
+            let config = client.client_config(Expected::Anyone, &[b"x"]).unwrap();
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let connect = tokio_rustls::TlsConnector::from(config).connect("x".try_into().unwrap(), near);
+            let (accepted, connected) = tokio::join!(acceptor.accept(far), connect);
+            assert!(accepted.is_ok() && connected.is_ok());
+        }
+    }
+}
+
+#[tokio::test]
 async fn keys_are_exchanged_as_set() {
     use mesh_identity::tls::PostQuantum::{Off, Preferred, Required};
     use rustls::NamedGroup::{X25519, X25519MLKEM768};

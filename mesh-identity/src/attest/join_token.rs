@@ -7,8 +7,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, hex};
+use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence};
 use crate::file;
+use crate::hex::hex;
 
 /// Most tokens that wait to be used.
 const MAX_TOKENS: usize = 100_000;

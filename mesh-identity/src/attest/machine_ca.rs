@@ -6,7 +6,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::{AttestError, hex};
+use super::AttestError;
+use crate::hex::hex;
 use crate::tls::web_provider;
 
 /// Authorities that certify machines, or parts of them. They have no part in SPIFFE.

@@ -146,10 +146,6 @@ fn nonce() -> Result<[u8; 32], AttestError> {
     Ok(nonce)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// JSON with one reading only.
 fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     serde_json::from_value(crate::jose::json::parse(bytes).ok()?).ok()

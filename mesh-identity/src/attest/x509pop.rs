@@ -17,8 +17,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::public_key::PublicKey;
 
 use super::machine_ca::{MachineCa, fingerprint};
-use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, from_json, hex, nonce};
+use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, from_json, nonce};
 use crate::der;
+use crate::hex::hex;
 use crate::jose::KeyKind;
 use crate::limits::MAX_CERTIFICATE_BYTES;
 

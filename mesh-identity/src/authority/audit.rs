@@ -6,11 +6,11 @@ use mesh_core::name::SpiffeId;
 use rustls_pki_types::CertificateDer;
 
 use crate::bundle::subject_key_id;
+use crate::hex::hex;
 use crate::svid;
 
 /// A certificate was issued.
 pub(crate) fn issued(method: &'static str, caller: &str, id: &SpiffeId, chain: &[CertificateDer<'_>]) {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let Some(leaf) = chain.first().and_then(|leaf| svid::parse(leaf).ok()) else { return };
     tracing::info!(
         target: "mesh_identity::audit",

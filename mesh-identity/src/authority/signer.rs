@@ -57,7 +57,7 @@ impl Signer {
     /// share one; the SPIFFE ID of the trust domain; keyCertSign and cRLSign.
     pub(super) fn root(trust_domain: &TrustDomain, now: SystemTime, life: Duration) -> Result<Self, Error> {
         let key = KeyPair::generate().map_err(Error::Crypto)?;
-        let number: String = random_serial()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let number = crate::hex::hex(&random_serial()?);
         let mut name = DistinguishedName::new();
         name.push(DnType::OrganizationName, trust_domain.to_string());
         name.push(DnType::CustomDnType(vec![2, 5, 4, 5]), number);

@@ -47,7 +47,7 @@ pub(super) struct TokenKey {
 impl TokenKey {
     pub(super) fn generate(now: SystemTime, life: Duration) -> Result<Self, Error> {
         let key = SigningKey::generate().map_err(|_| Error::Crypto(rcgen::Error::RingUnspecified))?;
-        let key_id = super::signer::random_serial()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key_id = crate::hex::hex(&super::signer::random_serial()?);
         Ok(Self { key, key_id, life: Life { begin: now, end: now + life } })
     }
 

@@ -19,6 +19,7 @@ use super::{Bucket, BucketError, target_name};
 use crate::bundle::Bundle;
 use crate::clock::Clock;
 use crate::file;
+use crate::hex::hex;
 use crate::jose::json;
 
 /// Of what a publisher makes a repository.
@@ -232,8 +233,4 @@ fn metafile(content: &[u8], version: NonZeroU64) -> Metafile {
 
 fn hashes(content: &[u8]) -> Hashes {
     Hashes { sha256: digest(&SHA256, content).as_ref().to_vec().into(), _extra: HashMap::new() }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

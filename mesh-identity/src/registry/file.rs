@@ -5,6 +5,7 @@ use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
 use serde::Deserialize;
 
 use super::{Entries, Entry, Selector};
+use crate::hex::hex;
 use crate::jose::json;
 
 /// Text is no registry of entries.
@@ -119,11 +120,10 @@ fn read(one: One, index: usize) -> Result<Entry, String> {
         ..Entry::new("", spiffe_id, parent_id, selectors)
     };
     let content = digest(&SHA256, format!("{entry:?}").as_bytes());
-    let hex: String = content.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     // The content is the revision: 63 bits of its digest.
     let revision = content.as_ref().iter().take(8).fold(0_i64, |all, byte| all << 8 | i64::from(*byte));
     entry.revision = revision & i64::MAX;
-    entry.id = one.entry_id.unwrap_or(hex);
+    entry.id = one.entry_id.unwrap_or_else(|| hex(&content.as_ref()[..16]));
     Ok(entry)
 }
 

@@ -29,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// SVIDs from Istio's certificate service (`istio.v1.auth.IstioCertificateService/CreateCertificate`).
 ///
-/// The key is made here and never leaves: P-256, new for every request. The caller proves who it is by a bearer token and
+/// The key is made here and never leaves: P-256 unless set otherwise, new for every request. The caller proves who it is by a bearer token and
 /// names the identity that it wants; the answer is taken only if it is for that identity and verifies against the roots
 /// that came with it. Those roots are believed because the channel is: it must be authenticated by the caller.
 pub struct CsrSource {
@@ -38,6 +38,7 @@ pub struct CsrSource {
     life: Duration,
     clock: Arc<dyn Clock>,
     impersonate: bool,
+    keys: KeyKind,
 }
 
 /// Where the bearer token comes from.
@@ -83,7 +84,7 @@ impl CsrSource {
     /// A source over a channel to the issuer. `life` is asked for; the issuer decides.
     #[must_use]
     pub fn new(channel: Channel, token: TokenSource, life: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { channel, token, life, clock, impersonate: true }
+        Self { channel, token, life, clock, impersonate: true, keys: KeyKind::default() }
     }
 
     /// Names no identity in the request: the issuer gives the caller its own, as to a proxy of a single workload.
@@ -92,8 +93,15 @@ impl CsrSource {
         Self { impersonate: false, ..self }
     }
 
+    /// Makes keys of another kind than P-256.
+    #[must_use]
+    pub fn keys(self, keys: KeyKind) -> Self {
+        Self { keys, ..self }
+    }
+
     async fn request(&self, id: &SpiffeId) -> Result<Issued, Error> {
-        let (key, csr) = certificate_request(id).map_err(|source| Error::Request { id: id.to_string(), source })?;
+        let (key, csr) =
+            certificate_request(id, self.keys).map_err(|source| Error::Request { id: id.to_string(), source })?;
         let csr = pem::encode("CERTIFICATE REQUEST", &csr);
         let wanted = Value { kind: Some(Kind::StringValue(id.to_string())) };
         let mut request = tonic::Request::new(IstioCertificateRequest {
@@ -146,9 +154,34 @@ impl fmt::Debug for CsrSource {
     }
 }
 
-/// A new P-256 key and a request for an identity in DER: empty subject, the SPIFFE ID as the only name.
-pub(crate) fn certificate_request(id: &SpiffeId) -> Result<(PrivateKeyDer<'static>, Vec<u8>), rcgen::Error> {
-    let key = KeyPair::generate()?;
+/// What keys are made for SVIDs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyKind {
+    /// ECDSA P-256: what every peer understands, and fast.
+    #[default]
+    P256,
+    /// ECDSA P-384.
+    P384,
+    /// RSA of 2,048 bits, for peers that know nothing else. Made in tens of milliseconds.
+    Rsa2048,
+}
+
+impl KeyKind {
+    fn generate(self) -> Result<KeyPair, rcgen::Error> {
+        KeyPair::generate_for(match self {
+            Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            Self::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
+        })
+    }
+}
+
+/// A new key and a request for an identity in DER: empty subject, the SPIFFE ID as the only name.
+pub(crate) fn certificate_request(
+    id: &SpiffeId,
+    kind: KeyKind,
+) -> Result<(PrivateKeyDer<'static>, Vec<u8>), rcgen::Error> {
+    let key = kind.generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];

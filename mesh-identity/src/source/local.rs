@@ -4,7 +4,7 @@ use std::time::Duration;
 use mesh_core::live::Live;
 use mesh_core::name::SpiffeId;
 
-use super::csr::certificate_request;
+use super::csr::{KeyKind, certificate_request};
 use super::{Error, Fetch, Issued, SvidSource};
 use crate::authority::{Authority, Names};
 use crate::bundle::Bundle;
@@ -19,13 +19,14 @@ pub struct LocalSource {
     life: Duration,
     names: Names,
     entries: Option<Live<Option<Entries>>>,
+    keys: KeyKind,
 }
 
 impl LocalSource {
     /// A source over an authority. `names` are written into the certificates beside the SPIFFE ID.
     #[must_use]
     pub fn new(authority: Arc<Authority>, life: Duration, names: Names) -> Self {
-        Self { authority, life, names, entries: None }
+        Self { authority, life, names, entries: None, keys: KeyKind::default() }
     }
 
     /// Gives those identities alone that have an entry, with the life and the DNS names of the entry.
@@ -34,13 +35,20 @@ impl LocalSource {
         Self { entries: Some(entries), ..self }
     }
 
+    /// Makes keys of another kind than P-256.
+    #[must_use]
+    pub fn keys(self, keys: KeyKind) -> Self {
+        Self { keys, ..self }
+    }
+
     /// A request for an identity with a key that is thrown away: to see whether it would be granted.
     pub(crate) fn request(id: &SpiffeId) -> Result<String, rcgen::Error> {
-        certificate_request(id).map(|(_, request)| pem::encode("CERTIFICATE REQUEST", &request))
+        certificate_request(id, KeyKind::default()).map(|(_, request)| pem::encode("CERTIFICATE REQUEST", &request))
     }
 
     fn issue(&self, id: &SpiffeId) -> Result<Issued, Error> {
-        let (key, csr) = certificate_request(id).map_err(|source| Error::Request { id: id.to_string(), source })?;
+        let (key, csr) =
+            certificate_request(id, self.keys).map_err(|source| Error::Request { id: id.to_string(), source })?;
         let csr = pem::encode("CERTIFICATE REQUEST", &csr);
         let (mut life, mut names) = (self.life, self.names.clone());
         if let Some(entries) = &self.entries {

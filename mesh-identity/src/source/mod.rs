@@ -20,7 +20,7 @@ use std::sync::Arc;
 use mesh_core::name::SpiffeId;
 
 pub use cache::Cache;
-pub use csr::{CsrSource, TokenSource};
+pub use csr::{CsrSource, KeyKind, TokenSource};
 pub(crate) use csr::{IMPERSONATED_IDENTITY, certificate_request};
 pub use fallback::Fallback;
 pub use files::FileSource;

@@ -34,7 +34,7 @@ use crate::proto::spire::api::types;
 use crate::proto::spire::api::types::permission_denied_details::Reason;
 use crate::registry::{Entries, Entry};
 use crate::source::rotate::Schedule;
-use crate::source::{self, Fetch, FetchToken, Issued, JwtSource, SvidSource, SvidState, certificate_request};
+use crate::source::{self, Fetch, FetchToken, Issued, JwtSource, KeyKind, SvidSource, SvidState, certificate_request};
 use crate::svid::X509Svid;
 use crate::tls::{self, Identity, server_authenticated_client};
 use crate::trust::{Source, TrustStore};
@@ -140,7 +140,7 @@ impl Joining {
         let expected = Expected::Ids(vec![server.clone()]);
         let config = server_authenticated_client(self.trust.bundles(), expected, Arc::clone(&self.clock), ALPN)?;
         let mut client = AgentClient::new(channel(&self.server, config)?);
-        let (key, csr) = certificate_request(server).map_err(NodeError::Request)?;
+        let (key, csr) = certificate_request(server, KeyKind::P256).map_err(NodeError::Request)?;
         let exchange = async {
             let payload = self.evidence.payload().await?;
             let data = types::AttestationData { r#type: self.evidence.kind().to_owned(), payload };
@@ -293,7 +293,7 @@ impl Node {
     /// Safe: the server takes the old SVID until the new one is used.
     pub async fn renew(&self) -> Result<(), NodeError> {
         let inner = &self.inner;
-        let (key, csr) = certificate_request(&inner.server).map_err(NodeError::Request)?;
+        let (key, csr) = certificate_request(&inner.server, KeyKind::P256).map_err(NodeError::Request)?;
         let asked = request(RenewAgentRequest { params: Some(AgentX509svidParams { csr }) });
         let answer = AgentClient::new(inner.channel()).renew_agent(asked).await?.into_inner();
         let svid = inner.joining.take(&answer.svid.unwrap_or_default(), key)?;
@@ -434,8 +434,8 @@ impl Inner {
 
     async fn svid(&self, id: &SpiffeId) -> Result<Issued, source::Error> {
         let entry = self.entry(id)?;
-        let (key, csr) =
-            certificate_request(id).map_err(|source| source::Error::Request { id: id.to_string(), source })?;
+        let (key, csr) = certificate_request(id, KeyKind::P256)
+            .map_err(|source| source::Error::Request { id: id.to_string(), source })?;
         let asked = BatchNewX509svidRequest { params: vec![NewX509svidParams { entry_id: entry.id.clone(), csr }] };
         let issuer = |status: Status| source::Error::Issuer { id: id.to_string(), status: Box::new(status) };
         let answer = SvidClient::new(self.channel()).batch_new_x509svid(request(asked)).await.map_err(issuer)?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::convert::{seconds, time};
 use crate::attest::Attested;
 use crate::file;
+use crate::hex::hex;
 use crate::registry::Selector;
 use crate::svid;
 use crate::verify::VerifiedPeer;
@@ -295,10 +296,6 @@ fn others_key(all: &BTreeMap<SpiffeId, Record>, id: &SpiffeId, certificate: &Cer
 /// The file of a node. Its name tells nothing: the ID may hold what no file name can.
 fn name(id: &SpiffeId) -> String {
     format!("{}.json", hex(digest(&SHA256, id.to_string().as_bytes()).as_ref()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Display for NodeView {

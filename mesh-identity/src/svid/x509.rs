@@ -40,7 +40,7 @@ impl X509Svid {
             signing(&parse(intermediate)?)?;
         }
         let (not_before, not_after) = validity(&leaf)?;
-        let serial = leaf.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+        let serial = crate::hex::hex(leaf.raw_serial());
         let certified =
             CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider()).map_err(|error| match error {
                 rustls::Error::InconsistentKeys(_) => Error::KeyMismatch,

@@ -132,5 +132,5 @@ fn read(bytes: &[u8]) -> Result<Vec<Known>, CacheError> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::hex::hex(digest(&SHA256, bytes).as_ref())
 }

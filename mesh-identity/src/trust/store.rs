@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -173,7 +174,7 @@ impl TrustStoreBuilder {
                 OrdMap::new()
             }
         };
-        let state = State { known, revocations: Revocations::default(), ended: 0 };
+        let state = State { known, revocations: Revocations::default(), levels: BTreeMap::new() };
         let (publisher, live) = Publisher::new(state.set());
         let (clock, cache, max_age) = (self.clock, self.cache, self.max_age);
         TrustStore { inner: Arc::new(Inner { state: Mutex::new(state), publisher, live, clock, cache, max_age }) }
@@ -198,8 +199,8 @@ struct Inner {
 struct State {
     known: OrdMap<TrustDomain, Known>,
     revocations: Revocations,
-    /// How many bundles had ended when that was looked at last.
-    ended: usize,
+    /// How near their ends the bundles were when that was looked at last.
+    levels: BTreeMap<TrustDomain, Level>,
 }
 
 impl State {
@@ -361,13 +362,35 @@ impl TrustStore {
         }
     }
 
-    /// One look for bundles that stopped to count.
+    /// One look for bundles that stopped to count. Half and four fifths of the way there are told too, once each.
     pub fn look(&self) {
         let now = self.inner.clock.now();
         let mut state = self.inner.state.lock();
-        let ended = state.known.values().filter(|known| known.until().is_some_and(|until| now > until)).count();
-        if ended != state.ended {
-            state.ended = ended;
+        let levels: BTreeMap<TrustDomain, Level> =
+            state.known.iter().map(|(domain, known)| (domain.clone(), age(known, now).level)).collect();
+        let before = std::mem::replace(&mut state.levels, levels);
+        let mut ended = false;
+        for (domain, level) in &state.levels {
+            let was = before.get(domain).copied().unwrap_or(Level::Fresh);
+            ended |= (was == Level::Ended) != (*level == Level::Ended);
+            if *level <= was {
+                continue;
+            }
+            let left_seconds = state.known.get(domain).and_then(|known| age(known, now).left_seconds);
+            match level {
+                Level::Fresh => {}
+                Level::Ageing => {
+                    tracing::warn!(trust_domain = %domain, left_seconds, "half of the time has passed since its bundle was confirmed");
+                }
+                Level::Critical => {
+                    tracing::error!(trust_domain = %domain, left_seconds, "its bundle was not confirmed for four fifths of its time");
+                }
+                Level::Ended => {
+                    tracing::error!(trust_domain = %domain, "its bundle was not confirmed for too long; nobody of it is let in");
+                }
+            }
+        }
+        if ended {
             self.inner.publisher.publish(state.set());
         }
     }

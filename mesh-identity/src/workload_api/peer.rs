@@ -122,7 +122,7 @@ fn hash(path: &str) -> std::io::Result<String> {
     if total > MAX_PROGRAM_BYTES {
         return Err(std::io::Error::other("the program is too large"));
     }
-    Ok(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::hex::hex(context.finish().as_ref()))
 }
 
 /// The `Groups:` line of `/proc/<pid>/status`.
