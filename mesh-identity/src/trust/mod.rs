@@ -5,8 +5,10 @@
 //! it was last confirmed; then nobody of its domain is let in any more, for it may have withdrawn an authority while nobody
 //! could tell us. Bundles of several sources are never merged: the newest wins.
 
+mod age;
 mod cache;
 mod store;
 
+pub use age::{Age, Level};
 pub use cache::{CacheError, TrustCache};
-pub use store::{Age, Change, Level, Source, TrustError, TrustStore, TrustStoreBuilder};
+pub use store::{Change, Source, TrustError, TrustStore, TrustStoreBuilder};

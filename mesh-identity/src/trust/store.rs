@@ -11,6 +11,7 @@ use mesh_core::report::chain;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::age::{Age, Level, age};
 use super::cache::TrustCache;
 use crate::bundle::{Bundle, BundleSet, RevocationPolicy, Revocations, Trusted};
 use crate::clock::Clock;
@@ -100,41 +101,6 @@ pub enum TrustError {
     /// The trust domain was terminated.
     #[error("trust domain `{0}` is not federated with")]
     Unknown(String),
-}
-
-/// How old a bundle is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Age {
-    /// The trust domain.
-    pub trust_domain: String,
-    /// Its number.
-    pub sequence: Option<u64>,
-    /// Where it came from.
-    pub source: Source,
-    /// Seconds since it was last confirmed.
-    pub age_seconds: u64,
-    /// Seconds for which it still counts; `None` for no end.
-    pub left_seconds: Option<u64>,
-    /// How near the end is.
-    pub level: Level,
-    /// X.509 authorities in it.
-    pub authorities: usize,
-    /// JWT authorities in it.
-    pub jwt_authorities: usize,
-}
-
-/// How near the end of a bundle is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Less than half of its time has passed.
-    Fresh,
-    /// Half of its time has passed.
-    Ageing,
-    /// Four fifths of its time have passed.
-    Critical,
-    /// It does not count any more.
-    Ended,
 }
 
 /// Sets up a [`TrustStore`].
@@ -427,27 +393,6 @@ impl Inner {
         }
         self.publisher.publish(set);
         result
-    }
-}
-
-fn age(known: &Known, now: SystemTime) -> Age {
-    let age = now.duration_since(known.confirmed).unwrap_or_default();
-    let level = match known.max_age {
-        None => Level::Fresh,
-        Some(whole) if age > whole => Level::Ended,
-        Some(whole) if age >= whole * 4 / 5 => Level::Critical,
-        Some(whole) if age >= whole / 2 => Level::Ageing,
-        Some(_) => Level::Fresh,
-    };
-    Age {
-        trust_domain: known.bundle.trust_domain().to_string(),
-        sequence: known.bundle.sequence(),
-        source: known.source,
-        age_seconds: age.as_secs(),
-        left_seconds: known.max_age.map(|whole| whole.saturating_sub(age).as_secs()),
-        level,
-        authorities: known.bundle.authorities().len(),
-        jwt_authorities: known.bundle.jwt_authorities().len(),
     }
 }
 
