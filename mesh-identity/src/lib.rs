@@ -80,6 +80,7 @@ pub mod bucket;
 pub mod bundle;
 pub mod clock;
 pub mod connect;
+mod crypto;
 mod der;
 pub mod federation;
 pub mod file;

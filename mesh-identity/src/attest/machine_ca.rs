@@ -7,8 +7,8 @@ use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::AttestError;
+use crate::crypto::web_provider;
 use crate::hex::hex;
-use crate::tls::web_provider;
 
 /// Authorities that certify machines, or parts of them. They have no part in SPIFFE.
 pub(super) struct MachineCa {

@@ -15,7 +15,7 @@ use super::{Authority, Error, Names, Origin, Rules};
 use crate::bundle::Bundle;
 use crate::clock::Clock;
 use crate::file;
-use crate::source::LocalSource;
+use crate::svid::{KeyKind, certificate_request};
 
 /// File names of a plugged-in authority: signing certificate, key, chain, roots. First Istio's, then cert-manager's.
 pub(super) const LAYOUTS: [[&str; 4]; 2] =
@@ -144,8 +144,8 @@ impl Authority {
     fn prove(&self) -> Result<(), Error> {
         let id = mesh_core::name::SpiffeId::from_segments(self.trust_domain.clone(), &["self-test"])
             .map_err(|_| Error::Identity(self.trust_domain.to_string()))?;
-        let request = LocalSource::request(&id).map_err(Error::Crypto)?;
-        self.issue(&request, &id, Some(self.rules.min_life), &Names::default()).map(drop)
+        let (_, request) = certificate_request(&id, KeyKind::P256).map_err(Error::Crypto)?;
+        self.issue_to_key(&request, &id, Some(self.rules.min_life), &Names::default()).map(drop)
     }
 }
 

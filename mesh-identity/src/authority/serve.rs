@@ -8,13 +8,11 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{Authority, Error, Names, RateLimit, audit};
 use crate::pem;
+use crate::proto::IMPERSONATED_IDENTITY;
 use crate::proto::istio_ca::istio_certificate_service_server::{
     IstioCertificateService, IstioCertificateServiceServer,
 };
 use crate::proto::istio_ca::{IstioCertificateRequest, IstioCertificateResponse};
-
-/// Key of the request's metadata that names the identity wanted.
-const IMPERSONATED_IDENTITY: &str = crate::source::IMPERSONATED_IDENTITY;
 
 /// Who calls, and for which identities it may act. The authority signs nothing that this does not grant.
 pub trait CallerPolicy: fmt::Debug + Send + Sync + 'static {

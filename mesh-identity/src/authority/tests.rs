@@ -12,7 +12,6 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::der;
 use crate::pem;
-use crate::source::LocalSource;
 
 fn open(dir: &Path) -> Result<Authority, Error> {
     Authority::open(dir, parse_trust_domain("td.test").unwrap(), Rules::default(), Arc::new(SystemClock))
@@ -23,7 +22,8 @@ fn web() -> SpiffeId {
 }
 
 fn request(id: &SpiffeId) -> String {
-    LocalSource::request(id).unwrap()
+    let (_, request) = svid::certificate_request(id, svid::KeyKind::P256).unwrap();
+    pem::encode("CERTIFICATE REQUEST", &request)
 }
 
 #[test]

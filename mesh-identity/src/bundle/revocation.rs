@@ -9,8 +9,8 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
+use crate::crypto::provider;
 use crate::svid;
-use crate::tls::provider;
 
 /// Largest file of revocation lists that is read, in bytes.
 pub const MAX_REVOCATION_BYTES: usize = 64 * 1024 * 1024;

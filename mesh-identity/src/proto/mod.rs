@@ -1,5 +1,8 @@
 //! Generated from `proto/`; see the workspace's `tests/codegen`.
 
+/// Metadata key of Istio's certificate service by which a node asks for the identity of one of its workloads.
+pub(crate) const IMPERSONATED_IDENTITY: &str = "ImpersonatedIdentity";
+
 #[rustfmt::skip]
 #[path = "istio.v1.auth.rs"]
 #[allow(

@@ -6,23 +6,20 @@ use std::time::Duration;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use mesh_core::name::SpiffeId;
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 
 use super::{Error, Fetch, Issued, SvidSource};
 use crate::bundle::{Bundle, BundleSet};
 use crate::clock::Clock;
+use crate::proto::IMPERSONATED_IDENTITY;
 use crate::proto::istio_ca::IstioCertificateRequest;
 use crate::proto::istio_ca::istio_certificate_service_client::IstioCertificateServiceClient;
-use crate::svid::X509Svid;
+use crate::svid::{KeyKind, X509Svid, certificate_request};
 use crate::verify::{self, Purpose};
 use crate::{file, pem};
-
-/// Metadata key of Istio's certificate service by which a node asks for the identity of one of its workloads.
-pub(crate) const IMPERSONATED_IDENTITY: &str = "ImpersonatedIdentity";
 
 /// Deadline of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -152,39 +149,4 @@ impl fmt::Debug for CsrSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CsrSource").field("token", &self.token).field("life", &self.life).finish_non_exhaustive()
     }
-}
-
-/// What keys are made for SVIDs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum KeyKind {
-    /// ECDSA P-256: what every peer understands, and fast.
-    #[default]
-    P256,
-    /// ECDSA P-384.
-    P384,
-    /// RSA of 2,048 bits, for peers that know nothing else. Made in tens of milliseconds.
-    Rsa2048,
-}
-
-impl KeyKind {
-    fn generate(self) -> Result<KeyPair, rcgen::Error> {
-        KeyPair::generate_for(match self {
-            Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            Self::Rsa2048 => &rcgen::PKCS_RSA_SHA256,
-        })
-    }
-}
-
-/// A new key and a request for an identity in DER: empty subject, the SPIFFE ID as the only name.
-pub(crate) fn certificate_request(
-    id: &SpiffeId,
-    kind: KeyKind,
-) -> Result<(PrivateKeyDer<'static>, Vec<u8>), rcgen::Error> {
-    let key = kind.generate()?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.subject_alt_names = vec![SanType::URI(id.to_string().try_into()?)];
-    let request = params.serialize_request(&key)?;
-    Ok((PrivatePkcs8KeyDer::from(key.serialize_der()).into(), request.der().to_vec()))
 }

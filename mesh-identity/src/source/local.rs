@@ -4,13 +4,12 @@ use std::time::Duration;
 use mesh_core::live::Live;
 use mesh_core::name::SpiffeId;
 
-use super::csr::{KeyKind, certificate_request};
 use super::{Error, Fetch, Issued, SvidSource};
 use crate::authority::{Authority, Names};
 use crate::bundle::Bundle;
 use crate::pem;
 use crate::registry::Entries;
-use crate::svid::X509Svid;
+use crate::svid::{KeyKind, X509Svid, certificate_request};
 
 /// SVIDs straight from an authority in this process: how a control plane gets its own.
 #[derive(Debug)]
@@ -39,11 +38,6 @@ impl LocalSource {
     #[must_use]
     pub fn keys(self, keys: KeyKind) -> Self {
         Self { keys, ..self }
-    }
-
-    /// A request for an identity with a key that is thrown away: to see whether it would be granted.
-    pub(crate) fn request(id: &SpiffeId) -> Result<String, rcgen::Error> {
-        certificate_request(id, KeyKind::default()).map(|(_, request)| pem::encode("CERTIFICATE REQUEST", &request))
     }
 
     fn issue(&self, id: &SpiffeId) -> Result<Issued, Error> {

@@ -16,7 +16,7 @@ use super::{Cache, Error, Issued, SvidSource, SvidState};
 use crate::bundle::{Bundle, BundleSet, Revocations};
 use crate::clock::{Clock, SystemClock};
 use crate::task::Tasks;
-use crate::tls::Identity;
+use crate::tls::{Cause, Identity};
 use crate::verify::{self, Purpose};
 
 /// Most requests to the issuer at a time; a node that starts with hundreds of identities must not bury it.
@@ -120,7 +120,7 @@ impl Identities {
     ///
     /// # Cancel safety
     /// Safe: the fetch goes on without its waiter.
-    pub async fn identity(&self, id: &SpiffeId) -> Result<Identity, Arc<Error>> {
+    pub async fn identity(&self, id: &SpiffeId) -> Result<Identity, Cause> {
         let identity = self.entry(id)?;
         let mut changes = identity.state().changes();
         loop {
@@ -131,7 +131,7 @@ impl Identities {
             if let Some(error) = &changes.current().last_error {
                 return Err(Arc::clone(error));
             }
-            changes.changed().await.map_err(|_| Arc::new(Error::Closed))?;
+            changes.changed().await.map_err(|_| Arc::new(Error::Closed) as Cause)?;
         }
     }
 
@@ -183,7 +183,7 @@ impl Identities {
         self.inner.tasks.stop().await;
     }
 
-    fn entry(&self, id: &SpiffeId) -> Result<Identity, Arc<Error>> {
+    fn entry(&self, id: &SpiffeId) -> Result<Identity, Cause> {
         if self.inner.tasks.is_stopped() {
             return Err(Arc::new(Error::Closed));
         }

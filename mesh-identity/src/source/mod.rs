@@ -20,8 +20,7 @@ use std::sync::Arc;
 use mesh_core::name::SpiffeId;
 
 pub use cache::Cache;
-pub use csr::{CsrSource, KeyKind, TokenSource};
-pub(crate) use csr::{IMPERSONATED_IDENTITY, certificate_request};
+pub use csr::{CsrSource, TokenSource};
 pub use fallback::Fallback;
 pub use files::FileSource;
 pub use local::LocalSource;
@@ -29,19 +28,10 @@ pub use manager::{Identities, IdentitiesBuilder, Summary};
 pub use token::{FetchToken, JwtCache, JwtSource};
 
 use crate::bundle::{self, Bundle};
+pub use crate::svid::KeyKind;
 use crate::svid::X509Svid;
+pub use crate::tls::SvidState;
 use crate::{file, svid, verify};
-
-/// An SVID of our own as it is now.
-#[derive(Debug, Clone, Default)]
-pub struct SvidState {
-    /// The newest good SVID. It may have expired; whoever presents it looks at its end.
-    pub svid: Option<Arc<X509Svid>>,
-    /// Why the last attempt to renew it failed; `None` after a success.
-    pub last_error: Option<Arc<Error>>,
-    /// How many SVIDs have been fetched since start.
-    pub rotations: u64,
-}
 
 /// What a source gives: an SVID, and the authorities of its trust domain as the issuer names them now.
 #[derive(Debug)]
@@ -135,10 +125,9 @@ pub enum Error {
     /// The Workload API gives this process no such identity.
     #[error("the Workload API gives no `{0}`")]
     NotGiven(String),
-    /// The Workload API could not be used.
-    #[cfg(unix)]
-    #[error("no identity from the Workload API")]
-    WorkloadApi(#[source] Arc<crate::workload_api::ClientError>),
+    /// A source of another kind failed.
+    #[error("no identity from this source")]
+    Other(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The Workload API said that this process has no identity any more.
     #[error("the Workload API withdrew the identity")]
     Withdrawn,

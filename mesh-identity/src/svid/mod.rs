@@ -2,6 +2,7 @@
 
 mod constraint;
 mod jwt;
+mod request;
 mod x509;
 
 use rustls_pki_types::CertificateDer;
@@ -10,6 +11,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub use constraint::leaf_id;
 pub(crate) use constraint::{signing, signs_lists, spiffe_id};
 pub use jwt::JwtSvid;
+pub use request::KeyKind;
+pub(crate) use request::certificate_request;
 pub use x509::X509Svid;
 pub(crate) use x509::{time, validity};
 

@@ -9,9 +9,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::constraint::{leaf_id, signing};
 use super::{Error, parse};
+use crate::crypto::provider;
 use crate::limits::MAX_CHAIN;
 use crate::pem;
-use crate::tls::provider;
 
 /// An X.509-SVID of our own: a chain, leaf first, and the private key of the leaf.
 pub struct X509Svid {

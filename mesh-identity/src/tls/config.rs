@@ -10,9 +10,10 @@ use rustls_pki_types::UnixTime;
 use rustls_pki_types::pem::PemObject;
 
 use super::resolver::Resolver;
-use super::{Error, Identity, provider, web_provider};
+use super::{Error, Identity};
 use crate::bundle::BundleSet;
 use crate::clock::Clock;
+use crate::crypto::{provider, web_provider};
 use crate::verify::{Expected, PeerVerifier, Role};
 
 /// A client configuration that presents no certificate and accepts only `expected` servers: how a node reaches a control

@@ -7,10 +7,10 @@ use mesh_core::name::SpiffeId;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
 
-use super::{Error, PostQuantum, config, provider_with};
+use super::{Error, PostQuantum, SvidState, config};
 use crate::bundle::BundleSet;
 use crate::clock::Clock;
-use crate::source::SvidState;
+use crate::crypto::provider_with;
 use crate::svid::X509Svid;
 use crate::verify::Expected;
 

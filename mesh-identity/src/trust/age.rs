@@ -2,7 +2,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::store::{Known, Source};
+use super::known::{Known, Source};
 
 /// How old a bundle is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

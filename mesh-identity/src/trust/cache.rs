@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use mesh_core::name::parse_trust_domain;
 use serde::{Deserialize, Serialize};
 
-use super::store::{Known, Source};
+use super::known::{Known, Source};
 use crate::bundle::{Bundle, RevocationPolicy};
 use crate::file;
 

@@ -7,8 +7,10 @@
 
 mod age;
 mod cache;
+mod known;
 mod store;
 
 pub use age::{Age, Level};
 pub use cache::{CacheError, TrustCache};
-pub use store::{Change, Source, TrustError, TrustStore, TrustStoreBuilder};
+pub use known::Source;
+pub use store::{Change, TrustError, TrustStore, TrustStoreBuilder};

@@ -9,11 +9,11 @@ use mesh_core::live::{Live, Publisher};
 use mesh_core::name::TrustDomain;
 use mesh_core::report::chain;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
 use super::age::{Age, Level, age};
 use super::cache::TrustCache;
-use crate::bundle::{Bundle, BundleSet, RevocationPolicy, Revocations, Trusted};
+use super::known::{Known, Source};
+use crate::bundle::{Bundle, BundleSet, RevocationPolicy, Revocations};
 use crate::clock::Clock;
 
 /// How long a foreign bundle counts by default since it was last confirmed.
@@ -21,46 +21,6 @@ const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How often ends that passed are looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// Where a bundle came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Source {
-    /// From our own authority, or from whoever issues our own SVIDs.
-    Own,
-    /// From the configuration, to begin with.
-    Bootstrap,
-    /// From the SPIRE server that this node joined.
-    Server,
-    /// From a bundle endpoint, authenticated by its profile.
-    Endpoint,
-    /// From a bucket, signed.
-    Bucket,
-    /// From a file of an operator.
-    File,
-}
-
-/// A bundle, and how fresh it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) bundle: Arc<Bundle>,
-    pub(super) source: Source,
-    pub(super) confirmed: SystemTime,
-    /// `None` for no end.
-    pub(super) max_age: Option<Duration>,
-    pub(super) revocation: RevocationPolicy,
-}
-
-impl Known {
-    fn until(&self) -> Option<SystemTime> {
-        self.max_age.map(|age| self.confirmed + age)
-    }
-
-    fn trusted(&self) -> Trusted {
-        Trusted::new(Arc::clone(&self.bundle)).until(self.until()).revocation(self.revocation)
-    }
-}
 
 /// What a confirmation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use x509_parser::extensions::ParsedExtension;
 
 use super::{Error, VerifiedPeer};
 use crate::bundle::{Authority, BundleSet, ListIssuer, RevocationPolicy, Status, Trusted, subject_key_id};
+use crate::crypto::provider;
 use crate::limits::{MAX_CERTIFICATE_BYTES, MAX_CHAIN};
 use crate::svid;
-use crate::tls::provider;
 
 /// In which role the peer presented its certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{Error, Expected, Purpose, chain};
 use crate::bundle::BundleSet;
-use crate::tls::provider;
+use crate::crypto::provider;
 
 /// rustls' verifier of clients and of servers over live bundles: what is trusted is read anew in every handshake.
 pub struct PeerVerifier {

@@ -17,7 +17,7 @@ use crate::proto::workload::X509svidResponse;
 use crate::source::{Error, Fetch, FetchToken, Issued, JwtSource, SvidSource, SvidState};
 use crate::svid::{self, JwtSvid, X509Svid};
 use crate::task::Tasks;
-use crate::tls::Identity;
+use crate::tls::{Cause, Identity};
 use crate::verify::{self, Purpose};
 
 /// Longest hint that is taken, in bytes (SPIFFE Workload API section 5.2.1).
@@ -207,7 +207,7 @@ impl SvidSource for WorkloadSource {
     /// The newest SVID that the server gave, whenever that was: it renews by itself.
     fn fetch<'a>(&'a self, id: &'a SpiffeId) -> Fetch<'a> {
         Box::pin(async move {
-            self.first(|_| true).await.map_err(Error::WorkloadApi)?;
+            self.first(|_| true).await.map_err(|error| Error::Other(error))?;
             let context = self.context.snapshot();
             let svid = context.svids.iter().map(|(_, svid)| svid).find(|svid| svid.id() == id);
             let given = || Error::NotGiven(id.to_string());
@@ -224,7 +224,7 @@ impl SvidSource for WorkloadSource {
 
 impl JwtSource for WorkloadSource {
     fn fetch_token<'a>(&'a self, id: &'a SpiffeId, audience: &'a [String], _life: Option<Duration>) -> FetchToken<'a> {
-        Box::pin(async move { self.jwt(audience, Some(id)).await.map_err(|error| Error::WorkloadApi(Arc::new(error))) })
+        Box::pin(async move { self.jwt(audience, Some(id)).await.map_err(|error| Error::Other(Arc::new(error))) })
     }
 }
 
@@ -330,7 +330,7 @@ impl Follower {
     /// The server says that this process has no identity: what it had is not presented any more.
     fn withdraw(&self) {
         let before = self.svids.live().snapshot();
-        let last_error = Some(Arc::new(Error::Withdrawn));
+        let last_error: Option<Cause> = Some(Arc::new(Error::Withdrawn));
         self.svids.publish(SvidState { svid: None, last_error, rotations: before.rotations });
         self.contexts.publish(WorkloadContext::default());
     }

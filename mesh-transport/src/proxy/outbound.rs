@@ -232,7 +232,7 @@ pub enum Error {
     Resolve(#[from] Refusal),
     /// No certificate for the local workload.
     #[error("no identity for the local workload")]
-    Identity(#[source] Arc<mesh_identity::source::Error>),
+    Identity(#[source] mesh_identity::tls::Cause),
     /// The tunnel could not be opened.
     #[error("the tunnel failed")]
     Tunnel(#[source] Arc<hbone::Error>),

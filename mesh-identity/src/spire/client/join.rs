@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use super::{ALPN, Node, NodeError};
+use super::{ALPN, NodeError};
 use crate::attest::Evidence;
 use crate::clock::Clock;
 use crate::connect::Connector;
@@ -19,9 +19,7 @@ use crate::proto::spire::api::server::agent::v1::attest_agent_request::{Params, 
 use crate::proto::spire::api::server::agent::v1::attest_agent_response::Step as Tells;
 use crate::proto::spire::api::server::agent::v1::{AgentX509svidParams, AttestAgentRequest};
 use crate::proto::spire::api::types;
-use crate::source::{KeyKind, certificate_request};
-use crate::spire::SERVER_PATH;
-use crate::svid::X509Svid;
+use crate::svid::{KeyKind, X509Svid, certificate_request};
 use crate::tls::server_authenticated_client;
 use crate::trust::TrustStore;
 use crate::verify::{self, Expected, Purpose};
@@ -49,25 +47,7 @@ pub struct Joining {
 }
 
 impl Joining {
-    /// Joins: with the SVID of an earlier run, if there is one that still counts, or by attestation.
-    ///
-    /// # Errors
-    /// [`NodeError`].
-    ///
-    /// # Cancel safety
-    /// Not safe: evidence may be used up and its SVID lost.
-    pub async fn join(self) -> Result<Node, NodeError> {
-        let server = self.trust_domain.to_string() + SERVER_PATH;
-        let server = mesh_core::name::parse_spiffe_id(&format!("spiffe://{server}")).map_err(NodeError::Name)?;
-        let first = match self.remembered()? {
-            Some(svid) => svid,
-            None => self.attest(&server).await?,
-        };
-        tracing::info!(node = %first.id(), server = self.server, "joined");
-        Node::begin(self, server, first)
-    }
-
-    fn remembered(&self) -> Result<Option<X509Svid>, NodeError> {
+    pub(super) fn remembered(&self) -> Result<Option<X509Svid>, NodeError> {
         let Some(path) = self.file() else { return Ok(None) };
         let text = match file::read(&path) {
             Ok(text) => text,

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use super::join::{Joining, channel};
-use super::{ALPN, NodeError, SpireSource};
+use super::{ALPN, NodeError};
 use crate::bundle::BundleSet;
 use crate::proto::spire::api::server::agent::v1::agent_client::AgentClient;
 use crate::proto::spire::api::server::agent::v1::{AgentX509svidParams, RenewAgentRequest};
@@ -23,10 +23,10 @@ use crate::proto::spire::api::server::entry::v1::entry_client::EntryClient;
 use crate::proto::spire::api::server::entry::v1::{SyncAuthorizedEntriesRequest, SyncAuthorizedEntriesResponse};
 use crate::proto::spire::api::types;
 use crate::registry::{Entries, Entry};
+use crate::source::SvidState;
 use crate::source::rotate::Schedule;
-use crate::source::{KeyKind, SvidState, certificate_request};
-use crate::spire::convert;
-use crate::svid::X509Svid;
+use crate::spire::{SERVER_PATH, convert};
+use crate::svid::{KeyKind, X509Svid, certificate_request};
 use crate::tls::Identity;
 use crate::trust::Source;
 use crate::verify::Expected;
@@ -56,7 +56,7 @@ const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 /// seconds. When the server is out of reach, all of it stays as it was.
 #[derive(Clone)]
 pub struct Node {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -69,9 +69,29 @@ pub(super) struct Inner {
     channel: Mutex<Channel>,
 }
 
+impl Joining {
+    /// Joins: with the SVID of an earlier run, if there is one that still counts, or by attestation.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    ///
+    /// # Cancel safety
+    /// Not safe: evidence may be used up and its SVID lost.
+    pub async fn join(self) -> Result<Node, NodeError> {
+        let server = self.trust_domain.to_string() + SERVER_PATH;
+        let server = mesh_core::name::parse_spiffe_id(&format!("spiffe://{server}")).map_err(NodeError::Name)?;
+        let first = match self.remembered()? {
+            Some(svid) => svid,
+            None => self.attest(&server).await?,
+        };
+        tracing::info!(node = %first.id(), server = self.server, "joined");
+        Node::begin(self, server, first)
+    }
+}
+
 impl Node {
     /// A node with its first SVID.
-    pub(super) fn begin(joining: Joining, server: SpiffeId, first: X509Svid) -> Result<Self, NodeError> {
+    fn begin(joining: Joining, server: SpiffeId, first: X509Svid) -> Result<Self, NodeError> {
         let id = first.id().clone();
         let state = SvidState { svid: Some(Arc::new(first)), last_error: None, rotations: 1 };
         let (publisher, live) = Publisher::new(state);
@@ -99,12 +119,6 @@ impl Node {
     #[must_use]
     pub fn bundles(&self) -> Live<BundleSet> {
         self.inner.joining.trust.bundles()
-    }
-
-    /// The identities of its workloads, as a source.
-    #[must_use]
-    pub fn source(&self) -> SpireSource {
-        SpireSource { inner: Arc::clone(&self.inner) }
     }
 
     /// Asks for entries and bundles once.

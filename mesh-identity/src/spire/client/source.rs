@@ -6,19 +6,27 @@ use mesh_core::name::SpiffeId;
 use rustls_pki_types::CertificateDer;
 use tonic::{Code, Status};
 
-use super::node::{Inner, request};
+use super::node::{Inner, Node, request};
 use crate::bundle::{Bundle, BundleSet};
 use crate::proto::spire::api::server::svid::v1::svid_client::SvidClient;
 use crate::proto::spire::api::server::svid::v1::{BatchNewX509svidRequest, NewJwtsvidRequest, NewX509svidParams};
 use crate::registry::Entry;
-use crate::source::{self, Fetch, FetchToken, Issued, JwtSource, KeyKind, SvidSource, certificate_request};
-use crate::svid::X509Svid;
+use crate::source::{self, Fetch, FetchToken, Issued, JwtSource, SvidSource};
+use crate::svid::{KeyKind, X509Svid, certificate_request};
 use crate::verify::{self, Audiences, Purpose};
 
 /// X.509- and JWT-SVIDs for the entries of a node, issued by the server that it joined.
 #[derive(Clone)]
 pub struct SpireSource {
-    pub(super) inner: Arc<Inner>,
+    inner: Arc<Inner>,
+}
+
+impl Node {
+    /// The identities of its workloads, as a source.
+    #[must_use]
+    pub fn source(&self) -> SpireSource {
+        SpireSource { inner: Arc::clone(&self.inner) }
+    }
 }
 
 impl SvidSource for SpireSource {
