@@ -150,15 +150,13 @@ impl Publisher {
                 if there == content {
                     return Ok(());
                 }
-                let named_by_digest = name.starts_with("targets/");
-                let ours = !named_by_digest && !self.is_ours(&there);
-                if named_by_digest || ours {
-                    // Not what this repository wrote: somebody changed the bucket.
-                    tracing::error!(name, "an object in the bucket is not what its name says; it is replaced");
-                    self.bucket.store.put(&at, PutPayload::from(content)).await?;
-                    return Ok(());
+                // A target is named by its digest; metadata of this version that our keys signed is another publisher's.
+                if !name.starts_with("targets/") && self.is_ours(&there) {
+                    return Err(BucketError::Conflict);
                 }
-                Err(BucketError::Conflict)
+                tracing::error!(name, "an object in the bucket is not what its name says; it is replaced");
+                self.bucket.store.put(&at, PutPayload::from(content)).await?;
+                Ok(())
             }
             Err(error) => Err(error.into()),
         }

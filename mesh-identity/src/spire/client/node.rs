@@ -137,7 +137,6 @@ impl Node {
         if *own.trust_domain() != inner.joining.trust_domain {
             return Err(NodeError::Answer("a bundle of another trust domain"));
         }
-        // The server proves itself by what its new bundle holds as well, or nobody here could reach it any more.
         inner.joining.trust.own(own);
         let foreign: BTreeSet<_> =
             entries.all().into_iter().flat_map(|entry| entry.federates_with.iter().cloned()).collect();
