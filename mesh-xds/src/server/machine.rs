@@ -12,7 +12,7 @@ use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resour
 use crate::pb::{Any, Kind};
 
 /// The wildcard name.
-const WILDCARD: &str = "*";
+pub(super) const WILDCARD: &str = "*";
 
 /// The state of one stream.
 #[derive(Debug, Default)]

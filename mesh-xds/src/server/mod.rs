@@ -1,8 +1,9 @@
-//! The delta ADS server: a versioned cache ([`Cache`]), a pure machine per stream ([`machine`]) and the tonic service
-//! ([`Service`]).
+//! The ADS server: a versioned cache ([`Cache`]), a pure machine per stream ([`machine`] for delta, [`sotw`] for
+//! state-of-the-world) and the tonic service ([`Service`]).
 
 mod cache;
 pub mod machine;
+pub mod sotw;
 mod stream;
 
 pub use cache::{Cache, CacheWriter, Change, Entry, Snapshot};

@@ -13,8 +13,10 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::cache::{Cache, Snapshot};
-use super::machine::{Machine, Progress};
+use super::machine::{self, Error, Progress};
+use super::sotw;
 use crate::limits::MAX_MESSAGE_BYTES;
+use crate::pb;
 use crate::pb::discovery::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
@@ -41,8 +43,7 @@ pub struct ClientStatus {
     pub types: BTreeMap<String, Progress>,
 }
 
-/// The aggregated discovery service over a cache. Serves delta streams; state-of-the-world streams are refused as
-/// unimplemented.
+/// The aggregated discovery service over a cache: delta and state-of-the-world streams on one port.
 #[derive(Debug, Clone)]
 pub struct Service {
     inner: Arc<Inner>,
@@ -94,23 +95,63 @@ impl Service {
     }
 }
 
+/// One of both protocols.
+trait Protocol: Default + Send + 'static {
+    type Request: Send + 'static;
+    type Response: Send + 'static;
+
+    fn handle_request(&mut self, request: &Self::Request) -> Result<(), Error>;
+    fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<Self::Response>;
+    fn progress(&self) -> BTreeMap<String, Progress>;
+    /// The type of a request, what it says against an answer, and the node.
+    fn said(request: Self::Request) -> (String, Option<pb::Status>, Option<pb::Node>);
+}
+
+macro_rules! protocol {
+    ($machine:ty, $request:ty, $response:ty) => {
+        impl Protocol for $machine {
+            type Request = $request;
+            type Response = $response;
+
+            fn handle_request(&mut self, request: &$request) -> Result<(), Error> {
+                Self::handle_request(self, request)
+            }
+
+            fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<$response> {
+                Self::poll_response(self, snapshot, order)
+            }
+
+            fn progress(&self) -> BTreeMap<String, Progress> {
+                Self::progress(self).map(|(url, progress)| (url.to_owned(), progress.clone())).collect()
+            }
+
+            fn said(request: $request) -> (String, Option<pb::Status>, Option<pb::Node>) {
+                (request.type_url, request.error_detail, request.node)
+            }
+        }
+    };
+}
+
+protocol!(machine::Machine, DeltaDiscoveryRequest, DeltaDiscoveryResponse);
+protocol!(sotw::Machine, DiscoveryRequest, DiscoveryResponse);
+
 /// An answer, or the status that ends the stream.
-type Answer = Result<DeltaDiscoveryResponse, Status>;
+type Answer<P> = Result<<P as Protocol>::Response, Status>;
 
 /// One open stream.
-struct Open {
+struct Open<P: Protocol> {
     service: Arc<Inner>,
     number: u64,
-    requests: Streaming<DeltaDiscoveryRequest>,
+    requests: Streaming<P::Request>,
     changes: Changes<Snapshot>,
-    machine: Machine,
+    machine: P,
     ended: bool,
 }
 
-impl Open {
+impl<P: Protocol> Open<P> {
     /// The next answer. Computed when the transport asks for one, so that a client that does not read costs no memory but
     /// its own subscriptions.
-    async fn next(&mut self) -> Option<Answer> {
+    async fn next(&mut self) -> Option<Answer<P>> {
         loop {
             if self.ended {
                 return None;
@@ -151,17 +192,18 @@ impl Open {
     }
 
     /// Takes a request, or the end of requests, which ends the stream.
-    fn take(&mut self, request: Result<Option<DeltaDiscoveryRequest>, Status>) -> ControlFlow<Option<Answer>> {
+    fn take(&mut self, request: Result<Option<P::Request>, Status>) -> ControlFlow<Option<Answer<P>>> {
         match request {
             Ok(Some(request)) => {
                 if let Err(error) = self.machine.handle_request(&request) {
                     self.ended = true;
                     return ControlFlow::Break(Some(Err(Status::invalid_argument(error.to_string()))));
                 }
-                if let Some(detail) = &request.error_detail {
-                    tracing::warn!(type_url = request.type_url, reason = detail.message, "client rejected an answer");
+                let (type_url, error, node) = P::said(request);
+                if let Some(detail) = error {
+                    tracing::warn!(type_url, reason = detail.message, "client rejected an answer");
                 }
-                self.report(request.node.map(|node| node.id));
+                self.report(node.map(|node| node.id));
                 ControlFlow::Continue(())
             }
             Ok(None) => ControlFlow::Break(None),
@@ -177,12 +219,12 @@ impl Open {
             if let Some(node) = node {
                 status.node = node;
             }
-            status.types = self.machine.progress().map(|(url, progress)| (url.to_owned(), progress.clone())).collect();
+            status.types = self.machine.progress();
         }
     }
 }
 
-impl Drop for Open {
+impl<P: Protocol> Drop for Open<P> {
     fn drop(&mut self) {
         self.service.clients.lock().remove(&self.number);
     }
@@ -198,15 +240,24 @@ impl AggregatedDiscoveryService for Service {
 
     async fn stream_aggregated_resources(
         &self,
-        _request: Request<Streaming<DiscoveryRequest>>,
+        request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        Err(Status::unimplemented("only delta streams are served"))
+        self.open::<sotw::Machine>(request)
     }
 
     async fn delta_aggregated_resources(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        self.open::<machine::Machine>(request)
+    }
+}
+
+impl Service {
+    fn open<P: Protocol>(
+        &self,
+        request: Request<Streaming<P::Request>>,
+    ) -> Result<Response<Answers<P::Response>>, Status> {
         let client = self.inner.access.admit(request.metadata(), request.extensions())?;
         let number = self.inner.numbers.fetch_add(1, Ordering::Relaxed);
         tracing::info!(client, "discovery stream opened");
@@ -216,7 +267,7 @@ impl AggregatedDiscoveryService for Service {
             number,
             requests: request.into_inner(),
             changes: self.inner.cache.live().changes(),
-            machine: Machine::default(),
+            machine: P::default(),
             ended: false,
         };
         let answers = futures_util::stream::unfold(open, |mut open| async move {
