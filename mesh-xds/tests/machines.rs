@@ -88,7 +88,7 @@ impl Pair {
             }
             Step::ServerWrites => {
                 let snapshot = self.cache.live().snapshot();
-                self.responses.extend(self.server.poll_response(&snapshot, &[A, B]));
+                self.responses.extend(self.server.poll_response(&snapshot, &[A, B], true));
             }
             Step::ClientReads(reject) => self.client_reads(*reject),
             Step::Break => self.reconnect(),
@@ -179,8 +179,8 @@ fn an_empty_first_answer_is_still_an_answer() {
     let mut server = Server::default();
     server.handle_request(&request(A)).unwrap();
     let snapshot = cache.live().snapshot();
-    assert!(server.poll_response(&snapshot, &[A]).is_some(), "the client waits for it");
-    assert!(server.poll_response(&snapshot, &[A]).is_none());
+    assert!(server.poll_response(&snapshot, &[A], true).is_some(), "the client waits for it");
+    assert!(server.poll_response(&snapshot, &[A], true).is_none());
 }
 
 #[test]
@@ -201,12 +201,12 @@ fn subscribing_to_nothing_then_by_name_and_alias() {
         })
         .unwrap();
     let snapshot = cache.live().snapshot();
-    let first = server.poll_response(&snapshot, &[A]).unwrap();
+    let first = server.poll_response(&snapshot, &[A], true).unwrap();
     assert!(names(&first).is_empty());
     let by_name =
         DeltaDiscoveryRequest { resource_names_subscribe: vec!["/10.0.0.1".into(), "missing".into()], ..request(A) };
     server.handle_request(&by_name).unwrap();
-    let mut answers = std::iter::from_fn(|| server.poll_response(&snapshot, &[A])).collect::<Vec<_>>();
+    let mut answers = std::iter::from_fn(|| server.poll_response(&snapshot, &[A], true)).collect::<Vec<_>>();
     assert_eq!(names(&answers[0]), ["one"]);
     assert_eq!(answers[0].resources[0].aliases, ["/10.0.0.1"]);
     assert_eq!(answers.remove(0).removed_resources, ["/10.0.0.1", "missing"]);
@@ -214,7 +214,7 @@ fn subscribing_to_nothing_then_by_name_and_alias() {
         (A, Change::Put("two".into(), Entry::new(vec![3], vec![]))),
         (A, Change::Put("one".into(), Entry::new(vec![4], vec!["/10.0.0.1".into()]))),
     ]);
-    let changed = server.poll_response(&cache.live().snapshot(), &[A]).unwrap();
+    let changed = server.poll_response(&cache.live().snapshot(), &[A], true).unwrap();
     assert_eq!(names(&changed), ["one"], "only what was asked for");
 }
 
@@ -243,7 +243,7 @@ fn what_comes_with_a_name_comes_and_is_seen_to_leave() {
     let mut server = Server::default();
     let send = |server: &mut Server, requests: Vec<DeltaDiscoveryRequest>| {
         requests.iter().for_each(|request| server.handle_request(request).unwrap());
-        server.poll_response(&cache.live().snapshot(), &[A]).map(|answer| (names(&answer).join(" "), answer))
+        server.poll_response(&cache.live().snapshot(), &[A], true).map(|answer| (names(&answer).join(" "), answer))
     };
     let (local, answer) = send(&mut server, asking.handle_connected()).unwrap();
     assert_eq!(local, "local", "the workloads of its own node");
@@ -277,11 +277,11 @@ fn new_things_come_before_gone_things() {
     server.handle_request(&request(A)).unwrap();
     server.handle_request(&request(B)).unwrap();
     let snapshot = cache.live().snapshot();
-    while server.poll_response(&snapshot, &[A, B]).is_some() {}
+    while server.poll_response(&snapshot, &[A, B], true).is_some() {}
     let one = |name: &str| vec![(name.to_owned(), Entry::new(vec![2], vec![]))];
     assert_eq!(writer.replace([(A, one("new-policy")), (B, one("workload"))]), 3);
     let snapshot = cache.live().snapshot();
-    let order: Vec<_> = std::iter::from_fn(|| server.poll_response(&snapshot, &[A, B]))
+    let order: Vec<_> = std::iter::from_fn(|| server.poll_response(&snapshot, &[A, B], true))
         .map(|response| (response.type_url.clone(), names(&response).join(","), response.removed_resources.join(",")))
         .collect();
     let wanted = [(A, "new-policy", ""), (B, "workload", ""), (A, "", "old-policy")];
@@ -302,7 +302,7 @@ fn after_a_reconnect_too() {
         .handle_request(&DeltaDiscoveryRequest { initial_resource_versions: held("old-workload"), ..request(B) })
         .unwrap();
     let snapshot = cache.live().snapshot();
-    let order: Vec<_> = std::iter::from_fn(|| server.poll_response(&snapshot, &[A, B]))
+    let order: Vec<_> = std::iter::from_fn(|| server.poll_response(&snapshot, &[A, B], true))
         .map(|response| (names(&response).join(","), response.removed_resources.join(",")))
         .collect();
     let wanted = [("new-policy", ""), ("workload", "old-workload"), ("", "old-policy")];
@@ -314,11 +314,11 @@ fn a_client_far_behind_is_compared_in_full() {
     let (writer, cache) = Cache::new(&[A]);
     let mut server = Server::default();
     server.handle_request(&request(A)).unwrap();
-    server.poll_response(&cache.live().snapshot(), &[A]).unwrap();
+    server.poll_response(&cache.live().snapshot(), &[A], true).unwrap();
     for n in 0..5000_u32 {
         writer.apply([(A, Change::Put(format!("r{}", n % 10), Entry::new(n.to_be_bytes().to_vec(), vec![])))]);
     }
-    let answer = server.poll_response(&cache.live().snapshot(), &[A]).unwrap();
+    let answer = server.poll_response(&cache.live().snapshot(), &[A], true).unwrap();
     assert_eq!(answer.resources.len(), 10, "the newest of each, however many were missed");
 }
 

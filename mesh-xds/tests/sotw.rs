@@ -51,7 +51,7 @@ impl Scene {
 
     fn next(&mut self) -> Option<DiscoveryResponse> {
         let snapshot = self.cache.live().snapshot();
-        self.machine.poll_response(&snapshot, &[CLUSTER, ENDPOINTS])
+        self.machine.poll_response(&snapshot, &[CLUSTER, ENDPOINTS], true)
     }
 
     /// The first bytes of the resources of the next answer, which is accepted.
@@ -154,6 +154,58 @@ fn removals() {
     assert_eq!(scene.taken(CLUSTER, &[]).unwrap(), "");
     scene.put(ENDPOINTS, "a", 0);
     assert_eq!(scene.taken(ENDPOINTS, &["a", "b"]).unwrap(), "a");
+}
+
+#[test]
+fn a_route_never_leads_where_nothing_is() {
+    const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+    let mut scene = Scene::new();
+    let all = [CLUSTER, ENDPOINTS, ROUTE];
+    let next = |scene: &mut Scene| {
+        let snapshot = scene.cache.live().snapshot();
+        let answer = scene.machine.poll_response(&snapshot, &all, true)?;
+        let names = answer.resources.iter().map(|resource| char::from(resource.value[0])).collect::<String>();
+        Some((answer.type_url.rsplit('.').next().unwrap().to_owned(), names, answer.nonce))
+    };
+    scene.put(CLUSTER, "a", 0);
+    scene.put(ENDPOINTS, "a", 0);
+    scene.put(ROUTE, "r", 0);
+    scene.ask(CLUSTER, &[], "");
+    let (kind, names, nonce) = next(&mut scene).unwrap();
+    assert_eq!((&*kind, &*names), ("Cluster", "a"));
+    scene.ask(CLUSTER, &[], &nonce);
+    scene.ask(ENDPOINTS, &["a"], "");
+    scene.ask(ROUTE, &["r"], "");
+    let (kind, _, nonce) = next(&mut scene).unwrap();
+    assert_eq!(kind, "ClusterLoadAssignment");
+    assert_eq!(next(&mut scene), None, "the endpoints are not accepted yet");
+    assert!(scene.machine.is_holding());
+    scene.ask(ENDPOINTS, &["a"], &nonce);
+    let (kind, _, routed) = next(&mut scene).unwrap();
+    assert_eq!(kind, "RouteConfiguration");
+    scene.ask(ROUTE, &["r"], &routed);
+
+    // The route moves from one cluster to another, in one change.
+    scene.put(CLUSTER, "b", 0);
+    scene.put(ENDPOINTS, "b", 0);
+    scene.put(ROUTE, "r", 1);
+    scene.remove(CLUSTER, "a");
+    scene.remove(ENDPOINTS, "a");
+    let (kind, names, clusters) = next(&mut scene).unwrap();
+    assert_eq!((&*kind, &*names), ("Cluster", "ab"), "both, for a while");
+    assert_eq!(next(&mut scene), None);
+    scene.ask(CLUSTER, &[], &clusters);
+    assert_eq!(next(&mut scene), None, "the client has yet to ask for the new one's endpoints");
+    scene.ask(ENDPOINTS, &["a", "b"], &nonce);
+    let (kind, names, nonce) = next(&mut scene).unwrap();
+    assert_eq!((&*kind, &*names), ("ClusterLoadAssignment", "b"));
+    scene.ask(ENDPOINTS, &["a", "b"], &nonce);
+    let (kind, _, routed) = next(&mut scene).unwrap();
+    assert_eq!(kind, "RouteConfiguration");
+    assert_eq!(next(&mut scene), None, "the route is not accepted yet");
+    scene.ask(ROUTE, &["r"], &routed);
+    let (kind, names, _) = next(&mut scene).unwrap();
+    assert_eq!((&*kind, &*names), ("Cluster", "b"));
 }
 
 #[test]
@@ -264,7 +316,7 @@ proptest! {
         };
         let quiet = [Step::ServerReads, Step::ServerWrites, Step::ClientReads(true)];
         let end: Vec<Step> = (0..40).flat_map(|_| quiet.clone()).collect();
-        for step in steps.iter().chain(&end) {
+        for (index, step) in steps.iter().chain(&end).enumerate() {
             match step {
                 Step::Put(full, name, body) => {
                     truth.entry(*full).or_default().insert(*name, *body);
@@ -288,7 +340,9 @@ proptest! {
                 }
                 Step::ServerWrites => {
                     let snapshot = cache.live().snapshot();
-                    responses.extend(server.poll_response(&snapshot, &[CLUSTER, ENDPOINTS]));
+                    // Sooner or later the server waits no more.
+                    let patient = index < steps.len();
+                    responses.extend(server.poll_response(&snapshot, &[CLUSTER, ENDPOINTS], patient));
                 }
                 Step::ClientReads(accept) => {
                     if let Some(response) = responses.pop_front() {

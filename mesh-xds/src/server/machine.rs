@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::cache::{Entry, Snapshot, TypeSnapshot};
+use super::precedence::{self, Subscribed};
 use crate::limits::MAX_SUBSCRIBED_NAMES;
 use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 use crate::pb::{Any, Kind};
@@ -19,6 +20,7 @@ pub(super) const WILDCARD: &str = "*";
 pub struct Machine {
     types: BTreeMap<String, Subscription>,
     nonces: u64,
+    holding: bool,
 }
 
 /// What an answer is about.
@@ -47,7 +49,12 @@ struct Subscription {
     gone: BTreeSet<String>,
     /// Whether the first answer is still to be given; it is, even when there is nothing to say.
     first: bool,
+    /// Of clusters: names that were sent for the first time, so that the client will want their endpoints.
+    introduced: BTreeSet<Arc<str>>,
+    introduces: bool,
     sent_nonce: String,
+    /// Whether the client has yet to accept or reject what it was sent last.
+    waiting: bool,
     progress: Progress,
 }
 
@@ -87,6 +94,7 @@ impl Machine {
         let subscription = self.types.entry(request.type_url.clone()).or_default();
         if first {
             subscription.first = true;
+            subscription.introduces = request.type_url == precedence::CLUSTER;
             // The old form of the wildcard: a first request that names nothing.
             subscription.wildcard = request.resource_names_subscribe.is_empty();
             let held = request.initial_resource_versions.iter();
@@ -131,6 +139,7 @@ impl Machine {
         }
         // A nonce only says which answer is meant; subscriptions count even when it is old.
         if !request.response_nonce.is_empty() && request.response_nonce == subscription.sent_nonce {
+            subscription.waiting = false;
             match &request.error_detail {
                 None => {
                     subscription.progress.acknowledged = Some(request.response_nonce.clone());
@@ -147,18 +156,50 @@ impl Machine {
     /// What is new comes first, types in the order given, and what is gone after it: when a workload changes from one policy
     /// to another, the client gets the new policy, then the workload, and loses the old policy last. Also after a
     /// reconnect, when both were asked for before the first answer.
-    pub fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<DeltaDiscoveryResponse> {
-        let ordered = order.iter().filter(|url| self.types.contains_key(**url)).map(|url| (*url).to_owned());
-        let others = self.types.keys().filter(|url| !order.contains(&url.as_str())).cloned();
-        let urls: Vec<String> = ordered.chain(others).collect();
+    ///
+    /// Envoy's own types also wait until the client has accepted those before them (clusters, endpoints, listeners, routes), and
+    /// their removals for all of them. Who does not want to wait any longer ([`Machine::is_holding`]) says so by `patient`.
+    pub fn poll_response(
+        &mut self,
+        snapshot: &Snapshot,
+        order: &[&str],
+        patient: bool,
+    ) -> Option<DeltaDiscoveryResponse> {
+        let urls = precedence::sorted(&self.types, order);
         // What comes last may lose and gain in one answer.
         let phase = |url: &String| match order.split_last() {
             Some((_, before)) if before.contains(&url.as_str()) => Phase::New,
+            _ if precedence::is_chained(url) => Phase::New,
             _ => Phase::Both,
         };
-        urls.iter()
-            .find_map(|url| self.poll_type(url, snapshot, phase(url)))
-            .or_else(|| urls.iter().find_map(|url| self.poll_type(url, snapshot, Phase::Both)))
+        self.holding = false;
+        if !patient {
+            self.types.values_mut().for_each(|subscription| subscription.introduced.clear());
+        }
+        for url in &urls {
+            if patient && precedence::must_wait(&self.types, url, snapshot) {
+                self.holding = true;
+            } else if let Some(answer) = self.poll_type(url, snapshot, phase(url)) {
+                return Some(answer);
+            }
+        }
+        for url in &urls {
+            if !self.types.get(url).is_some_and(Subscribed::loses) {
+                continue;
+            }
+            if patient && precedence::must_stay(&self.types, url, snapshot, self.holding) {
+                self.holding = true;
+            } else if let Some(answer) = self.poll_type(url, snapshot, Phase::Both) {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Whether an answer waits for the client to accept another first.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.holding
     }
 
     /// How far the client is with each type it asked for.
@@ -184,6 +225,7 @@ impl Machine {
         let nonce = self.nonces.to_string();
         subscription.sent_nonce.clone_from(&nonce);
         subscription.progress.sent = Some(nonce.clone());
+        subscription.waiting = true;
         let resource = |(name, entry): (Arc<str>, Entry)| Resource {
             name: name.as_ref().to_owned(),
             version: entry.version.as_ref().to_owned(),
@@ -198,6 +240,24 @@ impl Machine {
             nonce,
             ..DeltaDiscoveryResponse::default()
         })
+    }
+}
+
+impl Subscribed for Subscription {
+    fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.returned.contains_key(name)
+    }
+
+    fn loses(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    fn introduced(&self) -> &BTreeSet<Arc<str>> {
+        &self.introduced
     }
 }
 
@@ -234,12 +294,15 @@ impl Subscription {
             self.add_companions(of_type, &mut resources);
         }
         for (name, entry) in &resources {
-            self.returned.insert(Arc::clone(name), Arc::clone(&entry.version));
+            if self.returned.insert(Arc::clone(name), Arc::clone(&entry.version)).is_none() && self.introduces {
+                self.introduced.insert(Arc::clone(name));
+            }
             // Gone and back before the client was told.
             self.gone.remove(name.as_ref());
         }
         for name in removed {
             self.returned.remove(name.as_str());
+            self.introduced.remove(name.as_str());
             self.gone.insert(name);
         }
         resources.into_iter().collect()

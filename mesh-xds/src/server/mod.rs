@@ -3,6 +3,7 @@
 
 mod cache;
 pub mod machine;
+mod precedence;
 pub mod sotw;
 mod stream;
 

@@ -10,19 +10,17 @@ use twox_hash::XxHash3_64;
 
 use super::cache::{Entry, Snapshot, TypeSnapshot};
 use super::machine::{Error, Progress, WILDCARD};
+use super::precedence::{self, Subscribed};
 use crate::limits::MAX_SUBSCRIBED_NAMES;
 use crate::pb::Any;
 use crate::pb::discovery::{DiscoveryRequest, DiscoveryResponse};
-
-/// Types whose answers hold every resource, so that one that is absent is gone: listeners and clusters.
-const FULL_STATE: [&str; 2] =
-    ["type.googleapis.com/envoy.config.listener.v3.Listener", "type.googleapis.com/envoy.config.cluster.v3.Cluster"];
 
 /// The state of one stream.
 #[derive(Debug, Default)]
 pub struct Machine {
     types: BTreeMap<String, Subscription>,
     nonces: u64,
+    holding: bool,
 }
 
 /// A client's subscription to one type.
@@ -32,8 +30,13 @@ struct Subscription {
     /// Whether the client ever named a resource of the type: an empty list then means nothing, and not everything.
     named: bool,
     names: BTreeSet<String>,
-    /// What the client was sent, with its version.
-    sent: HashMap<Arc<str>, Arc<str>>,
+    /// What the client was sent.
+    sent: HashMap<Arc<str>, Entry>,
+    /// What it was sent and is gone: told, of full-state types, when nothing can refer to it any more.
+    leaving: BTreeSet<Arc<str>>,
+    /// Of clusters: names that were sent for the first time, so that the client will want their endpoints.
+    introduced: BTreeSet<Arc<str>>,
+    introduces: bool,
     /// Number of changes of the cache that the client has seen.
     seen: u64,
     /// Whether the subscription changed, so that all of it must be looked at.
@@ -64,6 +67,7 @@ impl Machine {
         let subscription = self.types.entry(request.type_url.clone()).or_default();
         if first {
             subscription.first = true;
+            subscription.introduces = request.type_url == precedence::CLUSTER;
         } else if request.response_nonce != subscription.nonce {
             // About an answer that is not the last one. A later request says the same again.
             return Ok(());
@@ -83,11 +87,40 @@ impl Machine {
 
     /// The next answer that is due against this snapshot, types in the order given; `None`: the client has all, or has yet to
     /// answer what it was sent.
-    pub fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<DiscoveryResponse> {
-        let ordered = order.iter().filter(|url| self.types.contains_key(**url)).map(|url| (*url).to_owned());
-        let others = self.types.keys().filter(|url| !order.contains(&url.as_str())).cloned();
-        let urls: Vec<String> = ordered.chain(others).collect();
-        urls.iter().find_map(|url| self.poll_type(url, snapshot))
+    ///
+    /// Of Envoy's types, each waits until the client has accepted those before it (clusters, endpoints, listeners, routes), and
+    /// removals wait for all of them: when a route moves from one cluster to another, the client first has both. Who does not
+    /// want to wait any longer ([`Machine::is_holding`]) says so by `patient`.
+    pub fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str], patient: bool) -> Option<DiscoveryResponse> {
+        let urls = precedence::sorted(&self.types, order);
+        self.holding = false;
+        if !patient {
+            self.types.values_mut().for_each(|subscription| subscription.introduced.clear());
+        }
+        for url in &urls {
+            if patient && precedence::must_wait(&self.types, url, snapshot) {
+                self.holding = true;
+            } else if let Some(answer) = self.poll_type(url, snapshot, false) {
+                return Some(answer);
+            }
+        }
+        for url in &urls {
+            if !self.types.get(url).is_some_and(Subscribed::loses) {
+                continue;
+            }
+            if patient && precedence::must_stay(&self.types, url, snapshot, self.holding) {
+                self.holding = true;
+            } else if let Some(answer) = self.poll_type(url, snapshot, true) {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// Whether an answer waits for the client to accept another first.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.holding
     }
 
     /// How far the client is with each type it asked for.
@@ -95,14 +128,14 @@ impl Machine {
         self.types.iter().map(|(url, subscription)| (url.as_str(), &subscription.progress))
     }
 
-    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot) -> Option<DiscoveryResponse> {
+    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot, removals: bool) -> Option<DiscoveryResponse> {
         let subscription = self.types.get_mut(type_url)?;
         if subscription.waiting {
             return None;
         }
         let empty = TypeSnapshot::default();
         let of_type = snapshot.of(type_url).unwrap_or(&empty);
-        let resources = subscription.due(of_type, FULL_STATE.contains(&type_url))?;
+        let resources = subscription.due(of_type, precedence::is_full_state(type_url), removals)?;
         self.nonces += 1;
         let nonce = self.nonces.to_string();
         subscription.nonce.clone_from(&nonce);
@@ -121,6 +154,24 @@ impl Machine {
     }
 }
 
+impl Subscribed for Subscription {
+    fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.sent.contains_key(name)
+    }
+
+    fn loses(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    fn introduced(&self) -> &BTreeSet<Arc<str>> {
+        &self.introduced
+    }
+}
+
 impl Subscription {
     /// Takes the whole list of names that a request holds.
     fn set_names(&mut self, list: &[String]) {
@@ -135,6 +186,8 @@ impl Subscription {
             // What is given up is forgotten, so that it is sent again when it is asked for again.
             let (wildcard, names) = (self.wildcard, &self.names);
             self.sent.retain(|name, _| wildcard || names.contains(name.as_ref()));
+            self.leaving.retain(|name| wildcard || names.contains(name.as_ref()));
+            self.introduced.retain(|name| wildcard || names.contains(name.as_ref()));
         }
     }
 
@@ -152,7 +205,7 @@ impl Subscription {
     }
 
     /// The resources of the next answer, if one is due. Records them as sent.
-    fn due(&mut self, of_type: &TypeSnapshot, full_state: bool) -> Option<Vec<Entry>> {
+    fn due(&mut self, of_type: &TypeSnapshot, full_state: bool, removals: bool) -> Option<Vec<Entry>> {
         let (first, changed) = (std::mem::take(&mut self.first), std::mem::take(&mut self.changed));
         let grown = std::mem::take(&mut self.grown);
         let recent = if first || changed { None } else { of_type.changed_since(self.seen) };
@@ -162,25 +215,45 @@ impl Subscription {
             None => of_type.entries.keys().chain(self.sent.keys()).cloned().collect(),
         };
         self.seen = of_type.changes;
-        let (mut new, mut gone) = (BTreeSet::new(), false);
+        let mut new = BTreeSet::new();
         for name in looked_at {
+            let sent = self.sent.get(&name).map(|entry| &entry.version);
             match of_type.entries.get(&name) {
-                Some(entry) if self.covers(&name) && self.sent.get(&name) != Some(&entry.version) => {
-                    new.insert(name);
+                Some(entry) => {
+                    self.leaving.remove(&name);
+                    if self.covers(&name) && sent != Some(&entry.version) {
+                        new.insert(name);
+                    }
                 }
-                Some(_) => {}
-                None => gone |= self.sent.remove(&name).is_some(),
+                // A removal can be told of full-state types alone; of others a client learns it by no longer being referred
+                // to them.
+                None if sent.is_some() && full_state => {
+                    self.leaving.insert(name);
+                }
+                None => {
+                    self.sent.remove(&name);
+                }
             }
         }
-        // A removal can be told of full-state types alone; of others a client learns it by no longer being referred to them.
+        let gone = removals && !self.leaving.is_empty();
         if new.is_empty() && !(full_state && (first || grown || gone)) {
             return None;
         }
+        if gone {
+            for name in std::mem::take(&mut self.leaving) {
+                self.sent.remove(&name);
+                self.introduced.remove(&name);
+            }
+        }
         let names = if full_state { self.subscribed(of_type) } else { new };
-        let mut all = Vec::with_capacity(names.len());
+        // What leaves is still there until nothing refers to it.
+        let staying = self.leaving.iter().filter_map(|name| self.sent.get(name)).cloned();
+        let mut all: Vec<Entry> = staying.collect();
         for name in names {
             if let Some(entry) = of_type.entries.get(&name) {
-                self.sent.insert(name, Arc::clone(&entry.version));
+                if self.sent.insert(Arc::clone(&name), entry.clone()).is_none() && self.introduces {
+                    self.introduced.insert(name);
+                }
                 all.push(entry.clone());
             }
         }
@@ -189,7 +262,8 @@ impl Subscription {
 
     /// A version that differs whenever what the client holds differs, and is the same on every replica.
     fn version(&self) -> String {
-        let ordered: BTreeMap<&Arc<str>, &Arc<str>> = self.sent.iter().collect();
+        let versions = self.sent.iter().map(|(name, entry)| (name, &entry.version));
+        let ordered: BTreeMap<&Arc<str>, &Arc<str>> = versions.collect();
         let mut content = Vec::new();
         for (name, version) in ordered {
             for part in [name, version] {

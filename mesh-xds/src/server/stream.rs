@@ -4,10 +4,12 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::{FutureExt, Stream};
 use mesh_core::live::Changes;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
@@ -21,6 +23,9 @@ use crate::pb::discovery::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
 };
 use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
+
+/// How long an answer waits for the client to accept another that must come first.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Decides who may open a stream.
 pub trait Access: fmt::Debug + Send + Sync + 'static {
@@ -101,7 +106,8 @@ trait Protocol: Default + Send + 'static {
     type Response: Send + 'static;
 
     fn handle_request(&mut self, request: &Self::Request) -> Result<(), Error>;
-    fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<Self::Response>;
+    fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str], patient: bool) -> Option<Self::Response>;
+    fn is_holding(&self) -> bool;
     fn progress(&self) -> BTreeMap<String, Progress>;
     /// The type of a request, what it says against an answer, and the node.
     fn said(request: Self::Request) -> (String, Option<pb::Status>, Option<pb::Node>);
@@ -117,8 +123,12 @@ macro_rules! protocol {
                 Self::handle_request(self, request)
             }
 
-            fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str]) -> Option<$response> {
-                Self::poll_response(self, snapshot, order)
+            fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str], patient: bool) -> Option<$response> {
+                Self::poll_response(self, snapshot, order, patient)
+            }
+
+            fn is_holding(&self) -> bool {
+                Self::is_holding(self)
             }
 
             fn progress(&self) -> BTreeMap<String, Progress> {
@@ -145,6 +155,8 @@ struct Open<P: Protocol> {
     requests: Streaming<P::Request>,
     changes: Changes<Snapshot>,
     machine: P,
+    /// Since when an answer waits for the client to accept another.
+    held_since: Option<Instant>,
     ended: bool,
 }
 
@@ -165,10 +177,16 @@ impl<P: Protocol> Open<P> {
                 }
             }
             let snapshot = self.changes.current();
-            if let Some(response) = self.machine.poll_response(&snapshot, &self.service.order) {
+            let patient = self.held_since.is_none_or(|since| since.elapsed() < PATIENCE);
+            if let Some(response) = self.machine.poll_response(&snapshot, &self.service.order, patient) {
                 self.report(None);
                 return Some(Ok(response));
             }
+            self.held_since = match self.machine.is_holding() {
+                true => self.held_since.or_else(|| Some(Instant::now())),
+                false => None,
+            };
+            let held_until = self.held_since.map(|since| since + PATIENCE);
             drop(snapshot);
             let drain = self.service.drain.clone();
             tokio::select! {
@@ -181,6 +199,8 @@ impl<P: Protocol> Open<P> {
                     ControlFlow::Continue(()) => {}
                     ControlFlow::Break(end) => return end,
                 },
+                () = async { tokio::time::sleep_until(held_until.unwrap_or_else(Instant::now)).await },
+                    if held_until.is_some() => {}
                 changed = self.changes.changed() => {
                     if changed.is_err() {
                         self.ended = true;
@@ -268,6 +288,7 @@ impl Service {
             requests: request.into_inner(),
             changes: self.inner.cache.live().changes(),
             machine: P::default(),
+            held_since: None,
             ended: false,
         };
         let answers = futures_util::stream::unfold(open, |mut open| async move {

@@ -288,7 +288,7 @@ fn delta_request(bytes: &[u8]) {
         }
         let snapshot = cache.live().snapshot();
         let mut answers = 0;
-        while machine.poll_response(&snapshot, &[ADDRESS_TYPE]).is_some() {
+        while machine.poll_response(&snapshot, &[ADDRESS_TYPE], true).is_some() {
             answers += 1;
             assert!(answers < 100, "answers without end");
         }

@@ -1,0 +1,223 @@
+//! A control plane for Envoy in one file: a listener, a route, a cluster and its endpoints, from a text file that is followed.
+//! Envoys take it by either variant of the protocol, and what they reject is printed.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program for a terminal")]
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig};
+use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, AggregatedConfigSource, ApiVersion, ConfigSource, SocketAddress,
+};
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints};
+use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::config::route::v3::route::Action;
+use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::{Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as HttpConfig;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds,
+};
+use envoy_types::pb::google::protobuf::{Any, Duration as Span};
+use mesh_xds::server::{Access, Cache, CacheWriter, Entry, Service};
+use prost::{Message, Name};
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Status};
+
+/// A control plane for Envoy. The file holds lines: `listen ADDRESS`, `cluster NAME ADDRESS…`, `route NAME` (the cluster that is
+/// routed to), and `broken` for a listener that Envoy rejects.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Where Envoys connect.
+    #[arg(long, default_value = "127.0.0.1:18000")]
+    listen: SocketAddr,
+    /// The file.
+    file: PathBuf,
+}
+
+const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+
+/// What must be there first, before what refers to it.
+const ORDER: [&str; 4] = [CLUSTER, ENDPOINT, LISTENER, ROUTE];
+
+#[derive(Debug)]
+struct Anybody;
+
+impl Access for Anybody {
+    fn admit(&self, _metadata: &MetadataMap, _extensions: &Extensions) -> Result<String, Status> {
+        Ok("envoy".to_owned())
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let arguments = Arguments::parse();
+    let (writer, cache) = Cache::new(&ORDER);
+    publish(&writer, &arguments.file)?;
+    let service = Service::new(cache, Arc::new(Anybody), &ORDER);
+    let watched = service.clone();
+    tokio::spawn(follow(writer, arguments.file));
+    tokio::spawn(async move {
+        let mut before = String::new();
+        loop {
+            let now = format!("{:?}", watched.clients());
+            if now != before {
+                println!("{now}");
+                before = now;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    println!("ready");
+    tonic::transport::Server::builder().add_service(service.server()).serve(arguments.listen).await?;
+    Ok(())
+}
+
+async fn follow(writer: CacheWriter, path: PathBuf) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if let Err(error) = publish(&writer, &path) {
+            tracing::error!(%error, "the last good state stays");
+        }
+    }
+}
+
+/// Publishes what the file says; what is the same is no change.
+fn publish(writer: &CacheWriter, path: &Path) -> Result<(), Box<dyn Error>> {
+    let text = std::fs::read_to_string(path)?;
+    let (mut clusters, mut endpoints, mut listeners, mut routes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["listen", at] => listeners.push(entry("listener", &listener(at.parse()?, false))),
+            ["broken", at] => listeners.push(entry("broken", &listener(at.parse()?, true))),
+            ["route", cluster] => routes.push(entry("route", &route(cluster))),
+            ["cluster", name, at @ ..] => {
+                clusters.push(entry(name, &cluster(name)));
+                let at = at.iter().map(|at| at.parse()).collect::<Result<Vec<_>, _>>()?;
+                endpoints.push(entry(name, &assignment(name, &at)));
+            }
+            [] => {}
+            other => return Err(format!("`{}` is not understood", other.join(" ")).into()),
+        }
+    }
+    writer.replace([(CLUSTER, clusters), (ENDPOINT, endpoints), (LISTENER, listeners), (ROUTE, routes)]);
+    Ok(())
+}
+
+fn entry(name: &str, message: &impl Message) -> (String, Entry) {
+    (name.to_owned(), Entry::new(message.encode_to_vec(), Vec::new()))
+}
+
+fn any<T: Message + Name>(message: &T) -> Any {
+    Any { type_url: format!("type.googleapis.com/{}", T::full_name()), value: message.encode_to_vec() }
+}
+
+fn by_ads() -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        ..ConfigSource::default()
+    }
+}
+
+fn address(at: SocketAddr) -> Address {
+    let socket = SocketAddress {
+        address: at.ip().to_string(),
+        port_specifier: Some(PortSpecifier::PortValue(at.port().into())),
+        ..SocketAddress::default()
+    };
+    Address { address: Some(Place::SocketAddress(socket)) }
+}
+
+fn listener(at: SocketAddr, broken: bool) -> Listener {
+    let router = HttpFilter {
+        name: "envoy.filters.http.router".to_owned(),
+        config_type: Some(HttpConfig::TypedConfig(any(&Router::default()))),
+        ..HttpFilter::default()
+    };
+    let manager = HttpConnectionManager {
+        stat_prefix: "ingress".to_owned(),
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(by_ads()),
+            route_config_name: "route".to_owned(),
+        })),
+        http_filters: vec![router],
+        ..HttpConnectionManager::default()
+    };
+    let mut config = any(&manager);
+    if broken {
+        // No Envoy has such a filter.
+        config.type_url = "type.googleapis.com/nobody.knows.This".to_owned();
+    }
+    let filter = Filter {
+        name: "envoy.filters.network.http_connection_manager".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(config)),
+    };
+    Listener {
+        name: if broken { "broken" } else { "listener" }.to_owned(),
+        address: Some(address(at)),
+        filter_chains: vec![FilterChain { filters: vec![filter], ..FilterChain::default() }],
+        ..Listener::default()
+    }
+}
+
+fn route(cluster: &str) -> RouteConfiguration {
+    let action = RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..RouteAction::default()
+    };
+    let all = RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..RouteMatch::default() };
+    let route = Route { r#match: Some(all), action: Some(Action::Route(action)), ..Route::default() };
+    let host = VirtualHost {
+        name: "all".to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![route],
+        ..VirtualHost::default()
+    };
+    RouteConfiguration { name: "route".to_owned(), virtual_hosts: vec![host], ..RouteConfiguration::default() }
+}
+
+fn cluster(name: &str) -> Cluster {
+    Cluster {
+        name: name.to_owned(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        eds_cluster_config: Some(EdsClusterConfig { eds_config: Some(by_ads()), ..EdsClusterConfig::default() }),
+        connect_timeout: Some(Span { seconds: 1, nanos: 0 }),
+        ..Cluster::default()
+    }
+}
+
+fn assignment(name: &str, at: &[SocketAddr]) -> ClusterLoadAssignment {
+    let endpoint = |at: &SocketAddr| LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
+            address: Some(address(*at)),
+            ..Endpoint::default()
+        })),
+        ..LbEndpoint::default()
+    };
+    let locality =
+        LocalityLbEndpoints { lb_endpoints: at.iter().map(endpoint).collect(), ..LocalityLbEndpoints::default() };
+    ClusterLoadAssignment {
+        cluster_name: name.to_owned(),
+        endpoints: vec![locality],
+        ..ClusterLoadAssignment::default()
+    }
+}
