@@ -1,5 +1,5 @@
-//! A control plane for Envoy in one file: a listener, a route, a cluster and its endpoints, from a text file that is followed.
-//! Envoys take it by either variant of the protocol, and what they reject is printed.
+//! A control plane for Envoys and for gRPC's own clients in one file: listeners, a route, clusters and their endpoints, from a
+//! text file that is followed. It is taken by either variant of the protocol, and what is rejected is printed.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program for a terminal")]
 
 use std::error::Error;
@@ -15,33 +15,38 @@ use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, ApiVersion, ConfigSource, SocketAddress,
+    Address, AggregatedConfigSource, ApiVersion, ConfigSource, Locality, SocketAddress,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints};
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
-use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Filter, FilterChain, Listener};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
-use envoy_types::pb::envoy::config::route::v3::{Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
+use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
+use envoy_types::pb::envoy::config::route::v3::{
+    Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
+};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as HttpConfig;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds,
 };
-use envoy_types::pb::google::protobuf::{Any, Duration as Span};
+use envoy_types::pb::google::protobuf::{Any, Duration as Span, UInt32Value};
 use mesh_xds::server::{Access, Cache, CacheWriter, Entry, Service};
 use prost::{Message, Name};
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
 
-/// A control plane for Envoy. The file holds lines: `listen ADDRESS`, `cluster NAME ADDRESS…`, `route NAME` (the cluster that is
-/// routed to), and `broken` for a listener that Envoy rejects.
+/// A control plane for Envoy and gRPC.
+///
+/// The file holds lines: `listen ADDRESS` (a listener of Envoy), `api NAME` (what gRPC calls `xds:///NAME`), `cluster NAME
+/// ADDRESS…`, `route CLUSTER…` (or `route CLUSTER=WEIGHT…`). `broken` before the first two makes one that is rejected.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where Envoys connect.
+    /// Where Envoys and gRPC's clients connect.
     #[arg(long, default_value = "127.0.0.1:18000")]
     listen: SocketAddr,
     /// The file.
@@ -106,9 +111,13 @@ fn publish(writer: &CacheWriter, path: &Path) -> Result<(), Box<dyn Error>> {
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["listen", at] => listeners.push(entry("listener", &listener(at.parse()?, false))),
-            ["broken", at] => listeners.push(entry("broken", &listener(at.parse()?, true))),
-            ["route", cluster] => routes.push(entry("route", &route(cluster))),
+            ["listen", at] => listeners.push(entry("listener", &listener("listener", at.parse()?, &manager(false)))),
+            ["broken", "listen", at] => {
+                listeners.push(entry("broken", &listener("broken", at.parse()?, &manager(true))));
+            }
+            ["api", name] => listeners.push(entry(name, &api(name, &manager(false)))),
+            ["broken", "api", name] => listeners.push(entry(name, &api(name, &manager(true)))),
+            ["route", clusters @ ..] => routes.push(entry("route", &route(clusters)?)),
             ["cluster", name, at @ ..] => {
                 clusters.push(entry(name, &cluster(name)));
                 let at = at.iter().map(|at| at.parse()).collect::<Result<Vec<_>, _>>()?;
@@ -147,13 +156,18 @@ fn address(at: SocketAddr) -> Address {
     Address { address: Some(Place::SocketAddress(socket)) }
 }
 
-fn listener(at: SocketAddr, broken: bool) -> Listener {
+/// What serves HTTP by the route; `broken`: with a filter that nobody has.
+fn manager(broken: bool) -> Any {
+    let mut config = any(&Router::default());
+    if broken {
+        config.type_url = "type.googleapis.com/nobody.knows.This".to_owned();
+    }
     let router = HttpFilter {
         name: "envoy.filters.http.router".to_owned(),
-        config_type: Some(HttpConfig::TypedConfig(any(&Router::default()))),
+        config_type: Some(HttpConfig::TypedConfig(config)),
         ..HttpFilter::default()
     };
-    let manager = HttpConnectionManager {
+    any(&HttpConnectionManager {
         stat_prefix: "ingress".to_owned(),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(by_ads()),
@@ -161,30 +175,40 @@ fn listener(at: SocketAddr, broken: bool) -> Listener {
         })),
         http_filters: vec![router],
         ..HttpConnectionManager::default()
-    };
-    let mut config = any(&manager);
-    if broken {
-        // No Envoy has such a filter.
-        config.type_url = "type.googleapis.com/nobody.knows.This".to_owned();
-    }
+    })
+}
+
+fn listener(name: &str, at: SocketAddr, manager: &Any) -> Listener {
     let filter = Filter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
-        config_type: Some(ConfigType::TypedConfig(config)),
+        config_type: Some(ConfigType::TypedConfig(manager.clone())),
     };
     Listener {
-        name: if broken { "broken" } else { "listener" }.to_owned(),
+        name: name.to_owned(),
         address: Some(address(at)),
         filter_chains: vec![FilterChain { filters: vec![filter], ..FilterChain::default() }],
         ..Listener::default()
     }
 }
 
-fn route(cluster: &str) -> RouteConfiguration {
-    let action = RouteAction {
-        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
-        ..RouteAction::default()
+fn api(name: &str, manager: &Any) -> Listener {
+    Listener {
+        name: name.to_owned(),
+        api_listener: Some(ApiListener { api_listener: Some(manager.clone()) }),
+        ..Listener::default()
+    }
+}
+
+fn route(clusters: &[&str]) -> Result<RouteConfiguration, Box<dyn Error>> {
+    let weighted = |text: &&str| -> Result<ClusterWeight, Box<dyn Error>> {
+        let (name, weight) = text.split_once('=').unwrap_or((text, "1"));
+        let value = weight.parse().map_err(|_| format!("the weight in `{text}` is not a number"))?;
+        Ok(ClusterWeight { name: name.to_owned(), weight: Some(UInt32Value { value }), ..ClusterWeight::default() })
     };
-    let all = RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..RouteMatch::default() };
+    let clusters = clusters.iter().map(weighted).collect::<Result<Vec<_>, _>>()?;
+    let to = ClusterSpecifier::WeightedClusters(WeightedCluster { clusters, ..WeightedCluster::default() });
+    let action = RouteAction { cluster_specifier: Some(to), ..RouteAction::default() };
+    let all = RouteMatch { path_specifier: Some(PathSpecifier::Prefix(String::new())), ..RouteMatch::default() };
     let route = Route { r#match: Some(all), action: Some(Action::Route(action)), ..Route::default() };
     let host = VirtualHost {
         name: "all".to_owned(),
@@ -192,7 +216,7 @@ fn route(cluster: &str) -> RouteConfiguration {
         routes: vec![route],
         ..VirtualHost::default()
     };
-    RouteConfiguration { name: "route".to_owned(), virtual_hosts: vec![host], ..RouteConfiguration::default() }
+    Ok(RouteConfiguration { name: "route".to_owned(), virtual_hosts: vec![host], ..RouteConfiguration::default() })
 }
 
 fn cluster(name: &str) -> Cluster {
@@ -211,10 +235,16 @@ fn assignment(name: &str, at: &[SocketAddr]) -> ClusterLoadAssignment {
             address: Some(address(*at)),
             ..Endpoint::default()
         })),
+        load_balancing_weight: Some(UInt32Value { value: 1 }),
         ..LbEndpoint::default()
     };
-    let locality =
-        LocalityLbEndpoints { lb_endpoints: at.iter().map(endpoint).collect(), ..LocalityLbEndpoints::default() };
+    // gRPC rejects endpoints without a locality, and ignores a locality without a weight.
+    let locality = LocalityLbEndpoints {
+        locality: Some(Locality::default()),
+        lb_endpoints: at.iter().map(endpoint).collect(),
+        load_balancing_weight: Some(UInt32Value { value: 1 }),
+        ..LocalityLbEndpoints::default()
+    };
     ClusterLoadAssignment {
         cluster_name: name.to_owned(),
         endpoints: vec![locality],
