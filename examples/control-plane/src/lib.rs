@@ -10,6 +10,7 @@
 pub mod admission;
 mod cli;
 pub mod finding;
+mod listen;
 mod publish;
 mod serve;
 pub mod settings;

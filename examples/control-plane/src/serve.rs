@@ -19,11 +19,11 @@ use mesh_xds::server::{Access, Cache, Service};
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
 
+use crate::listen::listen;
 use crate::publish::{Assignments, Publish};
 use crate::settings::Settings;
 use crate::token::Tokens;
@@ -126,8 +126,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     };
     let admin =
         admin.bind(settings.admin).await.map_err(|error| format!("admin endpoint {}: {error}", settings.admin))?;
-    let listener =
-        TcpListener::bind(settings.listen).await.map_err(|error| format!("listen {}: {error}", settings.listen))?;
+    let listener = listen(settings.listen)?;
     tracing::info!(listen = %settings.listen, admin = %settings.admin, identity = %own, "control plane starts");
 
     let tasks = Tasks::default();

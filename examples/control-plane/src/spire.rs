@@ -19,8 +19,8 @@ use mesh_identity::spire::{Nodes, SERVER_PATH, SpireParts, SpireServer};
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
 use mesh_identity::trust::TrustStore;
-use tokio::net::TcpListener;
 
+use crate::listen::listen;
 use crate::serve::{Error, OWN_LIFE};
 use crate::settings::{Aws, Cluster, Spire};
 
@@ -67,8 +67,7 @@ pub(crate) async fn serve(
         node_life: None,
         clock,
     });
-    let listener =
-        TcpListener::bind(settings.listen).await.map_err(|error| format!("listen {}: {error}", settings.listen))?;
+    let listener = listen(settings.listen)?;
     let incoming = Incoming::new(listener, own.server_config_with_optional_client_certificates(&[b"h2"])?, own);
     tracing::info!(listen = %settings.listen, identity = %own.id(), "nodes may attest");
     let (agent, bundle, entry, svid) = server.services();

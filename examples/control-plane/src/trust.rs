@@ -16,7 +16,6 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 
 use crate::serve::Error;
 use crate::settings::{self, Peer};
@@ -71,7 +70,7 @@ pub(crate) async fn publish(
         Some(path) => named_server(&mesh_identity::file::read(path)?, ALPN)?,
         None => own.server_config_without_client_certificates(ALPN)?,
     };
-    let listener = TcpListener::bind(listen).await.map_err(|error| format!("listen {listen}: {error}"))?;
+    let listener = crate::listen::listen(listen)?;
     tracing::info!(%listen, profile = if settings.certificate.is_some() { "https_web" } else { "https_spiffe" }, "the trust bundle is served");
     tasks.spawn(BundleEndpoint::new(authority.live_bundle()).serve(listener, tls, tasks.clone()));
     Ok(())

@@ -1,8 +1,9 @@
 //! The delta ADS client: a pure machine that knows the protocol ([`machine`]) and an async shell that runs it
-//! ([`run`]); last-known-good state on disk ([`persist`]).
+//! ([`run`]); last-known-good state on disk ([`persist`], and `keep`, which says when it is written).
 
 pub mod backoff;
 mod demand;
+pub(crate) mod keep;
 pub mod machine;
 pub mod persist;
 mod stream;

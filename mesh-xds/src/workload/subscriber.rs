@@ -1,6 +1,5 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http_body::Body as HttpBody;
@@ -17,13 +16,11 @@ use super::{
     refusing_policy,
 };
 use crate::client::backoff::Backoff;
+use crate::client::keep::{self, Kept};
 use crate::client::machine::{Machine, Rejected, Update};
-use crate::client::persist::{self, Entry, Snapshot, TypeSnapshot};
+use crate::client::persist::{self, Snapshot};
 use crate::client::{Connect, Demand, Handler, Status, run};
 use crate::pb::Node;
-
-/// Quiet time after an update before the state is written, so that a burst costs one write.
-const WRITE_QUIET: Duration = Duration::from_millis(200);
 
 /// What a subscriber needs to know.
 #[derive(Clone)]
@@ -102,11 +99,9 @@ struct Applier {
     catalog: Publisher<Catalog>,
     policies: Publisher<PolicySet>,
     status: Publisher<Status>,
-    /// Accepted resources as received: for the disk, so that fields unknown to this release survive.
-    accepted: BTreeMap<&'static str, BTreeMap<String, (String, Bytes)>>,
-    node: String,
+    accepted: Kept,
     demand: Option<Demand>,
-    writer: Option<Publisher<Option<Snapshot>>>,
+    writer: Option<Publisher<Option<Kept>>>,
     file: Option<PathBuf>,
     now: fn() -> SystemTime,
 }
@@ -129,19 +124,18 @@ impl Subscriber {
         if setup.demand.is_some() {
             machine = machine.on_demand(ADDRESS_TYPE);
         }
-        let accepted = BTreeMap::from([(POLICY_TYPE, BTreeMap::new()), (ADDRESS_TYPE, BTreeMap::new())]);
+        let accepted = Kept::new(&node, &[POLICY_TYPE, ADDRESS_TYPE], setup.file.is_some());
         let mut applier = Applier {
             catalog,
             policies,
             status,
             accepted,
-            node,
             demand: setup.demand,
             writer: None,
             file: setup.file,
             now: setup.now,
         };
-        if let Some(snapshot) = applier.file.as_deref().and_then(|file| persist::load(file, &applier.node)) {
+        if let Some(snapshot) = applier.file.as_deref().and_then(|file| persist::load(file, &node)) {
             applier.restore(&snapshot, &mut machine);
         }
         let state = State { catalog: live_catalog, policies: live_policies, status: live_status };
@@ -164,11 +158,11 @@ impl Subscriber {
         let Some(file) = applier.file.clone() else {
             return run(connect, machine, &mut applier, backoff, cancel).await;
         };
-        let (publisher, snapshots) = Publisher::new(None);
+        let (publisher, states) = Publisher::new(None);
         applier.writer = Some(publisher);
         // The writer ends after the client, when nobody publishes any more, so that the last state reaches the disk.
         let client = async move { run(connect, machine, &mut applier, backoff, cancel).await };
-        tokio::join!(client, write(snapshots, file));
+        tokio::join!(client, keep::write(states, file));
     }
 }
 
@@ -179,8 +173,8 @@ impl Applier {
             for entry in &kept.resources {
                 match update.upsert(&kept.type_url, &entry.name, &entry.body) {
                     Ok(()) => {
-                        if let Some(accepted) = self.accepted.get_mut(kept.type_url.as_str()) {
-                            accepted.insert(entry.name.clone(), (entry.version.clone(), entry.body.clone()));
+                        if self.accepted.knows(&kept.type_url) {
+                            self.accepted.insert(&kept.type_url, &entry.name, &entry.version, &entry.body);
                             machine.restore(&kept.type_url, [(entry.name.clone(), entry.version.clone())]);
                         }
                     }
@@ -207,33 +201,17 @@ impl Applier {
             self.catalog.publish(self.catalog.live().load().apply(applied.catalog));
         }
     }
-
-    fn snapshot(&self) -> Snapshot {
-        let entry = |(name, (version, body)): (&String, &(String, Bytes))| Entry {
-            name: name.clone(),
-            version: version.clone(),
-            body: body.clone(),
-        };
-        let kept = |(url, resources): (&&str, &BTreeMap<String, (String, Bytes)>)| TypeSnapshot {
-            type_url: (*url).to_owned(),
-            resources: resources.iter().map(entry).collect(),
-        };
-        let since = (self.now)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Snapshot {
-            node: self.node.clone(),
-            written_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-            types: self.accepted.iter().map(kept).collect(),
-        }
-    }
 }
 
 impl Handler for Applier {
     fn apply(&mut self, update: &Update) -> Vec<Rejected> {
         let mut applied = Applied::default();
         let mut rejected = Vec::new();
-        let Some(accepted) = self.accepted.get_mut(update.type_url.as_str()) else { return rejected };
+        if !self.accepted.knows(&update.type_url) {
+            return rejected;
+        }
         for name in &update.removed {
-            accepted.remove(name);
+            self.accepted.remove(&update.type_url, name);
             applied.remove(&update.type_url, name);
         }
         for resource in &update.upserts {
@@ -241,21 +219,20 @@ impl Handler for Applier {
                 if body.type_url == update.type_url { Ok(&body.value) } else { Err(Error::Type(body.type_url.clone())) }
             });
             match body.and_then(|body| applied.upsert(&update.type_url, &resource.name, body).map(|()| body)) {
-                Ok(body) => {
-                    accepted.insert(resource.name.clone(), (resource.version.clone(), Bytes::copy_from_slice(body)));
-                }
+                Ok(body) => self.accepted.insert(&update.type_url, &resource.name, &resource.version, body),
                 Err(error) => {
+                    let unknown = !self.accepted.contains(&update.type_url, &resource.name);
                     let reason = chain(&error);
                     // With an earlier version that one stays; without one nothing would protect what this was to protect.
                     if update.type_url == POLICY_TYPE
-                        && !accepted.contains_key(&resource.name)
+                        && unknown
                         && let Ok(name) = resource.name.parse::<NamespacedName>()
                     {
                         let body = resource.resource.as_ref().map(|body| body.value.as_slice()).unwrap_or_default();
                         applied.policies.upsert(refusing_policy(&name, body));
                     }
                     // Nor would anybody know that the addresses are part of the mesh: plaintext would go to them.
-                    if update.type_url == ADDRESS_TYPE && !accepted.contains_key(&resource.name) {
+                    if update.type_url == ADDRESS_TYPE && unknown {
                         let body = resource.resource.as_ref().map(|body| body.value.as_slice()).unwrap_or_default();
                         match refusing_address(&resource.name, body) {
                             Some(Address::Workload(workload)) => applied.catalog.upsert_workload(*workload),
@@ -292,7 +269,7 @@ impl Handler for Applier {
             && connected
             && let Some(writer) = &self.writer
         {
-            writer.publish(Some(self.snapshot()));
+            writer.publish(Some(self.accepted.at((self.now)())));
         }
     }
 }
@@ -336,30 +313,6 @@ impl Applied {
             self.catalog.remove(name);
         } else if let Some((namespace, name)) = name.split_once('/') {
             self.policies.remove(NamespacedName::new(namespace, name));
-        }
-    }
-}
-
-/// Writes the newest snapshot when updates have been quiet for a while, until nobody publishes any more.
-async fn write(snapshots: Live<Option<Snapshot>>, file: PathBuf) {
-    let mut changes = snapshots.changes();
-    while changes.changed().await.is_ok() {
-        let mut open = true;
-        while open {
-            match tokio::time::timeout(WRITE_QUIET, changes.changed()).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) | Err(_) => open = false,
-            }
-        }
-        let (snapshot, file) = (snapshots.snapshot(), file.clone());
-        let written = tokio::task::spawn_blocking(move || match &*snapshot {
-            Some(snapshot) => persist::write(&file, snapshot),
-            None => Ok(()),
-        });
-        match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "state not kept on disk"),
-            Err(error) => tracing::warn!(%error, "state not kept on disk"),
         }
     }
 }
