@@ -78,6 +78,7 @@
 //! ([`workload::refusing_policy`]): what it was to protect is not open because it is not understood.
 
 pub mod client;
+pub mod envoy;
 pub mod limits;
 pub mod pb;
 pub mod proto;

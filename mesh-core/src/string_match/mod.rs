@@ -1,6 +1,11 @@
-//! One matcher of strings, shared by policies and routes so that what one of them sees the other sees too.
+//! Matchers of strings, shared by policies and routes so that what one of them sees the other sees too: [`StringMatch`] for
+//! names, as Istio's L4 policies know it, and [`Pattern`] for what a request holds, as Envoy's `StringMatcher` knows it.
+
+mod pattern;
 
 use std::fmt;
+
+pub use pattern::{Pattern, Regex, RegexError};
 
 use crate::name::Text;
 

@@ -1,0 +1,26 @@
+//! Envoy's resources ↔ the listeners, routes, clusters and endpoints of `mesh_core`.
+//!
+//! Decoding is exact about what it leaves out. A field that is not known to Envoy's own messages is passed over, as every xDS
+//! client must. A field that is known but not supported is a [`Warning`] where the resource stays safe without it, and an
+//! [`Error`] (a NACK) where leaving it out would let through what it was to hold back or send traffic elsewhere. The tables
+//! in each module say which is which; encoding is the inverse of decoding.
+
+mod error;
+mod wire;
+
+pub use error::{Decoded, Error, Warning};
+
+/// Type URL of `envoy.config.listener.v3.Listener`.
+pub const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
+
+/// Type URL of `envoy.config.route.v3.RouteConfiguration`.
+pub const ROUTE_TYPE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+
+/// Type URL of `envoy.config.cluster.v3.Cluster`.
+pub const CLUSTER_TYPE: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+
+/// Type URL of `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+pub const ENDPOINT_TYPE: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+
+/// Type URL of `envoy.extensions.transport_sockets.tls.v3.Secret`.
+pub const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
