@@ -34,7 +34,7 @@
 //! let (subscriber, state) = Subscriber::new(Setup::new(Node::default(), std::time::SystemTime::now));
 //! let channel = Endpoint::from_shared(format!("http://{address}"))?.connect_lazy();
 //! let connect = move || -> Result<_, Box<dyn std::error::Error + Send + Sync>> { Ok((channel.clone(), MetadataMap::new())) };
-//! let follow = subscriber.run(connect, CancellationToken::new());
+//! let follow = subscriber.run(vec![connect], CancellationToken::new());
 //!
 //! // What is put into the cache arrives in the catalog.
 //! let workload = Workload::new("w1", parse_trust_domain("cluster.local")?, "shop", "web-1")?;

@@ -9,8 +9,12 @@
 )]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
-use mesh_xds::client::machine::{Machine as Client, Rejected};
+use mesh_xds::client::first_field;
+use mesh_xds::client::machine::{
+    Interest, Machine as Client, Rejected, Request, Response, ServerTraits, Update, Variant,
+};
 use mesh_xds::pb::Node;
 use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use mesh_xds::server::machine::Machine as Server;
@@ -19,6 +23,33 @@ use proptest::prelude::*;
 
 const A: &str = "type/a";
 const B: &str = "type/b";
+
+fn client(node: Node, interest: Interest, types: &[&str]) -> Client {
+    let mut client = Client::new(node, vec![ServerTraits::new("", Variant::Delta)]);
+    types.iter().for_each(|url| client.want(url, interest));
+    client
+}
+
+/// The requests of a new stream.
+fn opened(client: &mut Client) -> Vec<DeltaDiscoveryRequest> {
+    client.handle_closed(0);
+    client.handle_opened(0);
+    due(client)
+}
+
+/// All requests that are due.
+fn due(client: &mut Client) -> Vec<DeltaDiscoveryRequest> {
+    std::iter::from_fn(|| client.poll_request(0, Instant::now()))
+        .map(|request| match request {
+            Request::Delta(request) => request,
+            Request::StateOfTheWorld(other) => panic!("not asked for: {other:?}"),
+        })
+        .collect()
+}
+
+fn read(client: &mut Client, response: DeltaDiscoveryResponse) -> Option<Update> {
+    client.handle_response(0, Response::Delta(response), |_, body| first_field(body))
+}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -64,8 +95,8 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let (writer, cache) = Cache::new(&[A, B]);
-        let client = Client::new(Node { id: "n".into(), ..Node::default() }, &[A, B]);
-        let requests = client.handle_connected().into();
+        let mut client = client(Node { id: "n".into(), ..Node::default() }, Interest::All, &[A, B]);
+        let requests = opened(&mut client).into();
         let (server, responses, applied, ever) = (Server::default(), VecDeque::new(), BTreeMap::new(), Vec::new());
         Self { writer, cache, server, client, requests, responses, applied, ever }
     }
@@ -101,7 +132,7 @@ impl Pair {
 
     fn client_reads(&mut self, reject: Option<u8>) {
         let Some(response) = self.responses.pop_front() else { return };
-        let Some(update) = self.client.handle_response(response) else { return };
+        let Some(update) = read(&mut self.client, response) else { return };
         let mut rejected = Vec::new();
         for name in &update.removed {
             self.applied.remove(&(update.type_url.clone(), name.clone()));
@@ -114,15 +145,15 @@ impl Pair {
                 self.applied.insert((update.type_url.clone(), resource.name.clone()), body);
             }
         }
-        let answer = self.client.handle_applied(&update, &rejected);
-        assert_eq!(answer.error_detail.is_some(), !rejected.is_empty());
-        self.requests.push_back(answer);
+        let reason = self.client.handle_applied(&update, &rejected, Instant::now());
+        assert_eq!(reason.is_some(), !rejected.is_empty());
+        self.requests.extend(due(&mut self.client));
     }
 
     fn reconnect(&mut self) {
         self.server = Server::default();
         self.responses.clear();
-        self.requests = self.client.handle_connected().into();
+        self.requests = opened(&mut self.client).into();
     }
 
     fn settle(&mut self) {
@@ -238,23 +269,24 @@ fn what_comes_with_a_name_comes_and_is_seen_to_leave() {
     let value = Value { kind: Some(Kind::StringValue("n1".into())) };
     let metadata = Struct { fields: [("NODE_NAME".to_owned(), value)].into_iter().collect() };
     let node = Node { metadata: Some(metadata), ..Node::default() };
-    let client = || Client::new(node.clone(), &[A]).on_demand(A);
-    let mut asking = client();
+    let mut asking = client(node, Interest::OnDemand, &[A]);
     let mut server = Server::default();
     let send = |server: &mut Server, requests: Vec<DeltaDiscoveryRequest>| {
         requests.iter().for_each(|request| server.handle_request(request).unwrap());
         server.poll_response(&cache.live().snapshot(), &[A], true).map(|answer| (names(&answer).join(" "), answer))
     };
-    let (local, answer) = send(&mut server, asking.handle_connected()).unwrap();
+    let (local, answer) = send(&mut server, opened(&mut asking)).unwrap();
     assert_eq!(local, "local", "the workloads of its own node");
-    let update = asking.handle_response(answer).unwrap();
-    let _ = asking.handle_applied(&update, &[]);
-    let demand = asking.handle_demand(A, ["shop/web".to_owned()]).unwrap();
-    assert!(asking.handle_demand(A, ["shop/web".to_owned()]).is_none(), "asked for once");
-    let (all, answer) = send(&mut server, vec![demand]).unwrap();
+    let update = read(&mut asking, answer).unwrap();
+    let _ = asking.handle_applied(&update, &[], Instant::now());
+    asking.subscribe(A, ["shop/web".to_owned()]);
+    let demand = due(&mut asking);
+    asking.subscribe(A, ["shop/web".to_owned()]);
+    assert!(due(&mut asking).is_empty(), "asked for once");
+    let (all, answer) = send(&mut server, demand).unwrap();
     assert_eq!(all, "shop/waypoint shop/web waypoint-1 web-1");
-    let update = asking.handle_response(answer).unwrap();
-    let _ = asking.handle_applied(&update, &[]);
+    let update = read(&mut asking, answer).unwrap();
+    let _ = asking.handle_applied(&update, &[], Instant::now());
 
     // An endpoint leaves its service, another one comes.
     writer.apply([put("web-1", 2, &[]), put("web-2", 1, &["shop/web"])]);
@@ -262,7 +294,7 @@ fn what_comes_with_a_name_comes_and_is_seen_to_leave() {
 
     // After a reconnect only what changed since.
     writer.apply([put("waypoint-1", 2, &["shop/waypoint"]), (A, Change::Remove("local".into()))]);
-    let (changed, answer) = send(&mut Server::default(), asking.handle_connected()).unwrap();
+    let (changed, answer) = send(&mut Server::default(), opened(&mut asking)).unwrap();
     // `shop/web` itself is asked for by name again, and answered so that nobody waits in vain.
     assert_eq!(changed, "shop/web waypoint-1 web-1 web-2");
     assert_eq!(answer.removed_resources, ["local"]);
@@ -332,7 +364,8 @@ fn bounds_and_nonsense() {
 
 #[test]
 fn an_answer_nobody_asked_for_is_not_acknowledged() {
-    let mut client = Client::new(Node::default(), &[A]);
+    let mut client = client(Node::default(), Interest::All, &[A]);
+    let _ = opened(&mut client);
     let stray = DeltaDiscoveryResponse { type_url: B.into(), nonce: "1".into(), ..Default::default() };
-    assert!(client.handle_response(stray).is_none(), "an acknowledgement would subscribe to all of it");
+    assert!(read(&mut client, stray).is_none(), "an acknowledgement would subscribe to all of it");
 }

@@ -108,7 +108,7 @@ fn follow_by(address: SocketAddr, token: &'static str, file: Option<PathBuf>, de
         Ok((channel.clone(), metadata))
     };
     let stop = CancellationToken::new();
-    let task = tokio::spawn(subscriber.run(connect, stop.clone()));
+    let task = tokio::spawn(subscriber.run(vec![connect], stop.clone()));
     Following { state, stop, task }
 }
 

@@ -72,19 +72,19 @@ impl Demand {
     }
 
     /// Completes when there are names to ask for or to give up.
-    pub(super) async fn news(&self) {
+    pub(crate) async fn news(&self) {
         self.inner.news.notified().await;
     }
 
     /// The names to ask for, and those to give up.
-    pub(super) fn take(&self) -> (Vec<String>, Vec<String>) {
+    pub(crate) fn take(&self) -> (Vec<String>, Vec<String>) {
         let mut state = self.inner.state.lock();
         (std::mem::take(&mut state.wanted), std::mem::take(&mut state.released))
     }
 
     /// An update was applied: who waited for something in it goes on. A resource answers to its name and to every alias,
     /// by one of which it may have been asked for.
-    pub(super) fn answered(&self, update: &Update, rejected: &[Rejected]) {
+    pub(crate) fn answered(&self, update: &Update, rejected: &[Rejected]) {
         let mut guard = self.inner.state.lock();
         let state = &mut *guard;
         for resource in &update.upserts {

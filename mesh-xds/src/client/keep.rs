@@ -11,7 +11,9 @@ use imbl::OrdMap;
 use mesh_core::live::Live;
 use tokio::time::Instant;
 
+use super::machine::ServerTraits;
 use super::persist::{self, Entry, Snapshot, TypeSnapshot};
+use crate::pb::discovery::Resource;
 
 /// Quiet time after an update before the state is written, so that a burst costs one write.
 const QUIET: Duration = Duration::from_millis(200);
@@ -26,6 +28,7 @@ const REST: u32 = 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
     node: Arc<str>,
+    servers: Arc<[String]>,
     types: BTreeMap<&'static str, OrdMap<Arc<str>, Accepted>>,
     /// Whether the bodies will be wanted.
     whole: bool,
@@ -36,13 +39,16 @@ pub(crate) struct Kept {
 struct Accepted {
     version: Arc<str>,
     body: Bytes,
+    server: Option<u32>,
+    expires_ms: u64,
 }
 
 impl Kept {
     /// Nothing yet, of these types. `whole`: for the disk; otherwise only names and versions are held.
-    pub(crate) fn new(node: &str, types: &[&'static str], whole: bool) -> Self {
+    pub(crate) fn new(node: &str, servers: &[ServerTraits], types: &[&'static str], whole: bool) -> Self {
         let types = types.iter().map(|url| (*url, OrdMap::new())).collect();
-        Self { node: node.into(), types, whole, changed: SystemTime::UNIX_EPOCH }
+        let servers = servers.iter().map(|server| server.name.clone()).collect();
+        Self { node: node.into(), servers, types, whole, changed: SystemTime::UNIX_EPOCH }
     }
 
     /// Whether a type is one of those kept.
@@ -54,10 +60,32 @@ impl Kept {
         self.types.get(type_url).is_some_and(|of_type| of_type.contains_key(name))
     }
 
-    pub(crate) fn insert(&mut self, type_url: &str, name: &str, version: &str, body: &[u8]) {
+    /// Takes a resource that a server sent just now.
+    pub(crate) fn insert(&mut self, type_url: &str, resource: &Resource, server: Option<usize>, now: SystemTime) {
+        let body = resource.resource.as_ref().map(|body| body.value.as_slice()).unwrap_or_default();
+        let ttl = resource.ttl.as_ref().and_then(|ttl| u64::try_from(ttl.seconds).ok()).map(Duration::from_secs);
+        let expires_ms = ttl.and_then(|ttl| now.checked_add(ttl)).map(persist::millis).unwrap_or_default();
+        self.put(type_url, &resource.name, &resource.version, body, server, expires_ms);
+    }
+
+    /// Takes back what was kept.
+    pub(crate) fn restore(&mut self, type_url: &str, entry: &Entry, server: Option<usize>) {
+        self.put(type_url, &entry.name, &entry.version, &entry.body, server, entry.expires_ms);
+    }
+
+    fn put(
+        &mut self,
+        type_url: &str,
+        name: &str,
+        version: &str,
+        body: &[u8],
+        server: Option<usize>,
+        expires_ms: u64,
+    ) {
         let body = if self.whole { Bytes::copy_from_slice(body) } else { Bytes::new() };
+        let server = server.and_then(|server| u32::try_from(server).ok());
         if let Some(of_type) = self.types.get_mut(type_url) {
-            of_type.insert(name.into(), Accepted { version: version.into(), body });
+            of_type.insert(name.into(), Accepted { version: version.into(), body, server, expires_ms });
         }
     }
 
@@ -77,16 +105,19 @@ impl Kept {
             name: name.as_ref().to_owned(),
             version: accepted.version.as_ref().to_owned(),
             body: accepted.body.clone(),
+            // A place that no server has, when it is not known.
+            server: accepted.server.unwrap_or(u32::MAX),
+            expires_ms: accepted.expires_ms,
         };
         let types = self.types.iter().map(|(url, resources)| TypeSnapshot {
             type_url: (*url).to_owned(),
             resources: resources.iter().map(entry).collect(),
         });
-        let since = self.changed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Snapshot {
             node: self.node.as_ref().to_owned(),
-            written_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            written_ms: persist::millis(self.changed),
             types: types.collect(),
+            servers: self.servers.to_vec(),
         }
     }
 }
@@ -127,8 +158,8 @@ mod tests {
     use super::*;
 
     fn kept(version: &str) -> Kept {
-        let mut kept = Kept::new("n", &["t"], true);
-        kept.insert("t", "a", version, b"body");
+        let mut kept = Kept::new("n", &[], &["t"], true);
+        kept.put("t", "a", version, b"body", None, 0);
         kept
     }
 

@@ -1,8 +1,10 @@
-//! The delta ADS client: a pure machine that knows the protocol ([`machine`]) and an async shell that runs it
-//! ([`run`]); last-known-good state on disk ([`persist`], and `keep`, which says when it is written).
+//! The ADS client, of both variants and over several servers: a pure machine that knows the protocol ([`machine`]), another
+//! that knows which server to listen to ([`fallback`]), and an async shell that runs them ([`run`]); last-known-good state on
+//! disk ([`persist`], and `keep`, which says when it is written).
 
 pub mod backoff;
 mod demand;
+pub mod fallback;
 pub(crate) mod keep;
 pub mod machine;
 pub mod persist;
@@ -11,14 +13,16 @@ mod stream;
 use std::time::SystemTime;
 
 pub use demand::Demand;
-pub use stream::{Connect, Handler, run};
+pub use stream::{BoxTransport, Connect, Event, Handler, Transport, Wish, first_field, run};
 
 /// How a client's subscriptions stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Whether a stream is open on which the server has answered.
+    /// Whether a stream is open on which a server has answered.
     pub connected: bool,
+    /// The server that answered last, by its place in the list.
+    pub server: Option<usize>,
     /// Whether the state in use was loaded from disk and no server has confirmed it since.
     pub loaded_from_disk: bool,
     /// When the state on disk was written, if it was loaded.

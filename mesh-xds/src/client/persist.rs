@@ -27,6 +27,9 @@ pub struct Snapshot {
     /// The resources of each type.
     #[prost(message, repeated, tag = "3")]
     pub types: Vec<TypeSnapshot>,
+    /// Names of the servers that the resources came from.
+    #[prost(string, repeated, tag = "4")]
+    pub servers: Vec<String>,
 }
 
 /// The resources of one type.
@@ -52,6 +55,12 @@ pub struct Entry {
     /// Its bytes as received.
     #[prost(bytes = "bytes", tag = "3")]
     pub body: bytes::Bytes,
+    /// The server that sent it, by its place in [`Snapshot::servers`].
+    #[prost(uint32, tag = "4")]
+    pub server: u32,
+    /// When its time to live ends, in milliseconds since 1970; 0: never.
+    #[prost(uint64, tag = "5")]
+    pub expires_ms: u64,
 }
 
 impl Snapshot {
@@ -60,6 +69,29 @@ impl Snapshot {
     pub fn written_at(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.written_ms)
     }
+
+    /// The server that a resource came from, by its place in a list of servers by name; `None` when it is not one of them.
+    pub fn server_of<'a>(&self, entry: &Entry, mut servers: impl Iterator<Item = &'a str>) -> Option<usize> {
+        let index = usize::try_from(entry.server).ok()?;
+        // Files of earlier releases name no server.
+        let name = self.servers.get(index).map(String::as_str).unwrap_or_default();
+        servers.position(|server| server == name)
+    }
+}
+
+impl Entry {
+    /// How long it may still be used: `None` for ever, zero when its time is over.
+    #[must_use]
+    pub fn left(&self, now: SystemTime) -> Option<Duration> {
+        let expires = (self.expires_ms > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(self.expires_ms))?;
+        Some(expires.duration_since(now).unwrap_or_default())
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A state could not be read or written.
@@ -169,9 +201,10 @@ mod tests {
     use super::*;
 
     fn snapshot(node: &str, version: &str) -> Snapshot {
-        let entry = Entry { name: "a".into(), version: version.into(), body: bytes::Bytes::from_static(b"body") };
+        let body = bytes::Bytes::from_static(b"body");
+        let entry = Entry { name: "a".into(), version: version.into(), body, ..Entry::default() };
         let types = vec![TypeSnapshot { type_url: "t".into(), resources: vec![entry] }];
-        Snapshot { node: node.into(), written_ms: 1_700_000_000_123, types }
+        Snapshot { node: node.into(), written_ms: 1_700_000_000_123, types, servers: vec!["s".into()] }
     }
 
     #[test]

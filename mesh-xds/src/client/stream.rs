@@ -1,175 +1,431 @@
+//! The async shell around the machine: opens streams, feeds them, waits.
+
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, Stream, StreamExt};
 use http_body::Body as HttpBody;
 use mesh_core::report::chain;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
-use tonic::client::GrpcService;
+use tokio_util::sync::{CancellationToken, PollSender};
+use tonic::body::Body;
 use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Status};
+use tonic::{Extensions, Request as Call, Status};
+use tower::util::BoxService;
+use tower::{Service, ServiceExt};
 
-use super::Demand;
-use super::backoff::Backoff;
-use super::machine::{Machine, Rejected, Update};
+use super::fallback::{Action, Ladder};
+use super::machine::{Expired, Interest, Machine, Rejected, Request, Response, Update, Variant};
 use crate::limits::MAX_MESSAGE_BYTES;
-use crate::pb::discovery::DeltaDiscoveryRequest;
 use crate::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 
-/// Requests of ours that wait to be sent. One acknowledgement per response, and the server waits for it.
-const REQUEST_QUEUE: usize = 16;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is needed for a stream: a gRPC transport, and the headers that prove who we are. Asked anew for every stream, so
 /// that a renewed token or a rebuilt channel is picked up.
-pub trait Connect {
+///
+/// How long a connection may take to be made is the transport's matter; one without a limit delays the next server.
+pub trait Connect: Send {
     /// The transport: any tower service for gRPC, such as a tonic channel.
-    type Service: GrpcService<tonic::body::Body>;
+    type Service: Transport;
 
     /// Makes a transport and headers.
     ///
     /// # Errors
     /// What is missing; the client tries again later.
-    fn connect(&mut self) -> Result<(Self::Service, MetadataMap), Box<dyn std::error::Error + Send + Sync>>;
+    fn connect(&mut self) -> Result<(Self::Service, MetadataMap), BoxError>;
 }
 
 impl<S, F> Connect for F
 where
-    S: GrpcService<tonic::body::Body>,
-    F: FnMut() -> Result<(S, MetadataMap), Box<dyn std::error::Error + Send + Sync>>,
+    S: Transport,
+    F: FnMut() -> Result<(S, MetadataMap), BoxError> + Send,
 {
     type Service = S;
 
-    fn connect(&mut self) -> Result<(S, MetadataMap), Box<dyn std::error::Error + Send + Sync>> {
+    fn connect(&mut self) -> Result<(S, MetadataMap), BoxError> {
         self()
     }
 }
 
-/// Applies what a server says.
-pub trait Handler {
+/// A gRPC transport that streams may be made of. Implemented for every service that can be one.
+pub trait Transport {
+    /// The transport with its type forgotten.
+    fn boxed(self) -> BoxTransport;
+}
+
+/// A gRPC transport of any type.
+pub type BoxTransport = BoxService<http::Request<Body>, http::Response<Body>, Status>;
+
+impl<S, B> Transport for S
+where
+    S: Service<http::Request<Body>, Response = http::Response<B>, Error: Into<BoxError>, Future: Send> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    fn boxed(self) -> BoxTransport {
+        let service = self.map_response(|response: http::Response<B>| response.map(Body::new));
+        BoxService::new(service.map_err(|error: S::Error| Status::from_error(error.into())))
+    }
+}
+
+type Responses = BoxStream<'static, Result<Response, Status>>;
+
+/// Opens a stream of one variant.
+fn open(
+    transport: BoxTransport,
+    variant: Variant,
+    metadata: MetadataMap,
+    requests: impl Stream<Item = Request> + Send + 'static,
+) -> BoxFuture<'static, Result<Responses, Status>> {
+    let mut client = AggregatedDiscoveryServiceClient::new(transport).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let none = Extensions::default();
+    match variant {
+        Variant::Delta => {
+            let requests = requests.filter_map(|request| ready(request.delta()));
+            let call = Call::from_parts(metadata, none, requests);
+            async move {
+                let responses = client.delta_aggregated_resources(call).await?.into_inner();
+                Ok(responses.map(|response| response.map(Response::Delta)).boxed())
+            }
+            .boxed()
+        }
+        Variant::StateOfTheWorld => {
+            let requests = requests.filter_map(|request| ready(request.state_of_the_world()));
+            let call = Call::from_parts(metadata, none, requests);
+            async move {
+                let responses = client.stream_aggregated_resources(call).await?.into_inner();
+                Ok(responses.map(|response| response.map(Response::StateOfTheWorld)).boxed())
+            }
+            .boxed()
+        }
+    }
+}
+
+/// A change of what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// A type is wanted in this way.
+    Want(&'static str, Interest),
+    /// Resources are wanted by name.
+    Subscribe(&'static str, Vec<String>),
+    /// They are wanted no more.
+    Unsubscribe(&'static str, Vec<String>),
+}
+
+/// Something that became of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An answer was applied.
+    Answered {
+        /// The server.
+        server: usize,
+        /// What was rejected of it.
+        rejected: Option<&'a str>,
+    },
+    /// A stream ended, or could not be opened.
+    Ended {
+        /// The server.
+        server: usize,
+        /// Why.
+        error: &'a str,
+        /// Whether another server is listened to.
+        connected: bool,
+        /// Whether no server can be reached.
+        cut_off: bool,
+    },
+}
+
+/// Applies what servers say, and says what is wanted of them.
+pub trait Handler: Send {
     /// Applies an update and gives what is rejected of it. The update is acknowledged when this has returned.
     fn apply(&mut self, update: &Update) -> Vec<Rejected>;
 
-    /// The type that is asked for on demand, and who demands; nobody by default.
-    fn demand(&self) -> Option<(&'static str, Demand)> {
-        None
+    /// The name of a resource, by its type and body: of the state-of-the-world variant, which has no other place for it.
+    /// By default the first field of the message, where all of Envoy's types have it.
+    fn name(&self, _type_url: &str, body: &[u8]) -> Option<String> {
+        first_field(body)
     }
 
-    /// The machine after an update, or after a stream has ended with an error.
-    fn observe(&mut self, machine: &Machine, connected: bool, error: Option<String>);
+    /// Nothing was heard of resources in time. `transient`: that is the trouble of the server.
+    fn missing(&mut self, _type_url: &str, _names: &[String], _transient: bool) {}
+
+    /// What changed in what is wanted since the last time. Nothing by default.
+    fn wishes(&mut self) -> Vec<Wish> {
+        Vec::new()
+    }
+
+    /// Completes when there are wishes. Never by default.
+    fn news(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// The machine after an update, or after a stream has ended.
+    fn observe(&mut self, machine: &Machine, event: Event<'_>);
 }
 
-/// Runs a client until it is cancelled: one stream after another, with back-off between them. On a broken stream the state
-/// stays in use.
+/// The first field of a message, if it is a text.
+#[must_use]
+pub fn first_field(body: &[u8]) -> Option<String> {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Named {
+        #[prost(string, tag = "1")]
+        name: String,
+    }
+    let named: Named = prost::Message::decode(body).ok()?;
+    Some(named.name).filter(|name| !name.is_empty())
+}
+
+/// Runs a client until it is cancelled: streams to the servers of the machine, as the ladder says, one connect each. On a
+/// broken stream the state stays in use.
 ///
 /// # Cancel safety
-/// Dropping the future ends the stream; what was applied stays applied.
-pub async fn run<C>(
-    mut connect: C,
+/// Dropping the future ends the streams; what was applied stays applied.
+pub async fn run<C: Connect>(
+    connects: Vec<C>,
     mut machine: Machine,
-    handler: &mut (impl Handler + Send),
-    mut backoff: Backoff,
+    mut ladder: Ladder,
+    handler: &mut impl Handler,
     cancel: CancellationToken,
-) where
-    C: Connect,
-    C::Service: GrpcService<
-            tonic::body::Body,
-            ResponseBody: HttpBody<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-        >,
-{
+) {
+    let mut lanes: Vec<Lane<C>> = connects.into_iter().map(Lane::new).collect();
     loop {
-        let error = tokio::select! {
-            () = cancel.cancelled() => return,
-            error = stream(&mut connect, &mut machine, handler, &mut backoff) => error,
-        };
-        tracing::warn!(%error, "discovery stream ended");
-        handler.observe(&machine, false, Some(error));
-        let pause = backoff.next(fastrand::f64());
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+        for wish in handler.wishes() {
+            match wish {
+                Wish::Want(type_url, interest) => machine.want(type_url, interest),
+                Wish::Subscribe(type_url, names) => machine.subscribe(type_url, names),
+                Wish::Unsubscribe(type_url, names) => machine.unsubscribe(type_url, &names),
+            }
         }
-    }
-}
-
-/// One stream, from its opening to its end. Gives the reason of the end.
-async fn stream<C>(
-    connect: &mut C,
-    machine: &mut Machine,
-    handler: &mut (impl Handler + Send),
-    backoff: &mut Backoff,
-) -> String
-where
-    C: Connect,
-    C::Service: GrpcService<
-            tonic::body::Body,
-            ResponseBody: HttpBody<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-        >,
-{
-    let (service, metadata) = match connect.connect() {
-        Ok(connected) => connected,
-        Err(error) => return error.to_string(),
-    };
-    let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
-    // What was demanded while there was no stream goes out with the first request.
-    let _ = demanded(handler.demand().as_ref(), machine);
-    for request in machine.handle_connected() {
-        if requests.send(request).await.is_err() {
-            return "the stream could not be opened".to_owned();
+        while let Some(action) = ladder.poll(machine.is_complete()) {
+            act(action, &mut lanes, &mut machine);
         }
-    }
-    let request = Request::from_parts(metadata, Extensions::default(), ReceiverStream::new(queue));
-    let mut client = AggregatedDiscoveryServiceClient::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let mut responses = match client.delta_aggregated_resources(request).await {
-        Ok(responses) => responses.into_inner(),
-        Err(status) => return text(&status),
-    };
-    let demand = handler.demand();
-    loop {
-        let message = tokio::select! {
-            message = responses.message() => message,
-            () = news(demand.as_ref()) => {
-                for request in demanded(demand.as_ref(), machine) {
-                    if requests.send(request).await.is_err() {
-                        return "the stream takes no requests any more".to_owned();
-                    }
-                }
+        let deadline = machine.next_deadline();
+        let (server, happening) = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = handler.news() => continue,
+            happening = next(&mut lanes, &mut machine) => happening,
+            () = until(deadline) => {
+                expire(&mut machine, handler);
                 continue;
             }
         };
-        let response = match message {
-            Ok(Some(response)) => response,
-            Ok(None) => return "the server ended the stream".to_owned(),
-            Err(status) => return text(&status),
-        };
-        backoff.reset();
-        let Some(update) = machine.handle_response(response) else { continue };
-        let rejected = handler.apply(&update);
-        let answer = machine.handle_applied(&update, &rejected);
-        let error = answer.error_detail.as_ref().map(|detail| detail.message.clone());
-        if let Some(error) = &error {
-            tracing::warn!(type_url = %update.type_url, %error, "discovery answer rejected in part");
-        }
-        handler.observe(machine, true, error);
-        if let Some((_, demand)) = demand.as_ref().filter(|(url, _)| *url == update.type_url) {
-            demand.answered(&update, &rejected);
-        }
-        if requests.send(answer).await.is_err() {
-            return "the stream takes no requests any more".to_owned();
+        match happening {
+            Happening::Due => {
+                if ladder.handle_due(server) {
+                    act(Action::Open(server), &mut lanes, &mut machine);
+                }
+            }
+            Happening::Response(response) => {
+                let actions = ladder.handle_answered(server);
+                let begins_anew = actions.contains(&Action::Close(server));
+                for action in actions {
+                    act(action, &mut lanes, &mut machine);
+                }
+                if begins_anew {
+                    continue;
+                }
+                lanes[server].answered = true;
+                let name = |type_url: &str, body: &[u8]| handler.name(type_url, body);
+                let Some(update) = machine.handle_response(server, response, name) else { continue };
+                let rejected = handler.apply(&update);
+                let reason = machine.handle_applied(&update, &rejected, now());
+                if let Some(error) = &reason {
+                    tracing::warn!(type_url = %update.type_url, %error, "discovery answer rejected in part");
+                }
+                handler.observe(&machine, Event::Answered { server, rejected: reason.as_deref() });
+            }
+            Happening::Ended(error) => {
+                let name = machine.servers().get(server).map(|server| server.name.as_str()).unwrap_or_default();
+                tracing::warn!(server = name, %error, "discovery stream ended");
+                machine.handle_closed(server);
+                let pause = ladder.handle_ended(server, lanes[server].answered, fastrand::f64());
+                act(pause, &mut lanes, &mut machine);
+                let (connected, cut_off) = (ladder.active().is_some(), ladder.is_cut_off());
+                handler.observe(&machine, Event::Ended { server, error: &error, connected, cut_off });
+            }
         }
     }
 }
 
-async fn news(demand: Option<&(&'static str, Demand)>) {
-    match demand {
-        Some((_, demand)) => demand.news().await,
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+async fn until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }
 
-fn demanded(demand: Option<&(&'static str, Demand)>, machine: &mut Machine) -> Vec<DeltaDiscoveryRequest> {
-    let Some((type_url, demand)) = demand else { return Vec::new() };
-    let (wanted, released) = demand.take();
-    let requests = [machine.handle_release(type_url, &released), machine.handle_demand(type_url, wanted)];
-    requests.into_iter().flatten().collect()
+fn expire(machine: &mut Machine, handler: &mut impl Handler) {
+    for expired in machine.handle_timeout(now()) {
+        match expired {
+            Expired::Removed(update) => {
+                let rejected = handler.apply(&update);
+                let _ = machine.handle_applied(&update, &rejected, now());
+            }
+            Expired::Missing { type_url, names, transient } => handler.missing(&type_url, &names, transient),
+        }
+    }
+}
+
+fn act<C: Connect>(action: Action, lanes: &mut [Lane<C>], machine: &mut Machine) {
+    match action {
+        Action::Open(server) => {
+            machine.handle_opened(server);
+            let variant = machine.servers()[server].variant;
+            lanes[server].open(variant);
+        }
+        Action::Pause(server, pause) => lanes[server].state = State::Pausing(Box::pin(tokio::time::sleep(pause))),
+        Action::Close(server) => {
+            machine.handle_closed(server);
+            lanes[server].state = State::Closed;
+        }
+    }
+}
+
+/// The way to one server.
+struct Lane<C> {
+    connect: C,
+    state: State,
+    /// Whether the stream brought anything.
+    answered: bool,
+}
+
+enum State {
+    Closed,
+    Pausing(Pin<Box<Sleep>>),
+    Opening(BoxFuture<'static, Result<Responses, Status>>, Outgoing),
+    Open(Responses, Outgoing),
+    Failed(String),
+}
+
+/// Our requests on their way to a server. One is under way at most: what is wanted later is joined while it is.
+struct Outgoing {
+    sender: PollSender<Request>,
+    /// Told when the transport asks for the first request: until then there is no connection, and no time is running.
+    connected: Option<oneshot::Receiver<()>>,
+    next: Option<Request>,
+}
+
+enum Happening {
+    /// A pause is over.
+    Due,
+    Response(Response),
+    Ended(String),
+}
+
+/// The next thing that happens on any lane.
+async fn next<C: Connect>(lanes: &mut [Lane<C>], machine: &mut Machine) -> (usize, Happening) {
+    std::future::poll_fn(|context| {
+        for (server, lane) in lanes.iter_mut().enumerate() {
+            if let Poll::Ready(happening) = lane.poll(server, machine, context) {
+                return Poll::Ready((server, happening));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+impl<C: Connect> Lane<C> {
+    fn new(connect: C) -> Self {
+        Self { connect, state: State::Closed, answered: false }
+    }
+
+    fn open(&mut self, variant: Variant) {
+        self.answered = false;
+        let (service, metadata) = match self.connect.connect() {
+            Ok(connected) => connected,
+            Err(error) => {
+                self.state = State::Failed(chain(&*error));
+                return;
+            }
+        };
+        let (sender, queue) = mpsc::channel(1);
+        let (asked, connected) = oneshot::channel();
+        let mut asked = Some(asked);
+        let mut queue = ReceiverStream::new(queue);
+        let requests = futures_util::stream::poll_fn(move |context| {
+            if let Some(asked) = asked.take() {
+                // Nobody listens when the client was dropped meanwhile.
+                let _ = asked.send(());
+            }
+            queue.poll_next_unpin(context)
+        });
+        let outgoing = Outgoing { sender: PollSender::new(sender), connected: Some(connected), next: None };
+        self.state = State::Opening(open(service.boxed(), variant, metadata, requests), outgoing);
+    }
+
+    fn poll(&mut self, server: usize, machine: &mut Machine, context: &mut Context<'_>) -> Poll<Happening> {
+        if let State::Opening(opening, outgoing) = &mut self.state {
+            let _ = outgoing.flush(server, machine, context);
+            match opening.as_mut().poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(status)) => return Poll::Ready(Happening::Ended(text(&status))),
+                Poll::Ready(Ok(responses)) => {
+                    if let State::Opening(_, outgoing) = std::mem::replace(&mut self.state, State::Closed) {
+                        self.state = State::Open(responses, outgoing);
+                    }
+                }
+            }
+        }
+        match &mut self.state {
+            State::Closed | State::Opening(..) => Poll::Pending,
+            State::Pausing(sleep) => sleep.as_mut().poll(context).map(|()| Happening::Due),
+            State::Failed(error) => Poll::Ready(Happening::Ended(std::mem::take(error))),
+            State::Open(responses, outgoing) => {
+                // A server that does not take our answers is not listened to either, so that none of them pile up.
+                if outgoing.flush(server, machine, context).is_pending() {
+                    return Poll::Pending;
+                }
+                responses.poll_next_unpin(context).map(|response| match response {
+                    Some(Ok(response)) => Happening::Response(response),
+                    Some(Err(status)) => Happening::Ended(text(&status)),
+                    None => Happening::Ended("the server ended the stream".to_owned()),
+                })
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    /// Hands over all requests that are due; pending while the one before is not taken.
+    fn flush(&mut self, server: usize, machine: &mut Machine, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(connected) = &mut self.connected {
+            match connected.poll_unpin(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(_) => self.connected = None,
+            }
+        }
+        loop {
+            if self.next.is_none() {
+                self.next = machine.poll_request(server, now());
+            }
+            if self.next.is_none() {
+                return Poll::Ready(());
+            }
+            match self.sender.poll_reserve(context) {
+                Poll::Pending => return Poll::Pending,
+                // The end of the stream is seen where responses are read.
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => {
+                    if let Some(request) = self.next.take() {
+                        let _ = self.sender.send_item(request);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A status with what caused it.

@@ -24,3 +24,8 @@ pub const ENDPOINT_TYPE: &str = "type.googleapis.com/envoy.config.endpoint.v3.Cl
 
 /// Type URL of `envoy.extensions.transport_sockets.tls.v3.Secret`.
 pub const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+
+/// Whether a response of a type holds every resource in the state-of-the-world variant, so that one that is absent is gone.
+pub(crate) fn is_full_state(type_url: &str) -> bool {
+    type_url == LISTENER_TYPE || type_url == CLUSTER_TYPE
+}

@@ -1,25 +1,24 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use http_body::Body as HttpBody;
 use mesh_core::authz::{PolicyDelta, PolicySet};
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::NamespacedName;
 use mesh_core::report::chain;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::client::GrpcService;
 
 use super::{
     ADDRESS_TYPE, Address, Error, LocalFile, POLICY_TYPE, decode_address, decode_policy, refusing_address,
     refusing_policy,
 };
 use crate::client::backoff::Backoff;
+use crate::client::fallback::{Fallback, Ladder};
 use crate::client::keep::{self, Kept};
-use crate::client::machine::{Machine, Rejected, Update};
+use crate::client::machine::{Interest, Machine, Rejected, ServerTraits, Update, Variant};
 use crate::client::persist::{self, Snapshot};
-use crate::client::{Connect, Demand, Handler, Status, run};
+use crate::client::{Connect, Demand, Event, Handler, Status, Wish, run};
 use crate::pb::Node;
 
 /// What a subscriber needs to know.
@@ -28,6 +27,11 @@ use crate::pb::Node;
 pub struct Setup {
     /// Who we are to the server.
     pub node: Node,
+    /// The servers, in the order in which they are preferred. One without a name by default, spoken to in delta, which is the
+    /// only variant that Istio's control plane speaks for these types.
+    pub servers: Vec<ServerTraits>,
+    /// When the next server is asked.
+    pub fallback: Fallback,
     /// Where the last good state is kept; nowhere by default.
     pub file: Option<PathBuf>,
     /// Pauses between streams.
@@ -50,7 +54,23 @@ impl Setup {
     /// A setup for a node; `now` reads the wall time.
     #[must_use]
     pub fn new(node: Node, now: fn() -> SystemTime) -> Self {
-        Self { node, file: None, backoff: Backoff::default(), fixed: LocalFile::default(), demand: None, now }
+        Self {
+            node,
+            servers: vec![ServerTraits::new("", Variant::Delta)],
+            fallback: Fallback::default(),
+            file: None,
+            backoff: Backoff::default(),
+            fixed: LocalFile::default(),
+            demand: None,
+            now,
+        }
+    }
+
+    /// Follows these servers, in the order in which they are preferred.
+    #[must_use]
+    pub fn servers(mut self, servers: Vec<ServerTraits>) -> Self {
+        self.servers = servers;
+        self
     }
 
     /// Keeps the last good state in a file, and starts from it.
@@ -90,7 +110,7 @@ pub struct State {
 #[derive(Debug)]
 pub struct Subscriber {
     machine: Machine,
-    backoff: Backoff,
+    ladder: Ladder,
     applier: Applier,
 }
 
@@ -120,11 +140,11 @@ impl Subscriber {
         let (status, live_status) = Publisher::new(Status::default());
         let node = setup.node.id.clone();
         // Policies first: a policy that a workload names must be there before the workload.
-        let mut machine = Machine::new(setup.node, &[POLICY_TYPE, ADDRESS_TYPE]);
-        if setup.demand.is_some() {
-            machine = machine.on_demand(ADDRESS_TYPE);
-        }
-        let accepted = Kept::new(&node, &[POLICY_TYPE, ADDRESS_TYPE], setup.file.is_some());
+        let accepted = Kept::new(&node, &setup.servers, &[POLICY_TYPE, ADDRESS_TYPE], setup.file.is_some());
+        let ladder = Ladder::new(setup.servers.len(), setup.fallback, &setup.backoff);
+        let mut machine = Machine::new(setup.node, setup.servers);
+        machine.want(POLICY_TYPE, Interest::All);
+        machine.want(ADDRESS_TYPE, if setup.demand.is_some() { Interest::OnDemand } else { Interest::All });
         let mut applier = Applier {
             catalog,
             policies,
@@ -139,43 +159,44 @@ impl Subscriber {
             applier.restore(&snapshot, &mut machine);
         }
         let state = State { catalog: live_catalog, policies: live_policies, status: live_status };
-        (Self { machine, backoff: setup.backoff, applier }, state)
+        (Self { machine, ladder, applier }, state)
     }
 
-    /// Follows a server until cancelled. Whatever becomes of the server, the last good state stays in use.
+    /// Follows the servers of the setup until cancelled, one connect each. Whatever becomes of them, the last good state stays
+    /// in use.
     ///
     /// # Cancel safety
     /// Dropping the future ends the stream; a state not yet written is lost with it, the one before is not.
-    pub async fn run<C>(self, connect: C, cancel: CancellationToken)
-    where
-        C: Connect,
-        C::Service: GrpcService<
-                tonic::body::Body,
-                ResponseBody: HttpBody<Data = Bytes, Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-            >,
-    {
-        let Self { machine, backoff, mut applier } = self;
+    pub async fn run<C: Connect>(self, connects: Vec<C>, cancel: CancellationToken) {
+        let Self { machine, ladder, mut applier } = self;
         let Some(file) = applier.file.clone() else {
-            return run(connect, machine, &mut applier, backoff, cancel).await;
+            return run(connects, machine, ladder, &mut applier, cancel).await;
         };
         let (publisher, states) = Publisher::new(None);
         applier.writer = Some(publisher);
         // The writer ends after the client, when nobody publishes any more, so that the last state reaches the disk.
-        let client = async move { run(connect, machine, &mut applier, backoff, cancel).await };
+        let client = async move { run(connects, machine, ladder, &mut applier, cancel).await };
         tokio::join!(client, keep::write(states, file));
     }
 }
 
 impl Applier {
     fn restore(&mut self, snapshot: &Snapshot, machine: &mut Machine) {
+        let now = (self.now)();
         for kept in &snapshot.types {
             let mut update = Applied::default();
             for entry in &kept.resources {
+                let left = entry.left(now);
+                if left.is_some_and(|left| left.is_zero()) {
+                    continue;
+                }
                 match update.upsert(&kept.type_url, &entry.name, &entry.body) {
                     Ok(()) => {
                         if self.accepted.knows(&kept.type_url) {
-                            self.accepted.insert(&kept.type_url, &entry.name, &entry.version, &entry.body);
-                            machine.restore(&kept.type_url, [(entry.name.clone(), entry.version.clone())]);
+                            let server = snapshot.server_of(entry, machine.servers().iter().map(|server| &*server.name));
+                            self.accepted.restore(&kept.type_url, entry, server);
+                            let expires = left.map(|left| Instant::now().into_std() + left);
+                            machine.restore(&kept.type_url, &entry.name, &entry.version, server, expires);
                         }
                     }
                     Err(error) => tracing::warn!(name = entry.name, %error, "resource on disk is not used"),
@@ -218,8 +239,8 @@ impl Handler for Applier {
             let body = resource.resource.as_ref().ok_or(Error::Missing("resource")).and_then(|body| {
                 if body.type_url == update.type_url { Ok(&body.value) } else { Err(Error::Type(body.type_url.clone())) }
             });
-            match body.and_then(|body| applied.upsert(&update.type_url, &resource.name, body).map(|()| body)) {
-                Ok(body) => self.accepted.insert(&update.type_url, &resource.name, &resource.version, body),
+            match body.and_then(|body| applied.upsert(&update.type_url, &resource.name, body)) {
+                Ok(()) => self.accepted.insert(&update.type_url, resource, update.server, (self.now)()),
                 Err(error) => {
                     let unknown = !self.accepted.contains(&update.type_url, &resource.name);
                     let reason = chain(&error);
@@ -245,30 +266,61 @@ impl Handler for Applier {
             }
         }
         self.publish(applied);
+        if let Some(demand) = self.demand.as_ref().filter(|_| update.type_url == ADDRESS_TYPE) {
+            demand.answered(update, &rejected);
+        }
         rejected
     }
 
-    fn demand(&self) -> Option<(&'static str, Demand)> {
-        self.demand.clone().map(|demand| (ADDRESS_TYPE, demand))
+    fn name(&self, type_url: &str, body: &[u8]) -> Option<String> {
+        match type_url {
+            ADDRESS_TYPE => Some(match decode_address(body).ok()? {
+                Address::Workload(workload) => workload.uid.to_string(),
+                Address::Service(service) => service.key.to_string(),
+            }),
+            _ => decode_policy(body).ok().map(|policy| policy.name.to_string()),
+        }
     }
 
-    fn observe(&mut self, machine: &Machine, connected: bool, error: Option<String>) {
+    fn wishes(&mut self) -> Vec<Wish> {
+        let Some(demand) = &self.demand else { return Vec::new() };
+        let (wanted, released) = demand.take();
+        let mut wishes = Vec::new();
+        if !released.is_empty() {
+            wishes.push(Wish::Unsubscribe(ADDRESS_TYPE, released));
+        }
+        if !wanted.is_empty() {
+            wishes.push(Wish::Subscribe(ADDRESS_TYPE, wanted));
+        }
+        wishes
+    }
+
+    async fn news(&self) {
+        match &self.demand {
+            Some(demand) => demand.news().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn observe(&mut self, machine: &Machine, event: Event<'_>) {
         let before = self.status.live().snapshot();
         let synced = machine.is_synced();
-        let confirmed = connected && synced;
+        let (connected, answered, server, error) = match event {
+            Event::Answered { server, rejected } => (true, true, Some(server), rejected),
+            Event::Ended { connected, error, .. } => (connected, false, before.server, Some(error)),
+        };
+        let confirmed = answered && synced;
         self.status.publish(Status {
             connected,
+            server,
             loaded_from_disk: before.loaded_from_disk && !confirmed,
             stale_since: before.stale_since.filter(|_| !confirmed),
             ready: before.ready || synced,
-            rejections: before.rejections + u64::from(connected && error.is_some()),
-            responses: before.responses + u64::from(connected),
-            last_error: error,
+            rejections: before.rejections + u64::from(answered && error.is_some()),
+            responses: before.responses + u64::from(answered),
+            last_error: error.map(str::to_owned),
         });
-        if synced
-            && connected
-            && let Some(writer) = &self.writer
-        {
+        if confirmed && let Some(writer) = &self.writer {
             writer.publish(Some(self.accepted.at((self.now)())));
         }
     }
