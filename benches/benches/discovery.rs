@@ -104,7 +104,7 @@ fn follow(address: SocketAddr, file: Option<PathBuf>, cancel: CancellationToken)
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let connect =
         move || -> Result<_, Box<dyn std::error::Error + Send + Sync>> { Ok((channel.clone(), MetadataMap::new())) };
-    tokio::spawn(subscriber.run(connect, cancel));
+    tokio::spawn(subscriber.run(vec![connect], cancel));
     state
 }
 

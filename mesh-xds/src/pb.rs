@@ -4,5 +4,5 @@
 pub use envoy_types::pb::envoy::config::core::v3::Node;
 pub use envoy_types::pb::envoy::service::discovery::v3 as discovery;
 pub use envoy_types::pb::google::protobuf::value::Kind;
-pub use envoy_types::pb::google::protobuf::{Any, Empty, Struct, UInt32Value, Value};
+pub use envoy_types::pb::google::protobuf::{Any, Duration, Empty, Struct, UInt32Value, Value};
 pub use envoy_types::pb::google::rpc::Status;

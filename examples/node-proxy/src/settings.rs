@@ -28,6 +28,9 @@ pub struct Settings {
     pub cluster_id: String,
     /// Address of the control plane for discovery: `host:port`, or a URL (`http://` is plaintext). None: no control plane.
     pub control_plane: Option<String>,
+    /// Further control planes for discovery, those of other regions: asked in this order while those before cannot be
+    /// reached, and left when one of them is back. They must prove the same identity as the first.
+    pub fallback_control_planes: Vec<String>,
     /// Address of the certificate service, where it is another than that of discovery.
     pub certificate_service: Option<String>,
     /// SPIFFE id that the control plane must prove. Default, unless a name is given:
@@ -275,6 +278,7 @@ impl Default for Settings {
             network: String::new(),
             cluster_id: "Kubernetes".to_owned(),
             control_plane: None,
+            fallback_control_planes: Vec::new(),
             certificate_service: None,
             control_plane_id: None,
             control_plane_name: None,
@@ -311,6 +315,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The control planes for discovery, in the order in which they are preferred.
+    pub(crate) fn control_planes(&self) -> impl Iterator<Item = &str> {
+        let further = self.control_plane.iter().flat_map(|_| &self.fallback_control_planes);
+        self.control_plane.iter().chain(further).map(String::as_str)
+    }
+
     /// What a proxy without a settings file begins with: ztunnel's defaults.
     #[must_use]
     pub fn ambient() -> Self {

@@ -28,6 +28,7 @@ use mesh_transport::capture::agent::{PodInfo, ProxySide};
 use mesh_transport::hbone::pool::{Pool, TlsDialer};
 use mesh_transport::proxy::{Discover, Drain, Inputs, Tracker, reevaluate};
 use mesh_xds::client::Demand;
+use mesh_xds::client::machine::{ServerTraits, Variant};
 use mesh_xds::workload::{LocalFile, Setup, State, Subscriber, parse_local_file};
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
@@ -65,13 +66,16 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let stop_xds = CancellationToken::new();
     // Apart from the others: it ends by itself, when the last state has reached the disk.
     let following = Tasks::default();
-    if let Some(address) = &settings.control_plane {
+    let mut connects = Vec::new();
+    for address in settings.control_planes() {
         let channel = control::channel(address, &settings, trust.live(), &trust.roots, settings.sockets())?;
-        let own = settings.clone();
-        let connect = move || -> Result<(Channel, MetadataMap), Error> {
+        let (own, token) = (settings.clone(), token.clone());
+        connects.push(move || -> Result<(Channel, MetadataMap), Error> {
             Ok((channel.clone(), control::headers(&own, token.as_ref())?))
-        };
-        following.spawn(subscriber.run(connect, stop_xds.clone()));
+        });
+    }
+    if !connects.is_empty() {
+        following.spawn(subscriber.run(connects, stop_xds.clone()));
     }
 
     // What carries the bytes.
@@ -261,7 +265,14 @@ fn identities(
 }
 
 fn subscriber(settings: &Settings, demand: Option<Demand>) -> Result<(Subscriber, State), Error> {
-    let mut setup = Setup::new(control::node(settings), || SystemClock.now());
+    let server = |address: &str| {
+        let mut server = ServerTraits::new(address, Variant::Delta);
+        // The versions of workload discovery are hashes of content: the same at every control plane.
+        server.replica = true;
+        server
+    };
+    let servers = settings.control_planes().map(server).collect();
+    let mut setup = Setup::new(control::node(settings), || SystemClock.now()).servers(servers);
     if let Some(directory) = &settings.state_dir {
         setup = setup.file(directory.join("workloads.state"));
     }

@@ -73,15 +73,7 @@ impl Kept {
         self.put(type_url, &entry.name, &entry.version, &entry.body, server, entry.expires_ms);
     }
 
-    fn put(
-        &mut self,
-        type_url: &str,
-        name: &str,
-        version: &str,
-        body: &[u8],
-        server: Option<usize>,
-        expires_ms: u64,
-    ) {
+    fn put(&mut self, type_url: &str, name: &str, version: &str, body: &[u8], server: Option<usize>, expires_ms: u64) {
         let body = if self.whole { Bytes::copy_from_slice(body) } else { Bytes::new() };
         let server = server.and_then(|server| u32::try_from(server).ok());
         if let Some(of_type) = self.types.get_mut(type_url) {

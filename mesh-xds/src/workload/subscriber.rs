@@ -193,7 +193,8 @@ impl Applier {
                 match update.upsert(&kept.type_url, &entry.name, &entry.body) {
                     Ok(()) => {
                         if self.accepted.knows(&kept.type_url) {
-                            let server = snapshot.server_of(entry, machine.servers().iter().map(|server| &*server.name));
+                            let server =
+                                snapshot.server_of(entry, machine.servers().iter().map(|server| &*server.name));
                             self.accepted.restore(&kept.type_url, entry, server);
                             let expires = left.map(|left| Instant::now().into_std() + left);
                             machine.restore(&kept.type_url, &entry.name, &entry.version, server, expires);

@@ -1,5 +1,5 @@
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
 use mesh_core::name::parse_trust_domain;
@@ -13,7 +13,8 @@ use mesh_transport::dns::{self, Reply};
 use mesh_transport::hbone::{Forwarded, TraceId, baggage};
 use mesh_transport::proxy::socks5;
 use mesh_transport::socket::proxy_protocol::Header;
-use mesh_xds::client::machine::Machine;
+use mesh_xds::client::first_field;
+use mesh_xds::client::machine::{Interest, Machine, Request, Response, ServerTraits, Variant};
 use mesh_xds::pb::Node;
 use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use mesh_xds::server::machine::Machine as ServerMachine;
@@ -252,10 +253,16 @@ fn policies() -> Vec<Vec<u8>> {
 
 fn delta_response(bytes: &[u8]) {
     let Ok(response) = DeltaDiscoveryResponse::decode(bytes) else { return };
-    let mut machine = Machine::new(Node::default(), &[ADDRESS_TYPE]);
-    let Some(update) = machine.handle_response(response) else { return };
-    let answer = machine.handle_applied(&update, &[]);
-    assert!(answer.error_detail.is_none());
+    let mut machine = Machine::new(Node::default(), vec![ServerTraits::new("", Variant::Delta)]);
+    machine.want(ADDRESS_TYPE, Interest::All);
+    machine.handle_opened(0);
+    assert!(machine.poll_request(0, Instant::now()).is_some());
+    let Some(update) = machine.handle_response(0, Response::Delta(response), |_, body| first_field(body)) else {
+        return;
+    };
+    let reason = machine.handle_applied(&update, &[], Instant::now());
+    let Some(Request::Delta(answer)) = machine.poll_request(0, Instant::now()) else { panic!("an answer is due") };
+    assert_eq!(answer.error_detail.map(|detail| detail.message), reason);
 }
 
 fn delta_responses() -> Vec<Vec<u8>> {

@@ -63,7 +63,8 @@ impl Machine {
         let index = self.index(&type_url)?;
         let on_stream = self.on_stream(server, index).filter(|on_stream| on_stream.begun)?;
         on_stream.nonce.clone_from(&nonce);
-        let mut update = Update { type_url, removed: removed_resources, server: Some(server), nonce, ..Update::default() };
+        let mut update =
+            Update { type_url, removed: removed_resources, server: Some(server), nonce, ..Update::default() };
         self.take(index, resources, &mut update);
         self.take_errors(resource_errors, &mut update);
         Some(update)
