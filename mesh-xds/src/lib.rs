@@ -82,5 +82,6 @@ pub mod envoy;
 pub mod limits;
 pub mod pb;
 pub mod proto;
+pub mod resource;
 pub mod server;
 pub mod workload;

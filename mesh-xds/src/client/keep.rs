@@ -29,7 +29,7 @@ const REST: u32 = 20;
 pub(crate) struct Kept {
     node: Arc<str>,
     servers: Arc<[String]>,
-    types: BTreeMap<&'static str, OrdMap<Arc<str>, Accepted>>,
+    types: BTreeMap<String, OrdMap<Arc<str>, Accepted>>,
     /// Whether the bodies will be wanted.
     whole: bool,
     changed: SystemTime,
@@ -45,10 +45,32 @@ struct Accepted {
 
 impl Kept {
     /// Nothing yet, of these types. `whole`: for the disk; otherwise only names and versions are held.
-    pub(crate) fn new(node: &str, servers: &[ServerTraits], types: &[&'static str], whole: bool) -> Self {
-        let types = types.iter().map(|url| (*url, OrdMap::new())).collect();
+    pub(crate) fn new(node: &str, servers: &[ServerTraits], types: &[&str], whole: bool) -> Self {
+        let types = types.iter().map(|url| ((*url).to_owned(), OrdMap::new())).collect();
         let servers = servers.iter().map(|server| server.name.clone()).collect();
         Self { node: node.into(), servers, types, whole, changed: SystemTime::UNIX_EPOCH }
+    }
+
+    /// Keeps this type as well.
+    pub(crate) fn learn(&mut self, type_url: &str) {
+        if !self.knows(type_url) {
+            self.types.insert(type_url.to_owned(), OrdMap::new());
+        }
+    }
+
+    /// The same, and what was on disk and is not claimed yet.
+    pub(crate) fn joined_by(&self, loaded: &Snapshot, servers: &[String]) -> Self {
+        let mut joined = self.clone();
+        for of_type in &loaded.types {
+            joined.learn(&of_type.type_url);
+            for entry in &of_type.resources {
+                if !joined.contains(&of_type.type_url, &entry.name) {
+                    let server = loaded.server_of(entry, servers.iter().map(String::as_str));
+                    joined.restore(&of_type.type_url, entry, server);
+                }
+            }
+        }
+        joined
     }
 
     /// Whether a type is one of those kept.
@@ -102,7 +124,7 @@ impl Kept {
             expires_ms: accepted.expires_ms,
         };
         let types = self.types.iter().map(|(url, resources)| TypeSnapshot {
-            type_url: (*url).to_owned(),
+            type_url: url.clone(),
             resources: resources.iter().map(entry).collect(),
         });
         Snapshot {

@@ -8,12 +8,16 @@ pub mod fallback;
 pub(crate) mod keep;
 pub mod machine;
 pub mod persist;
+mod registry;
 mod stream;
+mod watch;
 
 use std::time::SystemTime;
 
 pub use demand::Demand;
+pub use registry::{OnDataError, WatchError};
 pub use stream::{BoxTransport, Connect, Event, Handler, Transport, Wish, first_field, run};
+pub use watch::{Client, Driver, Group, Watch, WatchAll};
 
 /// How a client's subscriptions stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -116,6 +117,19 @@ pub enum Wish {
     Subscribe(&'static str, Vec<String>),
     /// They are wanted no more.
     Unsubscribe(&'static str, Vec<String>),
+    /// A resource is held from before a restart.
+    Hold {
+        /// The type.
+        type_url: &'static str,
+        /// The name.
+        name: String,
+        /// The version.
+        version: String,
+        /// The server it came from, if that is known.
+        server: Option<usize>,
+        /// How long it may still be used; for ever when it does not say.
+        left: Option<Duration>,
+    },
 }
 
 /// Something that became of a stream.
@@ -201,6 +215,9 @@ pub async fn run<C: Connect>(
                 Wish::Want(type_url, interest) => machine.want(type_url, interest),
                 Wish::Subscribe(type_url, names) => machine.subscribe(type_url, names),
                 Wish::Unsubscribe(type_url, names) => machine.unsubscribe(type_url, &names),
+                Wish::Hold { type_url, name, version, server, left } => {
+                    machine.restore(type_url, &name, &version, server, left.map(|left| now() + left));
+                }
             }
         }
         while let Some(action) = ladder.poll(machine.is_complete()) {

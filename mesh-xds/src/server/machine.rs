@@ -43,6 +43,8 @@ struct Subscription {
     implied: Option<String>,
     /// Number of changes of the cache that the client has seen.
     seen: u64,
+    /// Whether everything is wanted from now on: what was passed over before must be looked at again.
+    widened: bool,
     /// Names that must be answered, whether they changed or not.
     unanswered: BTreeSet<String>,
     /// Names that are gone and that the client has yet to be told of.
@@ -104,6 +106,7 @@ impl Machine {
         // Before the names that are given up: a client that subscribes to nothing sends `*` in both lists.
         for name in &request.resource_names_subscribe {
             if name == WILDCARD {
+                subscription.widened |= !subscription.wildcard;
                 subscription.wildcard = true;
             } else {
                 subscription.names.insert(name.clone());
@@ -266,7 +269,7 @@ impl Subscription {
     fn difference(&mut self, of_type: &TypeSnapshot) -> Vec<(Arc<str>, Entry)> {
         let mut resources = BTreeMap::new();
         let mut removed = BTreeSet::new();
-        if self.first {
+        if self.first || std::mem::take(&mut self.widened) {
             self.compare_all(of_type, &mut resources, &mut removed);
         } else if let Some(changed) = of_type.changed_since(self.seen) {
             for name in changed {

@@ -1,0 +1,35 @@
+//! What a resource is to a client: a type, a name, and how its bytes are read.
+
+mod name;
+
+use std::fmt;
+
+pub use name::{NameError, ResourceName};
+
+use crate::envoy::Warning;
+
+/// A resource that a client can watch.
+pub trait Resource: fmt::Debug + Send + Sync + Sized + 'static {
+    /// Its type URL.
+    const TYPE_URL: &'static str;
+
+    /// Whether it may be kept on disk. Not what holds private keys.
+    const MAY_BE_KEPT: bool = true;
+
+    /// Reads and validates it.
+    ///
+    /// # Errors
+    /// Why it cannot be used, naming the field; the server is told.
+    fn decode(bytes: &[u8]) -> Result<Read<Self>, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// A resource that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read<T> {
+    /// Its name, as the message itself says it.
+    pub name: String,
+    /// The resource.
+    pub value: T,
+    /// What of it has no effect.
+    pub warnings: Vec<Warning>,
+}
