@@ -45,6 +45,8 @@ struct Step {
     backoff: Backoff,
     /// Whether the last stream ended before it brought anything.
     failed: bool,
+    /// Whether another server changed what is held since the stream was opened: what this one was told is not true any more.
+    overtaken: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Ladder {
     /// A ladder of this many servers, none of which is asked yet.
     #[must_use]
     pub fn new(servers: usize, rule: Fallback, backoff: &Backoff) -> Self {
-        let step = || Step { state: State::Idle, backoff: backoff.clone(), failed: false };
+        let step = || Step { state: State::Idle, backoff: backoff.clone(), failed: false, overtaken: false };
         Self { rule, steps: (0..servers).map(|_| step()).collect(), active: None }
     }
 
@@ -82,7 +84,7 @@ impl Ladder {
             }
             let step = &mut self.steps[index];
             if step.state == State::Idle {
-                step.state = State::Open;
+                step.open();
                 return Some(Action::Open(index));
             }
             // One that was left as it should answer, or that only takes a breath, is waited for.
@@ -97,32 +99,31 @@ impl Ladder {
     pub fn handle_due(&mut self, server: usize) -> bool {
         let due = self.steps[server].state == State::Pausing;
         if due {
-            self.steps[server].state = State::Open;
+            self.steps[server].open();
         }
         due
     }
 
-    /// A server answered. Those after it are left. When one of them was listened to, what this one was told of what is held
-    /// may not be true any more, and its stream is begun anew: the answer must not be applied then.
+    /// A server answered. Those after it are left. When one of them changed what is held since this stream was opened, the
+    /// stream is begun anew, and the answer must not be applied: it is one to something that is not true any more.
     pub fn handle_answered(&mut self, server: usize) -> Vec<Action> {
-        self.steps[server].backoff.reset();
-        self.steps[server].failed = false;
-        if self.active == Some(server) {
-            return Vec::new();
-        }
+        let step = &mut self.steps[server];
+        step.backoff.reset();
+        step.failed = false;
+        let anew = step.overtaken;
         let mut actions = Vec::new();
-        for (index, step) in self.steps.iter_mut().enumerate().skip(server + 1) {
-            if step.state != State::Idle {
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            if index > server && step.state != State::Idle {
                 step.state = State::Idle;
                 step.failed = false;
                 actions.push(Action::Close(index));
             }
+            step.overtaken |= index != server && !anew;
         }
-        match self.active.replace(server) {
-            Some(before) if before > server => {
-                actions.extend([Action::Close(server), Action::Open(server)]);
-            }
-            _ => {}
+        self.active = Some(server);
+        if anew {
+            self.steps[server].open();
+            actions.extend([Action::Close(server), Action::Open(server)]);
         }
         actions
     }
@@ -136,6 +137,13 @@ impl Ladder {
         step.failed |= !answered;
         step.state = State::Pausing;
         Action::Pause(server, step.backoff.next(random))
+    }
+}
+
+impl Step {
+    fn open(&mut self) {
+        self.state = State::Open;
+        self.overtaken = false;
     }
 }
 
@@ -161,10 +169,12 @@ mod tests {
         assert_eq!(ladder.active(), Some(2));
         // The second comes back, and then the first.
         assert!(ladder.handle_due(1));
-        assert_eq!(ladder.handle_answered(1), [Action::Close(2), Action::Close(1), Action::Open(1)]);
-        assert_eq!(ladder.handle_answered(1), []);
+        assert_eq!(ladder.handle_answered(1), [Action::Close(2)]);
+        // While the first is being opened, the second goes on; what the first was told is then not true any more.
         assert!(ladder.handle_due(0));
+        assert_eq!(ladder.handle_answered(1), []);
         assert_eq!(ladder.handle_answered(0), [Action::Close(1), Action::Close(0), Action::Open(0)]);
+        assert_eq!(ladder.handle_answered(0), []);
         assert_eq!((ladder.active(), ladder.poll(false)), (Some(0), None));
     }
 
