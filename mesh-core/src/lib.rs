@@ -52,20 +52,24 @@
 //! | [`name`] | host names, namespaced names, networks, localities, SPIFFE ids, service accounts |
 //! | [`report`] | errors as people read them |
 //! | [`string_match`] | one matcher of strings for everything that matches strings |
+//! | [`request`] | the head of a request, borrowed, and the matcher of its headers |
 //! | [`service`], [`workload`] | what exists: services and their ports; workloads, health, tunnels |
 //! | [`catalog`] | the index of all that exists, and the application of a delta |
 //! | [`resolve`] | destination to way, with the reason |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict |
+//! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
-//! `name`, `string_match`, `workload` ← `authz`.
+//! `name`, `string_match`, `workload` ← `authz`; `name`, `string_match` ← `request` ← `route`.
 
 pub mod authz;
 pub mod catalog;
 pub mod live;
 pub mod name;
 pub mod report;
+pub mod request;
 pub mod resolve;
+pub mod route;
 pub mod service;
 pub mod string_match;
 pub mod workload;
