@@ -56,9 +56,10 @@
 //! | [`catalog`] | the index of all that exists, and the application of a delta |
 //! | [`resolve`] | destination to way, with the reason |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict |
+//! | [`tls`] | how a connection is to be secured: certificates, whom to believe, what to offer |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
-//! `name`, `string_match`, `workload` ← `authz`.
+//! `name`, `string_match`, `workload` ← `authz`; `name`, `string_match` ← `tls`.
 
 pub mod authz;
 pub mod catalog;
@@ -68,4 +69,5 @@ pub mod report;
 pub mod resolve;
 pub mod service;
 pub mod string_match;
+pub mod tls;
 pub mod workload;
