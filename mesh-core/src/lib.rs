@@ -58,9 +58,11 @@
 //! | [`resolve`] | destination to way, with the reason |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
+//! | [`tls`] | how a connection is to be secured: certificates, whom to believe, what to offer |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
-//! `name`, `string_match`, `workload` ← `authz`; `name`, `string_match` ← `request` ← `route`.
+//! `name`, `string_match`, `workload` ← `authz`; `name`, `string_match` ← `tls`; `name`, `string_match` ← `request` ←
+//! `route`.
 
 pub mod authz;
 pub mod catalog;
@@ -72,4 +74,5 @@ pub mod resolve;
 pub mod route;
 pub mod service;
 pub mod string_match;
+pub mod tls;
 pub mod workload;

@@ -13,6 +13,8 @@ pub struct RouteMatch {
     pub headers: Vec<HeaderMatch>,
     /// How parameters of the query must look.
     pub query: Vec<QueryMatch>,
+    /// How cookies must look.
+    pub cookies: Vec<CookieMatch>,
     /// Whether only calls of gRPC are meant.
     pub grpc: bool,
     /// Only this part of the requests, chosen by chance.
@@ -67,6 +69,17 @@ pub enum QueryCondition {
     Text(Pattern),
 }
 
+/// How a cookie must look; of several with one name the first counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieMatch {
+    /// Its name.
+    pub name: Text,
+    /// How its value must look. A cookie that is missing does not look like it.
+    pub pattern: Pattern,
+    /// Whether it must not look so; a cookie that is missing will do then.
+    pub invert: bool,
+}
+
 /// A part of all requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fraction {
@@ -92,7 +105,7 @@ impl RouteMatch {
     /// Requests with this path, whatever else they hold.
     #[must_use]
     pub fn new(path: PathMatch) -> Self {
-        Self { path, headers: Vec::new(), query: Vec::new(), grpc: false, fraction: None }
+        Self { path, headers: Vec::new(), query: Vec::new(), cookies: Vec::new(), grpc: false, fraction: None }
     }
 
     /// Whether a request is meant. `path` is what is compared of its path.
@@ -102,6 +115,7 @@ impl RouteMatch {
             && (!self.grpc || request.is_grpc())
             && self.headers.iter().all(|header| header.is_match(request))
             && self.query.iter().all(|query| query.is_match(request))
+            && self.cookies.iter().all(|cookie| cookie.is_match(request))
     }
 }
 
@@ -160,6 +174,13 @@ impl QueryMatch {
             QueryCondition::Present(wanted) => *wanted == value.is_some(),
             QueryCondition::Text(pattern) => value.is_some_and(|value| pattern.is_match(value)),
         }
+    }
+}
+
+impl CookieMatch {
+    fn is_match(&self, request: &Request<'_>) -> bool {
+        let value = request.cookie(self.name.as_str());
+        value.is_some_and(|value| self.pattern.is_match(value)) != self.invert
     }
 }
 

@@ -46,7 +46,7 @@ pub use action::{
     MissingCluster, Priority, StreamDuration, Subset, Upgrade, WeightedChoice, WeightedCluster, WeightedClusters,
 };
 pub use hash::{CookieKey, HashKey, HashPolicy, RequestHash};
-pub use matcher::{Denominator, Fraction, PathMatch, QueryCondition, QueryMatch, RouteMatch};
+pub use matcher::{CookieMatch, Denominator, Fraction, PathMatch, QueryCondition, QueryMatch, RouteMatch};
 pub use mutation::{Addition, AppendAction, HeaderEdits, Mutation};
 pub use retry::{AvoidHost, BackOff, Outcome, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy};
 pub use rewrite::{HostRewrite, PathRewrite, Redirect, RedirectPath, RedirectStatus};

@@ -234,6 +234,19 @@ fn all_conditions_must_hold_and_the_first_route_wins() {
 }
 
 #[test]
+fn a_missing_cookie_is_unlike_any() {
+    for (invert, cookies) in [(false, ["1", "", ""]), (true, ["", "1", "1"])] {
+        let mut matcher = RouteMatch::new(PathMatch::prefix("/"));
+        matcher.cookies = vec![CookieMatch { name: "c".into(), pattern: Pattern::exact("x"), invert }];
+        let table = table(vec![host(&["*"], vec![Route::new(matcher, forward("c"))])]);
+        let sent = [&[("cookie", "b=y; c=x")][..], &[("cookie", "c=y; c=x")], &[]];
+        for (sent, expected) in sent.into_iter().zip(cookies) {
+            assert_eq!(table.find(&get("a", "/", &headers(sent)), 0).is_ok(), expected == "1", "{sent:?} {invert}");
+        }
+    }
+}
+
+#[test]
 fn a_fraction_takes_its_part_of_the_numbers() {
     let mut matcher = RouteMatch::new(PathMatch::prefix("/"));
     matcher.fraction = Some(Fraction { numerator: 250, denominator: Denominator::TenThousand });
