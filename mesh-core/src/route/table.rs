@@ -4,6 +4,7 @@ use http::HeaderName;
 
 use super::host::{HostIndex, without_port};
 use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected};
+use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
 use crate::request::Request;
 
@@ -41,6 +42,8 @@ pub type FilterOverrides = BTreeMap<Text, FilterOverride>;
 pub enum FilterOverride {
     /// The filter does not run.
     Disabled,
+    /// The filter is one of access control and has these rules instead.
+    Rbac(RbacFilter),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.
