@@ -37,7 +37,6 @@ pub type FilterOverrides = BTreeMap<Text, FilterOverride>;
 
 /// What a level of a route table says about one filter.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum FilterOverride {
     /// The filter does not run.
     Disabled,

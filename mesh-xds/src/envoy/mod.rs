@@ -9,6 +9,8 @@
 
 mod config_source;
 mod error;
+mod header_matcher;
+pub mod route;
 mod string_matcher;
 pub mod tls;
 mod wire;
