@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
-use crate::route::RouteConfig;
+use crate::route::RouteTable;
 
 /// Requests are read, filtered and routed. Envoy's `HttpConnectionManager`.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +80,7 @@ pub enum RouteSource {
     /// A route configuration of this name.
     Rds(Text),
     /// They are here.
-    Inline(Box<RouteConfig>),
+    Inline(Box<RouteTable>),
 }
 
 /// A filter of requests.

@@ -105,6 +105,18 @@ impl<'a> Request<'a> {
         self.head.text(field, self.headers)
     }
 
+    /// The first value of a field, if it is text.
+    #[must_use]
+    pub fn first(&self, field: &Field) -> Option<&'a str> {
+        match field {
+            Field::Method => Some(self.head.method.as_str()),
+            Field::Scheme => Some(self.head.scheme),
+            Field::Authority => Some(self.head.authority),
+            Field::Path => Some(self.head.target).filter(|target| !target.is_empty()),
+            Field::Header(name) => std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok(),
+        }
+    }
+
     /// The first value of a query parameter, as it was sent; empty when it has none.
     #[must_use]
     pub fn query_value(&self, name: &str) -> Option<&'a str> {

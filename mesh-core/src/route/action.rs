@@ -6,7 +6,7 @@ use http::HeaderName;
 use super::table::FilterOverrides;
 use super::{Fraction, HashPolicy, HeaderEdits, HostRewrite, PathRewrite, Redirect, RetryPolicy};
 use crate::name::Text;
-use crate::request::Request;
+use crate::request::{Field, Request};
 
 /// What a route does.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +87,7 @@ pub enum ClusterChoice {
     /// To this cluster.
     Named(Text),
     /// To the cluster that a header names; without it, nowhere.
-    Header(HeaderName),
+    Header(Field),
     /// To one of several.
     Weighted(WeightedClusters),
 }
@@ -136,7 +136,7 @@ pub enum ClusterName {
     /// This one.
     Named(Text),
     /// The one a header names.
-    Header(HeaderName),
+    Header(Field),
 }
 
 /// What is answered for a cluster that is not known.
@@ -282,9 +282,8 @@ impl ClusterName {
     }
 }
 
-pub(super) fn cluster_in<'a>(request: &Request<'a>, header: &HeaderName) -> Option<&'a str> {
-    let name = std::str::from_utf8(request.headers.get(header)?.as_bytes()).ok()?;
-    (!name.is_empty()).then_some(name)
+pub(super) fn cluster_in<'a>(request: &Request<'a>, field: &Field) -> Option<&'a str> {
+    request.first(field).filter(|name| !name.is_empty())
 }
 
 impl MissingCluster {

@@ -94,11 +94,7 @@ impl HostRewrite {
         let rewritten = match self {
             Self::Literal(host) => Some(Cow::Borrowed(host.as_str())),
             Self::Upstream => upstream.map(Cow::Borrowed),
-            Self::Header(Field::Header(name)) => {
-                let first = request.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-                first
-            }
-            Self::Header(field) => request.text(field),
+            Self::Header(field) => request.first(field).map(Cow::Borrowed),
             Self::Path(substitution) => Some(substitution.replace_all(request.path())),
         };
         rewritten.filter(|host| !host.is_empty())

@@ -38,7 +38,6 @@ pub type FilterOverrides = BTreeMap<Text, FilterOverride>;
 
 /// What a level of a route table says about one filter.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum FilterOverride {
     /// The filter does not run.
     Disabled,
@@ -136,6 +135,13 @@ pub enum Unrouted {
     /// The host is for TLS only: 301 to the same place with `https`.
     #[error("the virtual host requires TLS")]
     TlsRequired,
+}
+
+impl PartialEq for RouteTable {
+    /// The index follows from the settings.
+    fn eq(&self, other: &Self) -> bool {
+        self.config == other.config
+    }
 }
 
 impl RouteTable {

@@ -12,6 +12,7 @@ mod config_source;
 mod error;
 mod header_matcher;
 mod rbac;
+pub mod route;
 mod string_matcher;
 #[cfg(test)]
 mod testing;
