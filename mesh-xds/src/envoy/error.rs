@@ -1,5 +1,7 @@
 use std::fmt;
 
+use mesh_core::name::Text;
+
 /// A resource as it is understood, and what of it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded<T> {
@@ -87,6 +89,16 @@ impl Report {
         list.into_iter().enumerate().map(one).collect()
     }
 
+    /// Decodes a part that may be absent.
+    pub(super) fn optional<T, U>(
+        &mut self,
+        field: &str,
+        part: Option<T>,
+        decode: impl FnOnce(&mut Self, T) -> Result<U, Error>,
+    ) -> Result<Option<U>, Error> {
+        part.map(|part| self.within(field, |report| decode(report, part))).transpose()
+    }
+
     /// The whole path of a field of the part that is being decoded.
     pub(super) fn at(&self, field: impl fmt::Display) -> String {
         match self.path.is_empty() {
@@ -114,6 +126,11 @@ impl Report {
     /// A field that must be there.
     pub(super) fn required<T>(&self, field: &str, value: Option<T>) -> Result<T, Error> {
         value.ok_or_else(|| Error::Missing { field: self.at(field) })
+    }
+
+    /// A text that must not be empty.
+    pub(super) fn named(&self, field: &str, text: &str) -> Result<Text, Error> {
+        self.required(field, Some(text).filter(|text| !text.is_empty())).map(Text::from)
     }
 
     /// A value that a field must not have.

@@ -1,0 +1,70 @@
+//! | field | how it is taken |
+//! | --- | --- |
+//! | `RBACPerRoute` | honoured; without `rbac` the filter is disabled |
+//! | an override of any other type | NACK, unless it is wrapped in a `FilterConfig` that says it is optional: warning |
+//! | **FilterConfig** `disabled`, `is_optional`, `config` | honoured; neither `disabled` nor a `config`: NACK |
+
+use std::collections::{BTreeMap, HashMap};
+
+use envoy_types::pb::envoy::config::route::v3::FilterConfig;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
+use envoy_types::pb::google::protobuf::Any;
+use mesh_core::name::Text;
+use mesh_core::route::{FilterOverride, FilterOverrides};
+
+use crate::envoy::error::{Error, Report};
+use crate::envoy::rbac::{rbac_per_route, wire_rbac_per_route};
+use crate::envoy::wire::{any, holds, unpack};
+
+const FIELD: &str = "typed_per_filter_config";
+
+pub(super) fn overrides(report: &mut Report, wire: &HashMap<String, Any>) -> Result<FilterOverrides, Error> {
+    // In order, so that the same resource gives the same first error and the same warnings.
+    let wire: BTreeMap<_, _> = wire.iter().collect();
+    let mut overrides = FilterOverrides::new();
+    for (name, config) in wire {
+        if let Some(setting) = setting(report, &format!("{FIELD}[{name}]"), config)? {
+            overrides.insert(Text::from(name.as_str()), setting);
+        }
+    }
+    Ok(overrides)
+}
+
+fn setting(report: &mut Report, field: &str, config: &Any) -> Result<Option<FilterOverride>, Error> {
+    if !holds::<FilterConfig>(config) {
+        return filter(report, field, config).map(Some);
+    }
+    let FilterConfig { config, is_optional, disabled } = unpack(report, field, config)?;
+    if disabled {
+        return Ok(Some(FilterOverride::Disabled));
+    }
+    let config = report.within(field, |report| report.required("config", config))?;
+    match filter(report, field, &config) {
+        Err(Error::UnsupportedType { .. }) if is_optional => {
+            report.ignored(field, &true);
+            Ok(None)
+        }
+        decoded => decoded.map(Some),
+    }
+}
+
+/// The settings of one filter.
+fn filter(report: &mut Report, field: &str, config: &Any) -> Result<FilterOverride, Error> {
+    if holds::<RbacPerRoute>(config) {
+        let wire = unpack(report, field, config)?;
+        let rbac = report.within(field, |report| rbac_per_route(report, &wire))?;
+        return Ok(rbac.map_or(FilterOverride::Disabled, FilterOverride::Rbac));
+    }
+    Err(Error::UnsupportedType { field: report.at(field), type_url: config.type_url.clone() })
+}
+
+pub(super) fn wire_overrides(overrides: &FilterOverrides) -> HashMap<String, Any> {
+    overrides.iter().map(|(name, setting)| (name.to_string(), wire_setting(setting))).collect()
+}
+
+fn wire_setting(setting: &FilterOverride) -> Any {
+    match setting {
+        FilterOverride::Disabled => any(&FilterConfig { disabled: true, ..FilterConfig::default() }),
+        FilterOverride::Rbac(filter) => any(&wire_rbac_per_route(filter)),
+    }
+}

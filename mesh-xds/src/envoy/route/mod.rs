@@ -1,0 +1,26 @@
+//! Envoy's `RouteConfiguration` ↔ [`mesh_core::route`].
+//!
+//! What would match other requests, hold back less or send traffic elsewhere if it were left out is refused; what only
+//! shows in statistics, traces and logs is not. Durations must not be negative, numbers of enumerations must be known.
+//!
+//! | message | table of its fields in |
+//! | --- | --- |
+//! | `RouteConfiguration`, `VirtualHost`, `Route` | [`decode_route_table`] |
+//! | the others | the sources of this room, file by file |
+
+mod action;
+mod answer;
+mod cluster;
+mod filters;
+mod hash;
+mod host;
+mod matcher;
+mod mutation;
+mod retry;
+mod table;
+
+pub use table::{decode_route_table, encode_route_table};
+pub(super) use table::{route_table, wire_route_table};
+
+#[cfg(test)]
+mod tests;
