@@ -56,11 +56,13 @@
 //! | [`catalog`] | the index of all that exists, and the application of a delta |
 //! | [`resolve`] | destination to way, with the reason |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict |
+//! | [`balance`] | clusters and their endpoints; which endpoint a request goes to |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
-//! `name`, `string_match`, `workload` ← `authz`.
+//! `name`, `string_match`, `workload` ← `authz`; `name` ← `balance`.
 
 pub mod authz;
+pub mod balance;
 pub mod catalog;
 pub mod live;
 pub mod name;
