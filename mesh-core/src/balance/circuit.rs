@@ -4,16 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Which limits a request counts to (`envoy.config.core.v3.RoutingPriority`). Not to be confused with the priority of
-/// endpoints.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum RoutingPriority {
-    /// What most requests have.
-    #[default]
-    Default,
-    /// What a route may ask for.
-    High,
-}
+use crate::route::Priority;
 
 /// The limits of a cluster (`envoy.config.cluster.v3.CircuitBreakers`).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -101,25 +92,25 @@ impl Circuit {
 
     /// Admits a connection. When there are too many, HTTP lets the request wait and TCP is refused.
     #[must_use]
-    pub fn try_connection(&self, priority: RoutingPriority) -> Option<CircuitGuard> {
+    pub fn try_connection(&self, priority: Priority) -> Option<CircuitGuard> {
         self.admit(Counted::Connection, priority, self.thresholds(priority).max_connections)
     }
 
     /// Admits a request that waits for a connection.
     #[must_use]
-    pub fn try_pending(&self, priority: RoutingPriority) -> Option<CircuitGuard> {
+    pub fn try_pending(&self, priority: Priority) -> Option<CircuitGuard> {
         self.admit(Counted::Pending, priority, self.thresholds(priority).max_pending_requests)
     }
 
     /// Admits a request.
     #[must_use]
-    pub fn try_request(&self, priority: RoutingPriority) -> Option<CircuitGuard> {
+    pub fn try_request(&self, priority: Priority) -> Option<CircuitGuard> {
         self.admit(Counted::Request, priority, self.thresholds(priority).max_requests)
     }
 
     /// Admits a request that is tried again. When there are too many, the last answer stands.
     #[must_use]
-    pub fn try_retry(&self, priority: RoutingPriority) -> Option<CircuitGuard> {
+    pub fn try_retry(&self, priority: Priority) -> Option<CircuitGuard> {
         self.admit(Counted::Retry, priority, self.max_retries(priority))
     }
 
@@ -129,7 +120,7 @@ impl Circuit {
         self.shared.iter().map(|counters| counters.requests.load(Relaxed)).sum()
     }
 
-    fn max_retries(&self, priority: RoutingPriority) -> u32 {
+    fn max_retries(&self, priority: Priority) -> u32 {
         match self.thresholds(priority).retries {
             RetryLimit::Count(limit) => limit,
             RetryLimit::Budget { percent, min_concurrency } => {
@@ -140,7 +131,7 @@ impl Circuit {
         }
     }
 
-    fn admit(&self, counted: Counted, priority: RoutingPriority, limit: u32) -> Option<CircuitGuard> {
+    fn admit(&self, counted: Counted, priority: Priority, limit: u32) -> Option<CircuitGuard> {
         let counter = counted.of(self.counters(priority));
         // Counted first and taken back when it was too much: between two who ask at once, one may be refused that would
         // have had room an instant later, but the limit is never passed.
@@ -151,14 +142,14 @@ impl Circuit {
         None
     }
 
-    fn thresholds(&self, priority: RoutingPriority) -> &Thresholds {
+    fn thresholds(&self, priority: Priority) -> &Thresholds {
         match priority {
-            RoutingPriority::Default => &self.settings.default,
-            RoutingPriority::High => &self.settings.high,
+            Priority::Default => &self.settings.default,
+            Priority::High => &self.settings.high,
         }
     }
 
-    fn counters(&self, priority: RoutingPriority) -> &Counters {
+    fn counters(&self, priority: Priority) -> &Counters {
         counters(&self.shared, priority)
     }
 }
@@ -169,7 +160,7 @@ impl Circuit {
 pub struct CircuitGuard {
     shared: Arc<[Counters; 2]>,
     counted: Counted,
-    priority: RoutingPriority,
+    priority: Priority,
 }
 
 impl Drop for CircuitGuard {
@@ -178,11 +169,11 @@ impl Drop for CircuitGuard {
     }
 }
 
-fn counters(all: &[Counters; 2], priority: RoutingPriority) -> &Counters {
+fn counters(all: &[Counters; 2], priority: Priority) -> &Counters {
     let [default, high] = all;
     match priority {
-        RoutingPriority::Default => default,
-        RoutingPriority::High => high,
+        Priority::Default => default,
+        Priority::High => high,
     }
 }
 

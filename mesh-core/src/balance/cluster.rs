@@ -1,14 +1,16 @@
 //! What a cluster is: where its endpoints come from, and how requests are spread, limited and protected.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::assignment::Assignment;
+use super::assignment::{Assignment, Endpoint};
 use super::circuit::CircuitSettings;
 use super::health_check::HealthCheck;
 use super::outlier::OutlierSettings;
 use super::policy::{Localities, Policy};
 use crate::name::Text;
+use crate::tls::UpstreamTls;
 
 /// A group of endpoints that serve the same, and how they are used (`envoy.config.cluster.v3.Cluster`).
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,10 @@ pub struct Cluster {
     pub protocol: HttpProtocol,
     /// How many requests a connection serves before it is closed. Default: no limit.
     pub max_requests_per_connection: Option<NonZeroU32>,
+    /// How connections are secured where no match says otherwise. Default: plaintext.
+    pub tls: Option<UpstreamTls>,
+    /// How connections to some endpoints are secured; the first match decides.
+    pub transport_matches: Vec<TransportMatch>,
 }
 
 impl Cluster {
@@ -58,8 +64,29 @@ impl Cluster {
             health_checks: Vec::new(),
             protocol: HttpProtocol::default(),
             max_requests_per_connection: None,
+            tls: None,
+            transport_matches: Vec::new(),
         }
     }
+
+    /// How connections to an endpoint are secured; `None` for plaintext.
+    #[must_use]
+    pub fn tls_of<A>(&self, endpoint: &Endpoint<A>) -> Option<&UpstreamTls> {
+        let has = |(key, value): (&Text, &Text)| endpoint.transport_labels.get(key) == Some(value);
+        let found = self.transport_matches.iter().find(|one| one.labels.iter().all(has));
+        found.map_or(self.tls.as_ref(), |found| found.tls.as_ref())
+    }
+}
+
+/// How connections to endpoints with certain labels are secured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransportMatch {
+    /// Its name, for people.
+    pub name: Text,
+    /// The endpoint must have all of these ([`Endpoint::transport_labels`]).
+    pub labels: BTreeMap<Text, Text>,
+    /// How its connections are secured; `None` for plaintext.
+    pub tls: Option<UpstreamTls>,
 }
 
 /// Where the endpoints of a cluster come from.

@@ -54,8 +54,8 @@ pub use assignment::{
     Assignment, Drop, Endpoint, EndpointProbe, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
 };
 pub use balancer::{Balancer, Probed, Probing, Setup, Status};
-pub use circuit::{Circuit, CircuitGuard, CircuitSettings, RetryLimit, RoutingPriority, Thresholds};
-pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol};
+pub use circuit::{Circuit, CircuitGuard, CircuitSettings, RetryLimit, Thresholds};
+pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol, TransportMatch};
 pub use health_check::{GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeMethod, TcpProbe};
 pub use outlier::{Change, Detection, Detector, InvalidOutlierSettings, Monitor, Outcome, OutlierSettings};
 pub use pick::{Pick, PickError, Request};

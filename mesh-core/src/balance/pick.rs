@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::assignment::Endpoint;
-use super::circuit::{CircuitGuard, RoutingPriority};
+use super::circuit::CircuitGuard;
 use super::member::Member;
 use super::outlier::{Change, Outcome};
 use super::policy::Policy;
 use crate::name::{Locality, Text};
+use crate::route::Priority;
 
 /// What a request says to who picks an endpoint for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct Request {
     /// How many times it was tried before. Consistent hashing then goes on to another endpoint.
     pub attempt: u32,
     /// Which limits it counts to.
-    pub priority: RoutingPriority,
+    pub priority: Priority,
 }
 
 /// An endpoint that was picked for a request. The request counts as in flight until this is dropped. When nothing was

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::name::Locality;
+use crate::route::Priority;
+use crate::tls::{UpstreamTls, ValidationSource};
 
 fn at(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, (index / 250) as u8, (index % 250) as u8], 80))
@@ -95,7 +97,8 @@ fn shares_follow_the_weights() {
     let equal: Vec<_> = (0..10).map(|index| (index, 0.1)).collect();
     let unequal = [(0, 0.1), (1, 0.2), (2, 0.7)];
     let least = |choice| Policy::LeastRequest(LeastRequest { choice, ..LeastRequest::default() });
-    let table: [(Policy, &[u32], &[(usize, f64)]); 8] = [
+    type Row<'a> = (Policy, &'a [u32], &'a [(usize, f64)]);
+    let table: [Row<'_>; 8] = [
         (Policy::RoundRobin { slow_start: None }, &[1; 10], &equal),
         (Policy::RoundRobin { slow_start: None }, &[1, 2, 7], &unequal),
         (least(Choice::Random(2)), &[5; 10], &equal),
@@ -412,7 +415,7 @@ fn no_more_requests_than_the_circuit_admits() {
     let mut held: Vec<_> = (0..3).map(|_| bench.pick(None).unwrap()).collect();
     assert_eq!(bench.pick(None).unwrap_err(), PickError::CircuitOpen);
     // The other priority has limits of its own, and what was under way before an update still counts.
-    let high = Request { priority: RoutingPriority::High, ..Request::default() };
+    let high = Request { priority: Priority::High, ..Request::default() };
     bench.balancer.pick(&high, &mut bench.rng, bench.now).unwrap().finish(Outcome::OK, bench.now);
     bench.balancer.update(Arc::new(limited), &flat(&[1]), bench.now);
     assert_eq!(bench.pick(None).unwrap_err(), PickError::CircuitOpen);
@@ -425,7 +428,7 @@ fn limits_of_connections_and_retries() {
     let retries = RetryLimit::Budget { percent: 20.0, min_concurrency: 2 };
     let thresholds = Thresholds { max_connections: 1, max_pending_requests: 2, retries, ..Thresholds::default() };
     let circuit = Circuit::new(CircuitSettings { default: thresholds, ..CircuitSettings::default() });
-    let priority = RoutingPriority::Default;
+    let priority = Priority::Default;
     let admitted = |admit: &dyn Fn() -> Option<CircuitGuard>| std::iter::from_fn(admit).take(100).collect::<Vec<_>>();
     assert_eq!(admitted(&|| circuit.try_connection(priority)).len(), 1);
     assert_eq!(admitted(&|| circuit.try_pending(priority)).len(), 2);
@@ -435,7 +438,7 @@ fn limits_of_connections_and_retries() {
     assert_eq!(admitted(&|| circuit.try_retry(priority)).len(), 10);
     drop(requests);
     assert_eq!(circuit.requests(), 0);
-    assert_eq!(admitted(&|| circuit.try_retry(RoutingPriority::High)).len(), 3);
+    assert_eq!(admitted(&|| circuit.try_retry(Priority::High)).len(), 3);
 }
 
 #[test]
@@ -636,5 +639,27 @@ proptest! {
         drop(held);
         prop_assert_eq!(bench.active(), 0);
         prop_assert_eq!(bench.balancer.circuit().requests(), 0);
+    }
+}
+
+#[test]
+fn the_first_transport_whose_labels_an_endpoint_has() {
+    let validation = ValidationSource::Secret("roots".into());
+    let tls = UpstreamTls::new(validation);
+    let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let with = |name: &str, pairs, tls| TransportMatch { name: name.into(), labels: labels(pairs), tls };
+    let mut cluster = cluster(Policy::Random);
+    cluster.transport_matches =
+        vec![with("mesh", &[("tlsMode", "istio")], Some(tls.clone())), with("plain", &[("tlsMode", "disabled")], None)];
+    cluster.tls = Some(UpstreamTls { max_sessions: 7, ..tls.clone() });
+    let table = [
+        (&[("tlsMode", "istio"), ("more", "x")][..], Some(1)),
+        (&[("tlsMode", "disabled")], None),
+        (&[("tlsMode", "other")], Some(7)),
+        (&[], Some(7)),
+    ];
+    for (pairs, expected) in table {
+        let endpoint = Endpoint { transport_labels: labels(pairs), ..endpoint(0, 1) };
+        assert_eq!(cluster.tls_of(&endpoint).map(|tls| tls.max_sessions), expected, "{pairs:?}");
     }
 }

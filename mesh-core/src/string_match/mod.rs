@@ -1,11 +1,14 @@
 //! Matchers of strings, shared by policies and routes so that what one of them sees the other sees too: [`StringMatch`] for
-//! names, as Istio's L4 policies know it, and [`Pattern`] for what a request holds, as Envoy's `StringMatcher` knows it.
+//! names, as Istio's L4 policies know it, and [`Pattern`] for what a request holds, as Envoy's `StringMatcher` knows it;
+//! [`Substitution`] for what an expression replaces.
 
 mod pattern;
+mod substitution;
 
 use std::fmt;
 
 pub use pattern::{Pattern, Regex, RegexError};
+pub use substitution::{Substitution, SubstitutionError};
 
 use crate::name::Text;
 

@@ -92,6 +92,11 @@ pub struct Regex {
 /// Largest size of a compiled expression, in bytes: an expression comes from a server, and must not fill memory.
 const COMPILED_BYTES: usize = 1 << 20;
 
+pub(super) fn compile(source: &str) -> Result<regex::Regex, RegexError> {
+    let refused = |error: regex::Error| RegexError { source_text: source.to_owned(), reason: error.to_string() };
+    regex::RegexBuilder::new(source).size_limit(COMPILED_BYTES).build().map_err(refused)
+}
+
 /// An expression cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{source_text}` is no usable expression: {reason}")]
@@ -106,14 +111,12 @@ impl Regex {
     /// # Errors
     /// [`RegexError`], when it is malformed or too large.
     pub fn new(source: &str) -> Result<Self, RegexError> {
-        let anchored = format!(r"\A(?:{source})\z");
-        let compile = |text: &str| regex::RegexBuilder::new(text).size_limit(COMPILED_BYTES).build();
         // Alone first: `a)|(b` is malformed, though it is not within the parentheses that anchor it.
-        let compiled = compile(source).and_then(|_| compile(&anchored));
-        match compiled {
-            Ok(compiled) => Ok(Self { source: source.into(), compiled }),
-            Err(error) => Err(RegexError { source_text: source.to_owned(), reason: error.to_string() }),
-        }
+        compile(source)?;
+        let anchored = compile(&format!(r"\A(?:{source})\z"));
+        // An error must show the expression as it was given, not as it is compiled.
+        let compiled = anchored.map_err(|error| RegexError { source_text: source.to_owned(), ..error })?;
+        Ok(Self { source: source.into(), compiled })
     }
 
     /// The expression as it was given.

@@ -5,7 +5,17 @@
 //! [`Error`] (a NACK) where leaving it out would let through what it was to hold back or send traffic elsewhere. The tables
 //! in each module say which is which; encoding is the inverse of decoding.
 
+#![allow(deprecated, reason = "every field of a message is named when it is read, the deprecated ones too")]
+
+mod cidr;
+mod config_source;
 mod error;
+mod header_matcher;
+mod rbac;
+mod string_matcher;
+#[cfg(test)]
+mod testing;
+pub mod tls;
 mod wire;
 
 pub use error::{Decoded, Error, Warning};

@@ -1,0 +1,201 @@
+use std::collections::BTreeMap;
+
+use http::HeaderName;
+
+use super::host::{HostIndex, without_port};
+use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected};
+use crate::authz::rbac::RbacFilter;
+use crate::name::Text;
+use crate::request::Request;
+
+/// The settings of a route table. Envoy's `RouteConfiguration`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RouteConfig {
+    /// Its name.
+    pub name: Text,
+    /// Hosts; a domain stands in one of them only.
+    pub hosts: Vec<VirtualHost>,
+    /// What is done to the headers of every request and response.
+    pub headers: HeaderEdits,
+    /// Whether the most specific level edits headers last, so that it wins. Default: it edits first.
+    pub most_specific_headers_win: bool,
+    /// Whether a port in the authority does not count when a host is chosen.
+    pub ignore_port: bool,
+    /// Whether a path ends, for matching, before its first semicolon.
+    pub ignore_path_parameters: bool,
+    /// A header that names the host instead of the authority.
+    pub host_header: Option<HeaderName>,
+    /// Largest body of a direct response, in bytes. `None` is 4096.
+    pub largest_direct_body: Option<u32>,
+    /// Where requests are copied to, unless a host or a route says otherwise.
+    pub mirrors: Vec<Mirror>,
+    /// Settings of filters by the filter's name.
+    pub filters: FilterOverrides,
+}
+
+/// Settings of filters, by the name a filter has in its chain. The most specific level that names a filter wins whole.
+pub type FilterOverrides = BTreeMap<Text, FilterOverride>;
+
+/// What a level of a route table says about one filter.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum FilterOverride {
+    /// The filter does not run.
+    Disabled,
+    /// The filter is one of access control and has these rules instead.
+    Rbac(RbacFilter),
+}
+
+/// Routes for some domains. Envoy's `VirtualHost`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VirtualHost {
+    /// Its name.
+    pub name: Text,
+    /// `shop.example`, `*.example`, `*-shop.example`, `shop.*`, `shop-*` or `*`; upper and lower case are the same.
+    pub domains: Vec<Text>,
+    /// Its routes; the first that matches is taken.
+    pub routes: Vec<Route>,
+    /// Whether a request that did not come over TLS is sent back to come over it.
+    pub require_tls: bool,
+    /// What is done to headers.
+    pub headers: HeaderEdits,
+    /// Whether the server learns the number of the attempt.
+    pub attempt_count_in_request: bool,
+    /// Whether the client learns the number of attempts.
+    pub attempt_count_in_response: bool,
+    /// When a request is tried again, unless its route says otherwise.
+    pub retry: Option<RetryPolicy>,
+    /// Whether a request is sent twice, unless its route says otherwise.
+    pub hedge: Option<Hedge>,
+    /// Where requests are copied to, unless a route says otherwise.
+    pub mirrors: Vec<Mirror>,
+    /// Largest body that is kept to be sent again, in bytes.
+    pub body_buffer: Option<u64>,
+    /// Settings of filters.
+    pub filters: FilterOverrides,
+}
+
+/// What is done with the requests that match. Envoy's `Route`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Its name, for logs.
+    pub name: Text,
+    /// Which requests.
+    pub matcher: RouteMatch,
+    /// What is done.
+    pub action: Action,
+    /// What is done to headers.
+    pub headers: HeaderEdits,
+    /// Largest body that is kept to be sent again, in bytes.
+    pub body_buffer: Option<u64>,
+    /// Settings of filters.
+    pub filters: FilterOverrides,
+}
+
+impl Route {
+    /// A nameless route.
+    #[must_use]
+    pub fn new(matcher: RouteMatch, action: Action) -> Self {
+        let (headers, filters) = (HeaderEdits::default(), FilterOverrides::new());
+        Self { name: Text::default(), matcher, action, headers, body_buffer: None, filters }
+    }
+}
+
+/// A route table, ready to be asked.
+#[derive(Debug, Clone)]
+pub struct RouteTable {
+    config: RouteConfig,
+    index: HostIndex,
+}
+
+/// A route table is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// A domain stands in it twice.
+    #[error("domain `{domain}` stands there twice")]
+    DuplicateDomain {
+        /// The domain.
+        domain: String,
+    },
+    /// A domain is empty.
+    #[error("a domain is empty")]
+    EmptyDomain,
+}
+
+/// A request has no route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unrouted {
+    /// No host has the domain: 404.
+    #[error("no virtual host has the domain")]
+    NoHost,
+    /// No route of the host matches: 404.
+    #[error("no route of the virtual host matches")]
+    NoRoute,
+    /// The host is for TLS only: 301 to the same place with `https`.
+    #[error("the virtual host requires TLS")]
+    TlsRequired,
+}
+
+impl RouteTable {
+    /// Indexes a table.
+    ///
+    /// # Errors
+    /// [`TableError`], when a domain is empty or stands there twice.
+    pub fn new(config: RouteConfig) -> Result<Self, TableError> {
+        let index = HostIndex::new(&config.hosts)?;
+        Ok(Self { config, index })
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> &RouteConfig {
+        &self.config
+    }
+
+    /// The host a request asks for: exact domains first, then the longest suffix, the longest prefix, `*`.
+    #[must_use]
+    pub fn host(&self, request: &Request<'_>) -> Option<&VirtualHost> {
+        let named = self.config.host_header.as_ref().map(|name| request.headers.get(name));
+        let asked = match named {
+            Some(value) => std::str::from_utf8(value?.as_bytes()).ok()?,
+            None => request.head.authority,
+        };
+        let asked = if self.config.ignore_port { without_port(asked) } else { asked };
+        self.config.hosts.get(self.index.find(asked)?)
+    }
+
+    /// What is done with a request: its host, the first of its routes that matches, and, where a route divides its requests
+    /// among clusters, the cluster. It is asked once per request; what is tried again stays in the answer.
+    ///
+    /// `random` is uniform over all 64 bits, one number per request.
+    ///
+    /// # Errors
+    /// [`Unrouted`], when there is no host or no route, or the request must come over TLS.
+    pub fn find(&self, request: &Request<'_>, random: u64) -> Result<Selected<'_>, Unrouted> {
+        let host = self.host(request).ok_or(Unrouted::NoHost)?;
+        if host.require_tls && request.head.scheme != "https" {
+            return Err(Unrouted::TlsRequired);
+        }
+        let path = self.matched_path(request);
+        let mut matching = host.routes.iter().filter(|route| route.matcher.is_match(request, path, random));
+        let route = matching.next().ok_or(Unrouted::NoRoute)?;
+        Ok(Selected::new(self, host, route, request, random))
+    }
+
+    /// What is compared of a path.
+    fn matched_path<'a>(&self, request: &Request<'a>) -> &'a str {
+        let path = request.path();
+        match self.config.ignore_path_parameters {
+            true => path.split(';').next().unwrap_or(path),
+            false => path,
+        }
+    }
+}
+
+impl PartialEq for RouteTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.config == other.config
+    }
+}
