@@ -1,0 +1,336 @@
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+use super::assignment::{Assignment, Health};
+use super::circuit::Circuit;
+use super::cluster::Cluster;
+use super::load::Track;
+use super::member::Member;
+use super::outlier::{Change, Detection, Detector};
+use super::pick::{Pick, PickError, Request};
+use super::picker::Ask;
+use super::snapshot::{Condition, Place, Snapshot, Terms};
+use crate::name::Locality;
+
+/// Picks endpoints of a cluster, from many tasks at once; clones share everything.
+///
+/// A pick waits for nobody (but for the order of endpoints of unequal weight, and of localities that are weighted) and
+/// allocates nothing. What changes who takes part (a new assignment, an ejection, the result of a check) makes a new
+/// snapshot beside the old one.
+///
+/// An endpoint keeps what is known of it (requests in flight, latency, ejection, since when it is there) as long as its
+/// address is in the assignment.
+#[derive(Debug, Clone)]
+pub struct Balancer {
+    inner: Arc<Inner>,
+}
+
+/// How a balancer is set up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Seed of the draws that are not made with a generator handed in: enforcement, jitter, orders.
+    pub seed: u64,
+    /// Whether somebody probes the endpoints.
+    pub probing: Probing,
+}
+
+/// Whether somebody probes the endpoints of a cluster and says so to [`Balancer::handle_probes`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Probing {
+    /// Nobody does: endpoints are as healthy as the control plane says.
+    #[default]
+    Absent,
+    /// Somebody does: an endpoint is unhealthy until it has passed, if the cluster has health checks.
+    Active,
+}
+
+/// What a probe says of an endpoint, after its thresholds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Probed {
+    /// Healthy.
+    Passing,
+    /// Unhealthy.
+    Failing,
+}
+
+/// An endpoint as it is seen now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The locality of the endpoint.
+    pub locality: Arc<Locality>,
+    /// The priority of the endpoint.
+    pub priority: u32,
+    /// What the control plane says.
+    pub health: Health,
+    /// What its last probe said.
+    pub probed: Option<Probed>,
+    /// Whether it is ejected for what it answered.
+    pub ejected: bool,
+    /// Requests in flight.
+    pub active: u32,
+}
+
+impl Balancer {
+    /// A balancer of the endpoints that are assigned to a cluster.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>, assignment: &Assignment, setup: Setup, now: Instant) -> Self {
+        let mut rng = fastrand::Rng::with_seed(setup.seed);
+        let circuit = Circuit::new(cluster.circuit);
+        let terms = Terms { cluster: &cluster, factor: 140, by_weight: false, drops: &[], circuit };
+        let empty = Snapshot::new(&[], &terms, &mut rng);
+        let control = Control {
+            assignment: Assignment::new(cluster.name.clone(), Vec::new()),
+            cluster: Arc::clone(&cluster),
+            places: Vec::new(),
+            known: HashMap::new(),
+            detector: None,
+            probing: setup.probing,
+            epoch: now,
+            rng,
+        };
+        let inner = Inner { snapshot: ArcSwap::from_pointee(empty), control: Mutex::new(control) };
+        let balancer = Self { inner: Arc::new(inner) };
+        balancer.update(cluster, assignment, now);
+        balancer
+    }
+
+    /// Goes on with another version of the cluster, or other endpoints.
+    pub fn update(&self, cluster: Arc<Cluster>, assignment: &Assignment, now: Instant) {
+        let mut control = self.inner.control();
+        control.replace(&self.inner, cluster, assignment, now);
+        self.inner.publish(&mut control);
+    }
+
+    /// An endpoint for a request.
+    ///
+    /// # Errors
+    ///
+    /// Without one, says why; see [`PickError`].
+    pub fn pick(&self, request: &Request, rng: &mut fastrand::Rng, now: Instant) -> Result<Pick, PickError> {
+        let snapshot = self.inner.snapshot.load();
+        if let Some(drop) = snapshot.dropped(rng) {
+            return Err(PickError::Dropped { category: drop.category.clone() });
+        }
+        let hash = request.hash.filter(|_| snapshot.hashes).unwrap_or_else(|| rng.u64(..));
+        let active = snapshot.circuit.requests();
+        let member = snapshot.choose(&mut Ask { hash, attempt: request.attempt, now, active, rng })?;
+        let admitted = snapshot.circuit.try_request(request.priority).ok_or(PickError::CircuitOpen)?;
+        Ok(Pick::new(Arc::clone(member), admitted, now))
+    }
+
+    /// Says what probes said. Tells whose ejection this ends.
+    pub fn handle_probes(&self, probes: impl IntoIterator<Item = (SocketAddr, Probed)>, now: Instant) -> Vec<Change> {
+        let mut control = self.inner.control();
+        let mut changes = Vec::new();
+        let mut changed = false;
+        for (address, probed) in probes {
+            let Control { known, detector, .. } = &mut *control;
+            let Some(known) = known.get_mut(&address) else { continue };
+            if known.probed.is_none() && probed == Probed::Passing {
+                known.track.join(now);
+            }
+            changed |= known.probed.replace(probed) != Some(probed);
+            if probed == Probed::Passing
+                && let Some(detector) = detector
+            {
+                changes.extend(detector.handle_passing_check(address, now));
+            }
+        }
+        if changed || !changes.is_empty() {
+            self.inner.publish(&mut control);
+        }
+        changes
+    }
+
+    /// To be called at [`next_tick`](Self::next_tick) or later. Tells who was ejected and who returned.
+    pub fn handle_tick(&self, now: Instant) -> Vec<Change> {
+        let mut control = self.inner.control();
+        let changes = control.detector.as_mut().map(|detector| detector.handle_tick(now)).unwrap_or_default();
+        if !changes.is_empty() {
+            self.inner.publish(&mut control);
+        }
+        changes
+    }
+
+    /// When [`handle_tick`](Self::handle_tick) is to be called next; never, if outlier detection is off.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.inner.control().detector.as_ref().map(Detector::next_tick)
+    }
+
+    /// The circuit breakers, for connections, requests that wait, and those that are tried again. Requests in flight are
+    /// counted by [`pick`](Self::pick).
+    #[must_use]
+    pub fn circuit(&self) -> Circuit {
+        self.inner.snapshot.load().circuit.clone()
+    }
+
+    /// The endpoints as they are seen now.
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        let control = self.inner.control();
+        let members = control.places.iter().flat_map(|place| &place.members);
+        let status = |(member, _): &(Arc<Member>, Condition)| Status {
+            address: member.address(),
+            locality: Arc::clone(&member.locality),
+            priority: member.priority,
+            health: member.endpoint.health,
+            probed: control.known.get(&member.address()).and_then(|known| known.probed),
+            ejected: control.is_ejected(member.address()),
+            active: member.track.active(),
+        };
+        members.map(status).collect()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    snapshot: ArcSwap<Snapshot>,
+    control: Mutex<Control>,
+}
+
+impl Inner {
+    pub(super) fn handle_detection(&self, at: SocketAddr, detection: Detection, now: Instant) -> Option<Change> {
+        let mut control = self.control();
+        let change = control.detector.as_mut()?.handle_detection(at, detection, now)?;
+        self.publish(&mut control);
+        Some(change)
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In the lock, so that an older snapshot never replaces a newer one.
+    fn publish(&self, control: &mut Control) {
+        let circuit = self.snapshot.load().circuit.with_settings(control.cluster.circuit);
+        self.snapshot.store(Arc::new(control.snapshot(circuit)));
+    }
+}
+
+/// What changes seldom, and all that decides what changes.
+#[derive(Debug)]
+struct Control {
+    cluster: Arc<Cluster>,
+    /// Without its endpoints, which are in `places`.
+    assignment: Assignment,
+    places: Vec<OwnedPlace>,
+    known: HashMap<SocketAddr, Known>,
+    detector: Option<Detector>,
+    probing: Probing,
+    epoch: Instant,
+    rng: fastrand::Rng,
+}
+
+#[derive(Debug)]
+struct OwnedPlace {
+    priority: u32,
+    weight: u32,
+    members: Vec<(Arc<Member>, Condition)>,
+}
+
+impl OwnedPlace {
+    fn view(&self) -> Place<'_> {
+        Place { priority: self.priority, weight: self.weight, members: &self.members }
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    track: Arc<Track>,
+    probed: Option<Probed>,
+}
+
+impl Control {
+    fn replace(&mut self, inner: &Arc<Inner>, cluster: Arc<Cluster>, assignment: &Assignment, now: Instant) {
+        let mut before = std::mem::take(&mut self.known);
+        self.places.clear();
+        for locality in &assignment.localities {
+            let place = Arc::new(locality.locality.clone());
+            let mut member = |endpoint: &super::Endpoint| {
+                let address = endpoint.address;
+                let new = || Known { track: Arc::new(Track::new(self.epoch, now)), probed: None };
+                let stays = before.remove(&address);
+                let known = self.known.entry(address).or_insert_with(|| stays.unwrap_or_else(new));
+                let member = Member {
+                    endpoint: endpoint.clone(),
+                    locality: Arc::clone(&place),
+                    priority: locality.priority,
+                    track: Arc::clone(&known.track),
+                    cluster: Arc::clone(&cluster),
+                    balancer: Arc::downgrade(inner),
+                };
+                (Arc::new(member), Condition::Unhealthy)
+            };
+            let members = locality.endpoints.iter().map(&mut member).collect();
+            let weight = locality.weight.map_or(0, |weight| weight.get());
+            self.places.push(OwnedPlace { priority: locality.priority, weight, members });
+        }
+        self.places.sort_by_key(|place| place.priority);
+        self.assignment = Assignment { localities: Vec::new(), ..assignment.clone() };
+        self.replace_detector(&cluster, now);
+        self.cluster = cluster;
+    }
+
+    fn replace_detector(&mut self, cluster: &Cluster, now: Instant) {
+        let Some(settings) = cluster.outlier.clone() else {
+            self.detector = None;
+            return;
+        };
+        match &mut self.detector {
+            Some(detector) if cluster.outlier != self.cluster.outlier => detector.handle_settings(settings, now),
+            Some(_) => {}
+            None => self.detector = Some(Detector::new(settings, self.rng.u64(..), now)),
+        }
+        if let Some(detector) = &mut self.detector {
+            detector.handle_endpoints(self.known.iter().map(|(at, known)| (*at, Arc::clone(&known.track.monitor))));
+        }
+    }
+
+    fn snapshot(&mut self, circuit: Circuit) -> Snapshot {
+        let mut places = std::mem::take(&mut self.places);
+        for (member, condition) in places.iter_mut().flat_map(|place| &mut place.members) {
+            *condition = self.condition(member);
+        }
+        self.places = places;
+        let places: Vec<_> = self.places.iter().map(OwnedPlace::view).collect();
+        let terms = Terms {
+            cluster: &self.cluster,
+            factor: self.assignment.overprovisioning_factor.get(),
+            by_weight: self.assignment.weighted_priority_health,
+            drops: &self.assignment.drops,
+            circuit,
+        };
+        Snapshot::new(&places, &terms, &mut self.rng)
+    }
+
+    fn condition(&self, member: &Member) -> Condition {
+        let probed = match self.probing {
+            Probing::Active if !self.cluster.health_checks.is_empty() && !member.endpoint.probe.disabled => {
+                self.known.get(&member.address()).and_then(|known| known.probed)
+            }
+            _ => Some(Probed::Passing),
+        };
+        if self.is_ejected(member.address()) || probed == Some(Probed::Failing) {
+            return Condition::Unhealthy;
+        }
+        match member.endpoint.health {
+            Health::Unhealthy | Health::Draining | Health::Timeout => Condition::Unhealthy,
+            _ if probed.is_none() && self.cluster.ignore_unchecked => Condition::Excluded,
+            _ if probed.is_none() => Condition::Unhealthy,
+            Health::Degraded => Condition::Degraded,
+            Health::Unknown | Health::Healthy => Condition::Healthy,
+        }
+    }
+
+    fn is_ejected(&self, address: SocketAddr) -> bool {
+        self.detector.as_ref().is_some_and(|detector| detector.is_ejected(address))
+    }
+}

@@ -1,0 +1,68 @@
+//! Which endpoint of a cluster a request goes to: clusters, their endpoints, and the decisions about them, as Envoy makes
+//! them.
+//!
+//! A [`Balancer`] is made of a [`Cluster`] and an [`Assignment`]. Of a request it is told the hash, if the cluster hashes;
+//! random numbers and the time are handed in. What it answers is the endpoint, and counts the request as in flight until
+//! it is dropped:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Instant;
+//!
+//! use mesh_core::balance::{
+//!     Assignment, Balancer, Cluster, Discovery, Endpoint, LocalityEndpoints, Outcome, Request, Setup,
+//! };
+//! use mesh_core::name::Locality;
+//!
+//! let endpoints = vec![Endpoint::new("10.0.0.1:80".parse()?), Endpoint::new("10.0.0.2:80".parse()?)];
+//! let assignment = Assignment::new("shop", vec![LocalityEndpoints::new(Locality::default(), endpoints)]);
+//! let cluster = Arc::new(Cluster::new("shop", Discovery::Eds { service_name: None }));
+//!
+//! # #[allow(clippy::disallowed_methods, reason = "an example")]
+//! let now = Instant::now();
+//! let balancer = Balancer::new(cluster, &assignment, Setup::default(), now);
+//! let mut rng = fastrand::Rng::with_seed(1);
+//! let first = balancer.pick(&Request::default(), &mut rng, now)?;
+//! first.finish(Outcome::OK, now);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In this order it is decided who gets a request: categories that are dropped; the level of priority, by the health of all
+//! levels ([`Assignment::overprovisioning_factor`], [`Cluster::panic_threshold`]); the locality, if their weights count
+//! ([`Localities`]); the endpoint, by the [`Policy`]; and whether the [`Circuit`] admits it.
+//!
+//! Who takes part is said by the control plane ([`Health`]), by probes ([`Balancer::handle_probes`]) and by the answers of
+//! the endpoints themselves ([`Detector`]); an endpoint must be healthy by all of them.
+
+mod assignment;
+mod balancer;
+mod circuit;
+mod cluster;
+mod hash;
+mod health_check;
+mod load;
+mod member;
+mod outlier;
+mod pick;
+mod picker;
+mod policy;
+mod priority;
+mod slow_start;
+mod snapshot;
+
+pub use assignment::{
+    Assignment, Drop, Endpoint, EndpointProbe, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
+};
+pub use balancer::{Balancer, Probed, Probing, Setup, Status};
+pub use circuit::{Circuit, CircuitGuard, CircuitSettings, RetryLimit, Thresholds};
+pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol, TransportMatch};
+pub use health_check::{GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeMethod, TcpProbe};
+pub use outlier::{Change, Detection, Detector, InvalidOutlierSettings, Monitor, Outcome, OutlierSettings};
+pub use pick::{Pick, PickError, Request};
+pub use policy::{
+    Choice, HashFunction, Hashing, InvalidTableSize, LeastRequest, Localities, Maglev, OnPanic, Policy, RingHash,
+    SlowStart, TableSize,
+};
+
+#[cfg(test)]
+mod tests;

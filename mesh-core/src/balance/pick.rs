@@ -1,0 +1,123 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::assignment::Endpoint;
+use super::circuit::CircuitGuard;
+use super::member::Member;
+use super::outlier::{Change, Outcome};
+use super::policy::Policy;
+use crate::name::{Locality, Text};
+use crate::route::Priority;
+
+/// What a request says to who picks an endpoint for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Request {
+    /// What requests that belong together have in common; without, it is random.
+    pub hash: Option<u64>,
+    /// How many times it was tried before. Consistent hashing then goes on to another endpoint.
+    pub attempt: u32,
+    /// Which limits it counts to.
+    pub priority: Priority,
+}
+
+/// An endpoint that was picked for a request. The request counts as in flight until this is dropped. When nothing was
+/// reported by then, it was cancelled, and that says nothing about the endpoint.
+#[derive(Debug)]
+#[must_use = "the request counts as in flight as long as its pick lives"]
+pub struct Pick {
+    member: Arc<Member>,
+    started: Instant,
+    reported: bool,
+    _admitted: CircuitGuard,
+}
+
+impl Pick {
+    pub(super) fn new(member: Arc<Member>, admitted: CircuitGuard, now: Instant) -> Self {
+        member.track.begin();
+        Self { member, started: now, reported: false, _admitted: admitted }
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.member.endpoint
+    }
+
+    /// Where the endpoint is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.member.address()
+    }
+
+    /// The locality of the endpoint.
+    #[must_use]
+    pub fn locality(&self) -> &Locality {
+        &self.member.locality
+    }
+
+    /// The priority of the endpoint.
+    #[must_use]
+    pub fn priority(&self) -> u32 {
+        self.member.priority
+    }
+
+    /// Says how it went as soon as that is known, which may be before the request ends: latency is measured to here. Only
+    /// the first report counts. Tells when the endpoint is ejected for it.
+    pub fn report(&mut self, outcome: Outcome, now: Instant) -> Option<Change> {
+        if std::mem::replace(&mut self.reported, true) {
+            return None;
+        }
+        let Member { cluster, track, balancer, .. } = &*self.member;
+        if let Policy::PeakEwma { decay } = cluster.policy {
+            track.record(now.saturating_duration_since(self.started), outcome.is_failure(), decay, now);
+        }
+        let detection = track.monitor.handle_result(outcome, cluster.outlier.as_ref()?)?;
+        balancer.upgrade()?.handle_detection(self.member.address(), detection, now)
+    }
+
+    /// The request has ended so. As [`report`](Self::report), and it is not in flight any more.
+    pub fn finish(mut self, outcome: Outcome, now: Instant) -> Option<Change> {
+        self.report(outcome, now)
+    }
+}
+
+impl Drop for Pick {
+    fn drop(&mut self) {
+        self.member.track.end();
+    }
+}
+
+/// Why there is no endpoint for a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PickError {
+    /// It is one of those that are dropped on purpose.
+    #[error("dropped under category `{category}`")]
+    Dropped {
+        /// What it is counted under.
+        category: Text,
+    },
+    /// The cluster has no endpoints.
+    #[error("the cluster has no endpoints")]
+    NoEndpoints,
+    /// The cluster has endpoints, and none that may be used.
+    #[error("the cluster has no healthy endpoint")]
+    NoHealthyEndpoint,
+    /// Too many requests are in flight.
+    #[error("too many requests are in flight to the cluster")]
+    CircuitOpen,
+}
+
+impl PickError {
+    /// The reason in logs, metrics and headers.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Dropped { .. } => "dropped",
+            Self::NoEndpoints => "no_endpoints",
+            Self::NoHealthyEndpoint => "no_healthy_endpoint",
+            Self::CircuitOpen => "circuit_open",
+        }
+    }
+}
