@@ -77,6 +77,7 @@
 //! learns the reason. A policy that is rejected before it was ever good closes its scope
 //! ([`workload::refusing_policy`]): what it was to protect is not open because it is not understood.
 
+pub mod channel;
 pub mod client;
 pub mod envoy;
 pub mod limits;

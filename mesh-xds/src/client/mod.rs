@@ -3,6 +3,8 @@
 //! disk ([`persist`], and `keep`, which says when it is written).
 
 pub mod backoff;
+pub mod bootstrap;
+mod csds;
 mod demand;
 pub mod fallback;
 pub(crate) mod keep;
@@ -14,6 +16,7 @@ mod watch;
 
 use std::time::SystemTime;
 
+pub use csds::StatusService;
 pub use demand::Demand;
 pub use registry::{OnDataError, WatchError};
 pub use stream::{BoxTransport, Connect, Event, Handler, Transport, Wish, first_field, run};

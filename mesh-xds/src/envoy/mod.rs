@@ -13,6 +13,7 @@ mod error;
 mod header_matcher;
 pub mod listener;
 mod rbac;
+//mod resources;
 pub mod route;
 mod string_matcher;
 #[cfg(test)]

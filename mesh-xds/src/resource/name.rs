@@ -93,6 +93,12 @@ impl ResourceName {
         }
     }
 
+    /// A text as it stands in the id of a name.
+    #[must_use]
+    pub fn encoded(text: &str) -> String {
+        encode(text, PATH).to_string()
+    }
+
     /// The authority; `None` of a plain name.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
