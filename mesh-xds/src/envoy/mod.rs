@@ -8,7 +8,9 @@
 #![allow(deprecated, reason = "every field of a message is named when it is read, the deprecated ones too")]
 
 mod cidr;
+pub mod cluster;
 mod config_source;
+pub mod endpoint;
 mod error;
 mod header_matcher;
 pub mod listener;

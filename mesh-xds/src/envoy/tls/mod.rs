@@ -41,7 +41,9 @@ mod socket;
 mod validation;
 
 pub use secret::{decode_secret, encode_secret};
-pub(super) use socket::{downstream_socket, upstream_socket, wire_downstream_socket, wire_upstream_socket};
+pub(super) use socket::{
+    downstream_socket, upstream_socket, wire_downstream_socket, wire_plaintext_socket, wire_upstream_socket,
+};
 
 #[cfg(test)]
 pub(super) mod tests;

@@ -17,6 +17,9 @@ use crate::envoy::wire::{any, boolean, holds, uint32, unpack};
 /// Name by which Envoy knows TLS.
 const TLS: &str = "envoy.transport_sockets.tls";
 
+/// Name by which Envoy knows its absence.
+const PLAINTEXT: &str = "envoy.transport_sockets.raw_buffer";
+
 /// Most bytes of a server name.
 const MAX_SNI_BYTES: usize = 255;
 
@@ -42,6 +45,11 @@ pub(in crate::envoy) fn wire_upstream_socket(tls: &UpstreamTls) -> TransportSock
 
 pub(in crate::envoy) fn wire_downstream_socket(tls: &DownstreamTls) -> TransportSocket {
     socket(any(&wire_downstream(tls)))
+}
+
+/// A socket without TLS, where one must be named.
+pub(in crate::envoy) fn wire_plaintext_socket() -> TransportSocket {
+    TransportSocket { name: PLAINTEXT.to_owned(), config_type: Some(ConfigType::TypedConfig(any(&RawBuffer {}))) }
 }
 
 fn socket(any: Any) -> TransportSocket {

@@ -1,0 +1,217 @@
+use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
+use envoy_types::pb::envoy::config::core::v3::{EnvoyInternalAddress, Pipe};
+use proptest::prelude::*;
+
+use super::*;
+use crate::envoy::testing::{changed, changes, damaged, field, text, warned, whole};
+
+/// Values of the model, for other resources too.
+pub(in crate::envoy) mod model {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::{btree_map, vec};
+    use proptest::option;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// Any assignment that is valid, with addresses of some kind.
+    pub(in crate::envoy) fn assignment<A: std::fmt::Debug + Clone>(
+        address: impl Strategy<Value = A> + Clone,
+        endpoints: std::ops::Range<usize>,
+    ) -> impl Strategy<Value = Assignment<A>> {
+        let place = (weight(), vec(endpoint(address), endpoints));
+        let drops = vec((text(), any::<u32>()), 0..3);
+        let settings = (1..300_u32, any::<bool>());
+        (text(), vec(place, 1..4), drops, settings).prop_map(|(name, places, drops, (factor, by_weight))| {
+            let place = |(index, (weight, endpoints)): (usize, (Option<NonZeroU32>, _))| LocalityEndpoints {
+                locality: Locality::new("eu", &index.to_string(), ""),
+                priority: u32::try_from(index / 2).unwrap(),
+                weight,
+                endpoints,
+            };
+            Assignment {
+                localities: places.into_iter().enumerate().map(place).collect(),
+                drops: drops
+                    .into_iter()
+                    .map(|(category, share)| Drop { category, share: PerMillion::new(share) })
+                    .collect(),
+                overprovisioning_factor: NonZeroU32::new(factor).unwrap(),
+                weighted_priority_health: by_weight,
+                ..Assignment::new(name, vec![])
+            }
+        })
+    }
+
+    fn endpoint<A: std::fmt::Debug>(address: impl Strategy<Value = A>) -> impl Strategy<Value = Endpoint<A>> {
+        let health = select(vec![
+            Health::Unknown,
+            Health::Healthy,
+            Health::Degraded,
+            Health::Unhealthy,
+            Health::Draining,
+            Health::Timeout,
+        ]);
+        let labels = btree_map(text(), text(), 0..3);
+        let probe = (option::of(any::<SocketAddr>()), option::of(1..=u16::MAX), option::of(text()), any::<bool>());
+        let rest = (health, option::of(text()), labels, probe);
+        let names = (vec(any::<SocketAddr>(), 0..2), option::of(text()), 1..1000_u32);
+        (address, names, rest).prop_map(|(address, (additional_addresses, hostname, weight), rest)| {
+            let (health, hash_key, transport_labels, (probed, port, probe_host, disabled)): (_, _, BTreeMap<_, _>, _) =
+                rest;
+            Endpoint {
+                address,
+                additional_addresses: additional_addresses.into_iter().map(plain).collect(),
+                hostname: hostname.unwrap_or_default(),
+                weight: NonZeroU32::new(weight).unwrap(),
+                health,
+                hash_key,
+                transport_labels,
+                probe: EndpointProbe {
+                    address: probed.map(plain),
+                    port,
+                    hostname: probe_host.unwrap_or_default(),
+                    disabled,
+                },
+            }
+        })
+    }
+
+    /// Without the scope and flow of IPv6, which no resource carries.
+    pub(in crate::envoy) fn plain(address: SocketAddr) -> SocketAddr {
+        SocketAddr::new(address.ip(), address.port())
+    }
+
+    pub(in crate::envoy) fn address() -> impl Strategy<Value = SocketAddr> + Clone {
+        any::<SocketAddr>().prop_map(plain)
+    }
+
+    fn weight() -> impl Strategy<Value = Option<NonZeroU32>> {
+        (0..1000_u32).prop_map(NonZeroU32::new)
+    }
+}
+
+fn at(text: &str) -> Address {
+    wire_address(text.parse().unwrap())
+}
+
+fn endpoint(address: Address) -> LbEndpoint {
+    let endpoint = WireEndpoint { address: Some(address), ..WireEndpoint::default() };
+    LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() }
+}
+
+fn message() -> ClusterLoadAssignment {
+    let place = |zone: &str, priority| LocalityLbEndpoints {
+        locality: Some(WireLocality { zone: zone.into(), ..WireLocality::default() }),
+        lb_endpoints: vec![endpoint(at("10.0.0.1:80"))],
+        load_balancing_weight: Some(uint32(1)),
+        priority,
+        ..LocalityLbEndpoints::default()
+    };
+    ClusterLoadAssignment {
+        cluster_name: "c".into(),
+        endpoints: vec![place("a", 0), place("b", 0), place("a", 1)],
+        policy: Some(Policy::default()),
+        ..ClusterLoadAssignment::default()
+    }
+}
+
+fn decoded(message: &ClusterLoadAssignment) -> Result<Decoded<Assignment>, Error> {
+    decode_assignment(&message.encode_to_vec())
+}
+
+#[test]
+fn what_is_refused() {
+    type Change = fn(&mut ClusterLoadAssignment);
+    fn first(message: &mut ClusterLoadAssignment) -> &mut LbEndpoint {
+        &mut message.endpoints[0].lb_endpoints[0]
+    }
+    fn address(message: &mut ClusterLoadAssignment, place: Place) {
+        *first(message) = endpoint(Address { address: Some(place) });
+    }
+    let table: [(Change, &str); 15] = [
+        (|message| message.endpoints[2].priority = 2, "endpoints"),
+        (|message| message.endpoints[2].priority = 0, "endpoints"),
+        (|message| message.endpoints[2].priority = 1000, "endpoints[2].priority"),
+        (|message| message.endpoints[0].load_balancing_weight = Some(uint32(u32::MAX)), "endpoints"),
+        (|message| message.endpoints[0].load_balancing_weight = Some(uint32(0)), "endpoints[0].load_balancing_weight"),
+        (
+            |message| first(message).load_balancing_weight = Some(uint32(0)),
+            "endpoints[0].lb_endpoints[0].load_balancing_weight",
+        ),
+        (|message| first(message).health_status = 9, "endpoints[0].lb_endpoints[0].health_status"),
+        (|message| first(message).host_identifier = None, "endpoints[0].lb_endpoints[0].endpoint"),
+        (
+            |message| first(message).host_identifier = Some(HostIdentifier::EndpointName("e".into())),
+            "endpoints[0].lb_endpoints[0].endpoint_name",
+        ),
+        (
+            |message| address(message, Place::Pipe(Pipe::default())),
+            "endpoints[0].lb_endpoints[0].endpoint.address.address",
+        ),
+        (
+            |message| address(message, Place::EnvoyInternalAddress(EnvoyInternalAddress::default())),
+            "endpoints[0].lb_endpoints[0].endpoint.address.address",
+        ),
+        (
+            |message| {
+                let mut socket = at("10.0.0.1:80");
+                let Some(Place::SocketAddress(inner)) = &mut socket.address else { panic!() };
+                inner.address = "host.example".into();
+                *first(message) = endpoint(socket);
+            },
+            "endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address",
+        ),
+        (
+            |message| message.endpoints[0].lb_config = Some(LbConfig::LedsClusterLocalityConfig(Default::default())),
+            "endpoints[0].leds_cluster_locality_config",
+        ),
+        (
+            |message| message.policy.as_mut().unwrap().overprovisioning_factor = Some(uint32(0)),
+            "policy.overprovisioning_factor",
+        ),
+        (
+            |message| {
+                let drop = DropOverload { category: "c".into(), drop_percentage: None };
+                message.policy.as_mut().unwrap().drop_overloads.push(drop);
+            },
+            "policy.drop_overloads[0].drop_percentage",
+        ),
+    ];
+    assert!(decoded(&message()).is_ok());
+    for (change, expected) in table {
+        assert_eq!(field(decoded(&changed(message(), change))), expected);
+    }
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    let message = changed(message(), |message| {
+        message.named_endpoints.insert("e".into(), WireEndpoint::default());
+        message.endpoints[1].proximity = Some(uint32(1));
+    });
+    assert_eq!(warned(&decoded(&message).unwrap()), ["named_endpoints", "endpoints[1].proximity"]);
+}
+
+#[test]
+fn shares_of_any_denominator() {
+    for (denominator, expected) in [(0, 500_000), (1, 5_000), (2, 50)] {
+        let share = FractionalPercent { numerator: 50, denominator };
+        assert_eq!(per_million(&Report::default(), share).unwrap().value(), expected);
+    }
+    let all = FractionalPercent { numerator: u32::MAX, denominator: 0 };
+    assert_eq!(per_million(&Report::default(), all).unwrap(), PerMillion::ALL);
+}
+
+proptest! {
+    #[test]
+    fn decoding_is_the_inverse_of_encoding(assignment in model::assignment(model::address(), 0..4)) {
+        prop_assert_eq!(decode_assignment(&encode_assignment(&assignment)), Ok(whole(assignment)));
+    }
+
+    #[test]
+    fn no_bytes_are_too_bad(bytes: Vec<u8>, assignment in model::assignment(model::address(), 0..4), changes in changes()) {
+        let _ = decode_assignment(&bytes);
+        let _ = decode_assignment(&damaged(encode_assignment(&assignment), &changes));
+    }
+}
