@@ -44,4 +44,4 @@ pub use secret::{decode_secret, encode_secret};
 pub(super) use socket::{downstream_socket, upstream_socket, wire_downstream_socket, wire_upstream_socket};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
