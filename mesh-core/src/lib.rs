@@ -56,16 +56,18 @@
 //! | [`service`], [`workload`] | what exists: services and their ports; workloads, health, tunnels |
 //! | [`catalog`] | the index of all that exists, and the application of a delta |
 //! | [`resolve`] | destination to way, with the reason |
-//! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict |
+//! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
+//! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
 //! | [`tls`] | how a connection is to be secured: certificates, whom to believe, what to offer |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
-//! `name`, `string_match`, `workload` ← `authz`; `name`, `string_match` ← `tls`; `name`, `string_match` ← `request` ←
-//! `route`.
+//! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
+//! `authz`, `route`, `tls` ← `listener`.
 
 pub mod authz;
 pub mod catalog;
+pub mod listener;
 pub mod live;
 pub mod name;
 pub mod report;

@@ -8,3 +8,6 @@ pub const MAX_SUBSCRIBED_NAMES: usize = 100_000;
 
 /// Changes that a server's cache remembers per type; a client that is further behind is compared in full.
 pub const CHANGE_LOG: usize = 4096;
+
+/// How deep conditions of a policy may stand within conditions: well below what Protobuf itself lets through.
+pub const MAX_CONDITION_DEPTH: usize = 32;

@@ -1,4 +1,5 @@
-//! Authorization at L4: the policy model of `istio.security.Authorization`, its evaluation, and why a verdict fell.
+//! Authorization at L4: the policy model of `istio.security.Authorization`, its evaluation, and why a verdict fell. Envoy's
+//! model, for connections and requests, is in [`rbac`].
 //!
 //! Enforced on the destination side, in this order: any deny policy that matches refuses; without allow policies
 //! everything else is allowed; with allow policies one of them must match. A policy that a workload names but that is
@@ -25,6 +26,7 @@ mod evaluate;
 mod explain;
 mod matcher;
 mod policy;
+pub mod rbac;
 mod set;
 mod verdict;
 

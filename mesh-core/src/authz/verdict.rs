@@ -68,7 +68,12 @@ impl fmt::Display for Denial {
     }
 }
 
-fn display(verdict: &str, policy: Option<&NamespacedName>, reason: Reason, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(super) fn display(
+    verdict: &str,
+    policy: Option<&impl fmt::Display>,
+    reason: Reason,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     match policy {
         Some(policy) => write!(f, "{verdict}: {} ({policy})", reason.text()),
         None => write!(f, "{verdict}: {}", reason.text()),

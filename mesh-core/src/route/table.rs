@@ -4,6 +4,7 @@ use http::HeaderName;
 
 use super::host::{HostIndex, without_port};
 use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected};
+use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
 use crate::request::Request;
 
@@ -40,6 +41,8 @@ pub type FilterOverrides = BTreeMap<Text, FilterOverride>;
 pub enum FilterOverride {
     /// The filter does not run.
     Disabled,
+    /// The filter is one of access control and has these rules instead.
+    Rbac(RbacFilter),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.
@@ -132,6 +135,13 @@ pub enum Unrouted {
     /// The host is for TLS only: 301 to the same place with `https`.
     #[error("the virtual host requires TLS")]
     TlsRequired,
+}
+
+impl PartialEq for RouteTable {
+    /// The index follows from the settings.
+    fn eq(&self, other: &Self) -> bool {
+        self.config == other.config
+    }
 }
 
 impl RouteTable {

@@ -7,11 +7,15 @@
 
 #![allow(deprecated, reason = "every field of a message is named when it is read, the deprecated ones too")]
 
+mod cidr;
 mod config_source;
 mod error;
 mod header_matcher;
+mod rbac;
 pub mod route;
 mod string_matcher;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 mod wire;
 

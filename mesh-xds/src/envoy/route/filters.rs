@@ -1,16 +1,19 @@
 //! | field | how it is taken |
 //! | --- | --- |
-//! | an override of a type that is not known | NACK, unless it is wrapped in a `FilterConfig` that says it is optional: warning |
+//! | `RBACPerRoute` | honoured; without `rbac` the filter is disabled |
+//! | an override of any other type | NACK, unless it is wrapped in a `FilterConfig` that says it is optional: warning |
 //! | **FilterConfig** `disabled`, `is_optional`, `config` | honoured; neither `disabled` nor a `config`: NACK |
 
 use std::collections::{BTreeMap, HashMap};
 
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
 use envoy_types::pb::google::protobuf::Any;
 use mesh_core::name::Text;
 use mesh_core::route::{FilterOverride, FilterOverrides};
 
 use crate::envoy::error::{Error, Report};
+use crate::envoy::rbac::{rbac_per_route, wire_rbac_per_route};
 use crate::envoy::wire::{any, holds, unpack};
 
 const FIELD: &str = "typed_per_filter_config";
@@ -47,6 +50,11 @@ fn setting(report: &mut Report, field: &str, config: &Any) -> Result<Option<Filt
 
 /// The settings of one filter.
 fn filter(report: &mut Report, field: &str, config: &Any) -> Result<FilterOverride, Error> {
+    if holds::<RbacPerRoute>(config) {
+        let wire = unpack(report, field, config)?;
+        let rbac = report.within(field, |report| rbac_per_route(report, &wire))?;
+        return Ok(rbac.map_or(FilterOverride::Disabled, FilterOverride::Rbac));
+    }
     Err(Error::UnsupportedType { field: report.at(field), type_url: config.type_url.clone() })
 }
 
@@ -57,5 +65,6 @@ pub(super) fn wire_overrides(overrides: &FilterOverrides) -> HashMap<String, Any
 fn wire_setting(setting: &FilterOverride) -> Any {
     match setting {
         FilterOverride::Disabled => any(&FilterConfig { disabled: true, ..FilterConfig::default() }),
+        FilterOverride::Rbac(filter) => any(&wire_rbac_per_route(filter)),
     }
 }

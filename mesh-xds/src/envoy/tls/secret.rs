@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as wire;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
@@ -61,10 +61,12 @@ fn named<C: FromIterator<(Text, mesh_core::tls::Sensitive)>>(
     report: &mut Report,
     secrets: &HashMap<String, envoy_types::pb::envoy::config::core::v3::DataSource>,
 ) -> Result<C, Error> {
+    // In order, so that the same resource gives the same first error.
+    let secrets: BTreeMap<_, _> = secrets.iter().collect();
     let one = |(name, source): (&String, _)| {
         Ok((name.as_str().into(), sensitive(report, &format!("secrets[{name}]"), source)?))
     };
-    secrets.iter().map(one).collect()
+    secrets.into_iter().map(one).collect()
 }
 
 /// A certificate with its private key.

@@ -21,13 +21,13 @@ use prost::Message;
 use super::{
     decode_secret, downstream_socket, encode_secret, upstream_socket, wire_downstream_socket, wire_upstream_socket,
 };
-use crate::envoy::error::{Decoded, Error, Report};
+use crate::envoy::error::{Decoded, Error};
+use crate::envoy::testing::{changed, changes, damaged, field, read, whole};
 use crate::envoy::wire::{any as pack, boolean, uint32};
 
 /// Values of the core, of any shape that can be written.
 pub(in crate::envoy) mod values {
-    use mesh_core::name::{Hostname, Text};
-    use mesh_core::string_match::{Pattern, Regex};
+    use mesh_core::name::Hostname;
     use mesh_core::tls::{
         Certificate, CertificateSource, CipherSuite, ClientCertificate, DataSource, DownstreamTls, Group, Parameters,
         ProviderInstance, Revocation, SanKind, SanMatcher, Secret, SecretKind, Sensitive, TrustedCa, UpstreamTls,
@@ -38,19 +38,7 @@ pub(in crate::envoy) mod values {
     use proptest::prelude::*;
     use proptest::sample::{select, subsequence};
 
-    pub(in crate::envoy) fn text() -> impl Strategy<Value = Text> {
-        "[a-z]{1,4}".prop_map(Text::from)
-    }
-
-    pub(in crate::envoy) fn pattern() -> impl Strategy<Value = Pattern> {
-        let plain = (text(), any::<bool>(), 0..4u8).prop_map(|(text, ignore_case, kind)| match kind {
-            0 => Pattern::Exact { text, ignore_case },
-            1 => Pattern::Prefix { text, ignore_case },
-            2 => Pattern::Suffix { text, ignore_case },
-            _ => Pattern::Contains { text, ignore_case },
-        });
-        prop_oneof![plain, "[a-z]{1,2}[*+?]".prop_map(|source| Pattern::Regex(Regex::new(&source).unwrap()))]
-    }
+    use crate::envoy::testing::{pattern, text};
 
     fn data() -> impl Strategy<Value = DataSource> {
         let inline = vec(any::<u8>(), 1..5).prop_map(|bytes| DataSource::Inline(bytes.into()));
@@ -179,16 +167,6 @@ pub(in crate::envoy) mod values {
     }
 }
 
-fn whole<T>(value: T) -> Decoded<T> {
-    Decoded { value, warnings: Vec::new() }
-}
-
-fn read<T>(read: impl FnOnce(&mut Report) -> Result<T, Error>) -> Result<Decoded<T>, Error> {
-    let mut report = Report::default();
-    let value = read(&mut report)?;
-    Ok(report.finish(value))
-}
-
 fn upstream_of(context: &wire::UpstreamTlsContext) -> Result<Decoded<Option<UpstreamTls>>, Error> {
     read(|report| upstream_socket(report, &socket_of(pack(context))))
 }
@@ -218,15 +196,10 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(
         secret in values::secret(),
-        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+        changes in changes(),
         noise in proptest::collection::vec(any::<u8>(), 0..64),
     ) {
-        let mut bytes = encode_secret(&secret);
-        for (at, byte) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        let _ = decode_secret(&bytes);
+        let _ = decode_secret(&damaged(encode_secret(&secret), &changes));
         let _ = decode_secret(&noise);
     }
 }
@@ -257,22 +230,6 @@ fn good_downstream() -> wire::DownstreamTlsContext {
 
 fn good_upstream() -> wire::UpstreamTlsContext {
     wire::UpstreamTlsContext { common_tls_context: Some(good_common()), ..Default::default() }
-}
-
-/// The field that an error names.
-fn field<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
-    match result.unwrap_err() {
-        Error::Unsupported { field }
-        | Error::UnsupportedType { field, .. }
-        | Error::Missing { field }
-        | Error::Invalid { field, .. } => field,
-        Error::Malformed(text) => text,
-    }
-}
-
-fn changed<T>(mut value: T, change: fn(&mut T)) -> T {
-    change(&mut value);
-    value
 }
 
 fn validation_of(context: wire::CertificateValidationContext) -> Result<Decoded<Secret>, Error> {
