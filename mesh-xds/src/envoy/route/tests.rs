@@ -1,5 +1,7 @@
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier as DataSpecifier;
+use envoy_types::pb::envoy::config::rbac::v3 as rbac;
+use envoy_types::pb::envoy::config::rbac::v3::{permission, principal};
 use envoy_types::pb::envoy::config::route::v3 as wire;
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::route::Action as WireAction;
@@ -9,6 +11,7 @@ use envoy_types::pb::envoy::config::route::v3::route_action::{
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{retry_policy, route_match};
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
 use envoy_types::pb::google::protobuf::{Any, Duration as Span, UInt64Value};
 use mesh_core::request::Condition;
@@ -38,7 +41,8 @@ pub(in crate::envoy) mod values {
     use proptest::prelude::*;
     use proptest::sample::select;
 
-    use crate::envoy::tls::tests::values::{pattern, text};
+    use crate::envoy::rbac::tests::values as rbac;
+    use crate::envoy::testing::{pattern, text};
 
     fn maybe_empty() -> impl Strategy<Value = Text> {
         "[a-z]{0,3}".prop_map(Text::from)
@@ -132,7 +136,8 @@ pub(in crate::envoy) mod values {
     }
 
     fn filters() -> impl Strategy<Value = FilterOverrides> {
-        btree_map(text(), Just(FilterOverride::Disabled), 0..2)
+        let rbac = rbac::filter(true).prop_map(FilterOverride::Rbac);
+        btree_map(text(), prop_oneof![Just(FilterOverride::Disabled), rbac], 0..2)
     }
 
     fn subset() -> impl Strategy<Value = Subset> {
@@ -766,6 +771,20 @@ fn an_override_that_is_not_known_is_refused_unless_it_is_optional() {
     assert_eq!(refusal(with_filter(wrapped(false, false, Some(unknown())))), expected);
     assert_eq!(refusal(with_filter(wrapped(true, false, None))), "`R.typed_per_filter_config[f].config` is missing");
     assert_eq!(warned(with_filter(wrapped(true, false, Some(unknown())))), ["R.typed_per_filter_config[f]"]);
+    // Optional is the kind of filter, never what a filter of a known kind holds.
+    let matcher = RbacPerRoute { rbac: Some(Rbac { matcher: Some(Default::default()), ..Rbac::default() }) };
+    let odd = wrapped(true, false, Some(pack(&matcher)));
+    assert_eq!(refusal(with_filter(odd)), "`R.typed_per_filter_config[f].rbac.matcher` is not supported");
+    let condition =
+        permission::Rule::Matcher(core::TypedExtensionConfig { name: "m".into(), typed_config: Some(unknown()) });
+    let policy = rbac::Policy {
+        permissions: vec![rbac::Permission { rule: Some(condition) }],
+        principals: vec![rbac::Principal { identifier: Some(principal::Identifier::Any(true)) }],
+        ..rbac::Policy::default()
+    };
+    let rules = rbac::Rbac { policies: [("p".to_owned(), policy)].into(), ..rbac::Rbac::default() };
+    let inner = RbacPerRoute { rbac: Some(Rbac { rules: Some(rules), ..Rbac::default() }) };
+    assert!(with_filter(wrapped(true, false, Some(pack(&inner)))).is_err());
     let disabled = with_filter(wrapped(false, true, Some(unknown()))).unwrap().value;
     let filters = &disabled.config().hosts[0].routes[0].filters;
     assert_eq!(filters.get("f"), Some(&FilterOverride::Disabled));
