@@ -15,7 +15,7 @@ mod error;
 mod header_matcher;
 pub mod listener;
 mod rbac;
-//mod resources;
+mod resources;
 pub mod route;
 mod string_matcher;
 #[cfg(test)]
