@@ -96,7 +96,6 @@ pub struct HttpFilter {
 
 /// What a filter of requests does.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum HttpFilterKind {
     /// Access control.
     Rbac(RbacFilter),

@@ -49,6 +49,16 @@ pub enum SourceType {
 }
 
 impl FilterChainMatch {
+    /// Whether it asks for what only a TLS handshake tells. Application protocols of plaintext are found out otherwise, and
+    /// are asked for together with `raw_buffer`.
+    pub(super) fn needs_tls_inspection(&self) -> bool {
+        match self.transport_protocol {
+            Some(TransportProtocol::Tls) => true,
+            Some(TransportProtocol::RawBuffer) => false,
+            None => !self.server_names.is_empty() || !self.application_protocols.is_empty(),
+        }
+    }
+
     /// Whether there is a connection for which neither of two chains is the more specific one. A listener must not have
     /// such a pair.
     #[must_use]

@@ -74,6 +74,21 @@ impl SocketListener {
             drain: Drain::Default,
         }
     }
+
+    /// Whether the beginning of a connection is looked at for a TLS handshake: when an inspector says so, and, as in Envoy,
+    /// when a chain asks for what only a handshake tells.
+    #[must_use]
+    pub fn inspects_tls(&self) -> bool {
+        let inspector = |filter: &ListenerFilter| matches!(filter, ListenerFilter::TlsInspector { .. });
+        self.inspectors.iter().any(inspector) || self.chains.iter().any(|chain| chain.matcher.needs_tls_inspection())
+    }
+
+    /// Whether the address that a connection was redirected from is found out: when an inspector says so, or when
+    /// connections are handed over by it.
+    #[must_use]
+    pub fn restores_original_dst(&self) -> bool {
+        self.use_original_dst || self.inspectors.contains(&ListenerFilter::OriginalDst)
+    }
 }
 
 /// Which way the connections of a listener go.

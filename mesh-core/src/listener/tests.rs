@@ -247,3 +247,29 @@ fn clusters_get_their_share() {
     let large = weighted(&[("a", u32::MAX), ("b", u32::MAX)]);
     assert_eq!(large.choose(u64::from(u32::MAX)).map(|name| name.as_str()), Some("b"));
 }
+
+#[test]
+fn a_handshake_is_looked_at_when_a_chain_asks_for_it() {
+    let names = FilterChainMatch { server_names: ["a.b".parse().unwrap()].into(), ..FilterChainMatch::default() };
+    let raw = |transport_protocol| FilterChainMatch { transport_protocol, ..names.clone() };
+    let protocols = FilterChainMatch { application_protocols: ["h2".into()].into(), ..FilterChainMatch::default() };
+    for (matcher, yes) in [
+        (FilterChainMatch::default(), false),
+        (names.clone(), true),
+        (protocols, true),
+        (raw(Some(TransportProtocol::RawBuffer)), false),
+        (raw(Some(TransportProtocol::Tls)), true),
+    ] {
+        assert_eq!(listener(std::slice::from_ref(&matcher), true).inspects_tls(), yes, "{matcher:?}");
+    }
+    let mut listener = listener(&[], true);
+    listener.inspectors.push(ListenerFilter::HttpInspector);
+    assert!(!listener.inspects_tls() && !listener.restores_original_dst());
+    listener.inspectors.push(ListenerFilter::TlsInspector { close_on_error: false, max_hello_bytes: None });
+    assert!(listener.inspects_tls() && !listener.restores_original_dst());
+    listener.inspectors.push(ListenerFilter::OriginalDst);
+    assert!(listener.restores_original_dst());
+    listener.inspectors.clear();
+    listener.use_original_dst = true;
+    assert!(listener.restores_original_dst());
+}

@@ -137,13 +137,6 @@ pub enum Unrouted {
     TlsRequired,
 }
 
-impl PartialEq for RouteTable {
-    /// The index follows from the settings.
-    fn eq(&self, other: &Self) -> bool {
-        self.config == other.config
-    }
-}
-
 impl RouteTable {
     /// Indexes a table.
     ///

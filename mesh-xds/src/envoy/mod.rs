@@ -11,6 +11,7 @@ mod cidr;
 mod config_source;
 mod error;
 mod header_matcher;
+pub mod listener;
 mod rbac;
 pub mod route;
 mod string_matcher;

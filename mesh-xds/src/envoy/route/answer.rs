@@ -97,7 +97,9 @@ pub(super) fn wire_redirect(redirect: &Redirect) -> wire::RedirectAction {
         port_redirect: port.unwrap_or_default().into(),
         response_code: code.into(),
         strip_query: *strip_query,
-        scheme_rewrite_specifier: scheme.as_ref().map(|scheme| SchemeRewriteSpecifier::SchemeRedirect(scheme.to_string())),
+        scheme_rewrite_specifier: scheme
+            .as_ref()
+            .map(|scheme| SchemeRewriteSpecifier::SchemeRedirect(scheme.to_string())),
         path_rewrite_specifier: path,
     }
 }
@@ -134,9 +136,5 @@ fn inline(report: &mut Report, wire: &DataSource) -> Result<Vec<u8>, Error> {
 pub(super) fn wire_direct_response(response: &DirectResponse) -> wire::DirectResponseAction {
     let DirectResponse { status, body } = response;
     let inline = || DataSource { specifier: Some(Specifier::InlineBytes(body.clone())), watched_directory: None };
-    wire::DirectResponseAction {
-        status: (*status).into(),
-        body: (!body.is_empty()).then(inline),
-        body_format: None,
-    }
+    wire::DirectResponseAction { status: (*status).into(), body: (!body.is_empty()).then(inline), body_format: None }
 }

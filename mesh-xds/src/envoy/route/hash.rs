@@ -74,11 +74,7 @@ pub(super) fn wire_hash_policy(policy: &HashPolicy) -> wire::HashPolicy {
 
 fn wire_cookie(cookie: &CookieKey) -> Cookie {
     let CookieKey { name, lifetime, path, attributes } = cookie;
-    let attributes = attributes.iter().map(|(name, value)| CookieAttribute { name: name.to_string(), value: value.to_string() });
-    Cookie {
-        name: name.to_string(),
-        ttl: lifetime.map(span),
-        path: path.to_string(),
-        attributes: attributes.collect(),
-    }
+    let attributes =
+        attributes.iter().map(|(name, value)| CookieAttribute { name: name.to_string(), value: value.to_string() });
+    Cookie { name: name.to_string(), ttl: lifetime.map(span), path: path.to_string(), attributes: attributes.collect() }
 }

@@ -20,7 +20,6 @@ mod retry;
 mod table;
 
 pub use table::{decode_route_table, encode_route_table};
-#[expect(unused_imports, reason = "for listeners, which hold route tables inline")]
 pub(super) use table::{route_table, wire_route_table};
 
 #[cfg(test)]

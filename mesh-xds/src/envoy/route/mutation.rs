@@ -118,5 +118,10 @@ fn wire_addition(addition: &Addition) -> HeaderValueOption {
     };
     let header = WireValue { key: name.to_string(), value: value.as_str().to_owned(), raw_value: Vec::new() };
     let append_action = action.into();
-    HeaderValueOption { header: Some(header), append_action, keep_empty_value: *keep_empty, ..HeaderValueOption::default() }
+    HeaderValueOption {
+        header: Some(header),
+        append_action,
+        keep_empty_value: *keep_empty,
+        ..HeaderValueOption::default()
+    }
 }

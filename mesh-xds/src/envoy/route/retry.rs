@@ -18,9 +18,7 @@ use envoy_types::pb::envoy::config::route::v3::retry_policy::{
 use envoy_types::pb::envoy::extensions::retry::host::omit_canary_hosts::v3::OmitCanaryHostsPredicate;
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_types::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
-use mesh_core::route::{
-    AvoidHost, BackOff, Hedge, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy,
-};
+use mesh_core::route::{AvoidHost, BackOff, Hedge, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy};
 
 use super::mutation::header_name;
 use crate::envoy::error::{Error, Report};
@@ -126,7 +124,8 @@ fn tokens(report: &mut Report, text: &str) -> RetryOn {
 
 fn predicate(report: &mut Report, wire: &RetryHostPredicate) -> Result<Option<AvoidHost>, Error> {
     let RetryHostPredicate { name: _, config_type } = wire;
-    let retry_host_predicate::ConfigType::TypedConfig(config) = report.required("typed_config", config_type.as_ref())?;
+    let retry_host_predicate::ConfigType::TypedConfig(config) =
+        report.required("typed_config", config_type.as_ref())?;
     if holds::<PreviousHostsPredicate>(config) {
         Ok(Some(AvoidHost::Previous))
     } else if holds::<OmitCanaryHostsPredicate>(config) {

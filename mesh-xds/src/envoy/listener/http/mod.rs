@@ -1,0 +1,9 @@
+//! Envoy's `HttpConnectionManager` ↔ [`mesh_core::listener::HttpManager`].
+
+mod filter;
+mod forwarding;
+mod manager;
+mod options;
+mod timeouts;
+
+pub(super) use manager::{http_manager, wire_http_manager};
