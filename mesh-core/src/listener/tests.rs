@@ -260,7 +260,7 @@ fn a_handshake_is_looked_at_when_a_chain_asks_for_it() {
         (raw(Some(TransportProtocol::RawBuffer)), false),
         (raw(Some(TransportProtocol::Tls)), true),
     ] {
-        assert_eq!(listener(&[matcher.clone()], true).inspects_tls(), yes, "{matcher:?}");
+        assert_eq!(listener(std::slice::from_ref(&matcher), true).inspects_tls(), yes, "{matcher:?}");
     }
     let mut listener = listener(&[], true);
     listener.inspectors.push(ListenerFilter::HttpInspector);

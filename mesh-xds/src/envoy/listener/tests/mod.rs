@@ -27,13 +27,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn what_is_written_is_read_back(listener in values::listener()) {
+    fn what_is_written_is_read_back(listener in values::listener().boxed()) {
         prop_assert_eq!(decode_listener(&encode_listener(&listener)), Ok(whole(listener)));
     }
 
     #[test]
     fn no_bytes_make_it_panic(
-        listener in values::listener(),
+        listener in values::listener().boxed(),
         changes in changes(),
         noise in proptest::collection::vec(any::<u8>(), 0..64),
     ) {
@@ -435,4 +435,20 @@ fn an_api_listener_has_a_manager_and_nothing_else() {
     assert_eq!(field(reading(&api(Some(pack(&good_tcp()))))), "api_listener.api_listener");
     let bad = HttpConnectionManager { codec_type: 3, ..good_manager() };
     assert_eq!(field(reading(&api(Some(pack(&bad))))), "api_listener.api_listener.codec_type");
+}
+
+#[test]
+fn deep_conditions_are_read_on_a_small_stack() {
+    use mesh_core::authz::rbac::{Action, Permission, Policy, Principal, Rbac, RbacFilter};
+    let permission =
+        (0..crate::limits::MAX_CONDITION_DEPTH).fold(Permission::Any, |inner, _| Permission::And(vec![inner]));
+    let policy = Policy { permissions: vec![permission], principals: vec![Principal::Any] };
+    let rules = Some(Rbac { action: Action::Deny, policies: [("p".into(), policy)].into() });
+    let config = pack(&crate::envoy::rbac::wire_http_rbac(&RbacFilter { rules, shadow: None }));
+    let manager =
+        HttpConnectionManager { http_filters: vec![http_filter("a", config), good_router()], ..good_manager() };
+    let bytes = wire::Listener { filter_chains: vec![chain_of(vec![network(pack(&manager))])], ..good_listener() }
+        .encode_to_vec();
+    let thread = std::thread::Builder::new().stack_size(512 * 1024).spawn(move || decode_listener(&bytes).is_ok());
+    assert!(thread.unwrap().join().unwrap());
 }

@@ -22,8 +22,8 @@ use crate::envoy::tls::tests::values as tls;
 
 pub(super) fn listener() -> impl Strategy<Value = Listener> {
     let kind = prop_oneof![
-        3 => socket().prop_map(|socket| ListenerKind::Socket(Box::new(socket))),
-        1 => manager().prop_map(|manager| ListenerKind::Api(Box::new(manager))),
+        3 => socket().boxed().prop_map(|socket| ListenerKind::Socket(Box::new(socket))),
+        1 => manager().boxed().prop_map(|manager| ListenerKind::Api(Box::new(manager))),
     ];
     (text(), kind).prop_map(|(name, kind)| Listener { name, kind })
 }
@@ -32,7 +32,7 @@ fn socket() -> impl Strategy<Value = SocketListener> {
     let address = || (any::<IpAddr>(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port));
     let addresses = btree_set(address(), 1..3).prop_map(|addresses| addresses.into_iter().collect::<Vec<_>>());
     let flags = any::<(bool, bool, Option<bool>, Option<bool>, bool)>();
-    let chains = (vec(chain(), 1..4), option::of(chain()));
+    let chains = (vec(chain().boxed(), 1..3), option::of(chain().boxed()));
     let direction = select(vec![Direction::Unspecified, Direction::Inbound, Direction::Outbound]);
     let drain = select(vec![Drain::Default, Drain::ModifyOnly]);
     (addresses, flags, chains, direction, drain, vec(inspector(), 0..3), limit(), any::<u32>()).prop_map(
@@ -120,14 +120,14 @@ fn matcher() -> impl Strategy<Value = FilterChainMatch> {
 
 fn chain() -> impl Strategy<Value = FilterChain> {
     let ended = prop_oneof![
-        tcp_proxy().prop_map(Terminal::Tcp),
-        manager().prop_map(|manager| Terminal::Http(Box::new(manager))),
+        tcp_proxy().boxed().prop_map(Terminal::Tcp),
+        manager().boxed().prop_map(|manager| Terminal::Http(Box::new(manager))),
     ];
     let filters = prop_oneof![
-        4 => (vec(rbac::network(), 0..2), ended),
+        4 => (vec(rbac::network().boxed(), 0..2), ended),
         1 => Just((Vec::new(), Terminal::Close)),
     ];
-    ("[a-z]{0,2}", matcher(), option::of(tls::downstream()), limit(), filters).prop_map(
+    ("[a-z]{0,2}", matcher().boxed(), option::of(tls::downstream().boxed()), limit(), filters).prop_map(
         |(name, matcher, tls, handshake_timeout, (rbac, terminal))| FilterChain {
             name: name.into(),
             matcher,
@@ -155,7 +155,8 @@ fn tcp_proxy() -> impl Strategy<Value = TcpProxy> {
 
 fn routes() -> impl Strategy<Value = RouteSource> {
     let overrides = || {
-        let setting = prop_oneof![Just(FilterOverride::Disabled), rbac::filter(true).prop_map(FilterOverride::Rbac)];
+        let setting =
+            prop_oneof![Just(FilterOverride::Disabled), rbac::filter(true).boxed().prop_map(FilterOverride::Rbac)];
         btree_map(text(), setting, 0..2)
     };
     let inline = (text(), overrides(), overrides()).prop_map(|(name, filters, of_host)| {
@@ -217,7 +218,7 @@ fn client_cert() -> impl Strategy<Value = ClientCertHeader> {
 
 pub(super) fn manager() -> impl Strategy<Value = HttpManager> {
     let codec = select(vec![Codec::Auto, Codec::Http1, Codec::Http2]);
-    let filters = btree_map("[a-z]{1,3}", (rbac::filter(true), any::<bool>()), 0..3).prop_map(|filters| {
+    let filters = btree_map("[a-z]{1,3}", (rbac::filter(true).boxed(), any::<bool>()), 0..3).prop_map(|filters| {
         let one = |(name, (filter, disabled)): (String, _)| HttpFilter {
             name: name.into(),
             kind: HttpFilterKind::Rbac(filter),
@@ -241,8 +242,9 @@ pub(super) fn manager() -> impl Strategy<Value = HttpManager> {
     ];
     let underscores = select(vec![Underscores::Allow, Underscores::RejectRequest, Underscores::DropHeader]);
     let upgrade = (text(), any::<bool>()).prop_map(|(protocol, enabled)| UpgradeSupport { protocol, enabled });
-    let first = (codec, routes(), filters, "[A-Z]{1,3}", timeouts(), limits(), forwarded_for, path);
-    let second = (strip, client_cert(), server, underscores, vec(upgrade, 0..2), any::<(bool, bool)>());
+    let first =
+        (codec, routes().boxed(), filters.boxed(), "[A-Z]{1,3}", timeouts(), limits(), forwarded_for, path).boxed();
+    let second = (strip, client_cert(), server, underscores, vec(upgrade, 0..2), any::<(bool, bool)>()).boxed();
     (first, second).prop_map(|(first, second)| {
         let (codec, routes, filters, router, timeouts, limits, forwarded_for, path) = first;
         let (strip_port, client_cert, server_header, underscores, upgrades, flags) = second;
