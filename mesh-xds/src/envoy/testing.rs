@@ -56,7 +56,7 @@ pub(super) fn damaged(mut bytes: Vec<u8>, changes: &[(Index, u8)]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn text() -> impl Strategy<Value = Text> {
+pub(super) fn text() -> impl Strategy<Value = Text> + Clone {
     "[a-z]{1,4}".prop_map(Text::from)
 }
 

@@ -25,7 +25,7 @@ use proptest::sample::select;
 use super::*;
 use crate::envoy::endpoint::tests::model::{address, assignment};
 use crate::envoy::testing::{changed, changes, damaged, field, text, warned, whole};
-use crate::envoy::tls::tests::model::upstream;
+use crate::envoy::tls::tests::values::upstream;
 use crate::envoy::wire::{any as pack, uint32};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
