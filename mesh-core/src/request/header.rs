@@ -56,7 +56,7 @@ impl HeaderMatch {
     }
 
     fn holds(&self, value: Option<&str>) -> bool {
-        let value = value.or(self.missing_as_empty.then_some(""));
+        let value = value.or_else(|| self.missing_as_empty.then_some(""));
         let holds = match (&self.condition, value) {
             (Condition::Present(wanted), value) => *wanted == value.is_some(),
             // Missing is not "unlike": inverted or not, there is nothing to compare.

@@ -30,32 +30,38 @@ pub(super) fn overrides(report: &mut Report, wire: &HashMap<String, Any>) -> Res
     Ok(overrides)
 }
 
+/// `None` for a setting that has no effect.
 fn setting(report: &mut Report, field: &str, config: &Any) -> Result<Option<FilterOverride>, Error> {
     if !holds::<FilterConfig>(config) {
-        return filter(report, field, config).map(Some);
+        return filter(report, field, config)?.map(Some).ok_or_else(|| unknown(report, field, config));
     }
     let FilterConfig { config, is_optional, disabled } = unpack(report, field, config)?;
     if disabled {
         return Ok(Some(FilterOverride::Disabled));
     }
     let config = report.within(field, |report| report.required("config", config))?;
-    match filter(report, field, &config) {
-        Err(Error::UnsupportedType { .. }) if is_optional => {
+    // Optional is the kind of filter. Settings of a known kind that cannot be used are refused all the same.
+    match filter(report, field, &config)? {
+        None if is_optional => {
             report.ignored(field, &true);
             Ok(None)
         }
-        decoded => decoded.map(Some),
+        setting => setting.map(Some).ok_or_else(|| unknown(report, field, &config)),
     }
 }
 
-/// The settings of one filter.
-fn filter(report: &mut Report, field: &str, config: &Any) -> Result<FilterOverride, Error> {
-    if holds::<RbacPerRoute>(config) {
-        let wire = unpack(report, field, config)?;
-        let rbac = report.within(field, |report| rbac_per_route(report, &wire))?;
-        return Ok(rbac.map_or(FilterOverride::Disabled, FilterOverride::Rbac));
+/// The settings of one filter; `None` if the kind of filter is not known.
+fn filter(report: &mut Report, field: &str, config: &Any) -> Result<Option<FilterOverride>, Error> {
+    if !holds::<RbacPerRoute>(config) {
+        return Ok(None);
     }
-    Err(Error::UnsupportedType { field: report.at(field), type_url: config.type_url.clone() })
+    let wire = unpack(report, field, config)?;
+    let rbac = report.within(field, |report| rbac_per_route(report, &wire))?;
+    Ok(Some(rbac.map_or(FilterOverride::Disabled, FilterOverride::Rbac)))
+}
+
+fn unknown(report: &Report, field: &str, config: &Any) -> Error {
+    Error::UnsupportedType { field: report.at(field), type_url: config.type_url.clone() }
 }
 
 pub(super) fn wire_overrides(overrides: &FilterOverrides) -> HashMap<String, Any> {

@@ -23,4 +23,4 @@ pub use table::{decode_route_table, encode_route_table};
 pub(super) use table::{route_table, wire_route_table};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

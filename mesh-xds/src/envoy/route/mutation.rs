@@ -25,6 +25,7 @@ pub(super) fn edits(
     report: &mut Report,
     wire: &Edits<&Vec<HeaderValueOption>, &Vec<String>>,
 ) -> Result<HeaderEdits, Error> {
+    let removal = |report: &mut Report, name: &String| editable(report, "name", name);
     let request = Mutation {
         remove: report.each("request_headers_to_remove", wire.request_remove, removal)?,
         add: report.each("request_headers_to_add", wire.request_add, addition)?,
@@ -53,10 +54,6 @@ impl From<&HeaderEdits> for Edits<Vec<HeaderValueOption>, Vec<String>> {
 /// The name of a header that is no pseudo-header.
 pub(super) fn header_name(report: &Report, field: &str, name: &str) -> Result<HeaderName, Error> {
     HeaderName::try_from(name).map_err(|_| report.invalid(field, format_args!("`{name}` is no name of a header")))
-}
-
-fn removal(report: &mut Report, name: &String) -> Result<HeaderName, Error> {
-    editable(report, "name", name)
 }
 
 /// Path and authority are rewritten by other means; what else begins with a colon makes the message what it is.
