@@ -4,13 +4,12 @@
 //! ```
 //! use mesh_core::listener::{ConnectionFacts, FilterChain, FilterChainMatch, SocketListener, TcpProxy, Terminal};
 //!
-//! let chain = |names: &[&str], cluster: &str| {
-//!     let server_names = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
-//!     let matcher = FilterChainMatch { server_names, ..FilterChainMatch::default() };
+//! let chain = |server_name: &str, cluster| -> Result<FilterChain, mesh_core::name::Error> {
+//!     let matcher = FilterChainMatch { server_names: [server_name.parse()?].into(), ..FilterChainMatch::default() };
 //!     Ok(FilterChain { matcher, ..FilterChain::new(Terminal::Tcp(TcpProxy::to(cluster))) })
 //! };
 //! let mut listener = SocketListener::new("0.0.0.0:443".parse()?);
-//! listener.chains = vec![chain(&["shop.example"], "shop")?, chain(&["*.example"], "rest")?];
+//! listener.chains = vec![chain("shop.example", "shop")?, chain("*.example", "rest")?];
 //!
 //! let facts = ConnectionFacts::new("10.0.0.1:1234".parse()?, "10.0.0.7:443".parse()?);
 //! let with = |name| listener.choose_chain(&ConnectionFacts { server_name: Some(name), ..facts });
