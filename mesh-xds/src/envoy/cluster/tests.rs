@@ -28,7 +28,7 @@ use crate::envoy::testing::{changed, changes, damaged, field, text, warned, whol
 use crate::envoy::tls::tests::values::upstream;
 use crate::envoy::wire::{any as pack, uint32};
 
-fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> + Clone {
     range.prop_map(Duration::from_millis)
 }
 
@@ -37,12 +37,9 @@ fn discovery() -> impl Strategy<Value = Discovery> {
     let family =
         select(vec![DnsFamily::Auto, DnsFamily::V4Only, DnsFamily::V6Only, DnsFamily::V4Preferred, DnsFamily::All]);
     let settings = (family, millis(1..10_000), any::<bool>());
-    let dns = (assignment(host, 0..3), settings).prop_map(|(hosts, (family, refresh, respect_ttl))| Dns {
-        family,
-        refresh,
-        respect_ttl,
-        ..Dns::new(hosts)
-    });
+    let dns = (assignment(host, 0..3), settings)
+        .prop_map(|(hosts, (family, refresh, respect_ttl))| Dns { family, refresh, respect_ttl, ..Dns::new(hosts) })
+        .boxed();
     let one = dns.clone().prop_filter_map("one host", |mut dns| {
         dns.hosts.localities.truncate(1);
         let first = dns.hosts.localities.first_mut()?;
