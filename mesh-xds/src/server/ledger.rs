@@ -114,17 +114,19 @@ impl<T: Versioned> Ledger<T> {
 
     /// A resource goes out in an answer. Whether the client did not have it at all.
     pub(super) fn send(&mut self, name: &Arc<str>, content: T, nonce: u64, at: Seconds) -> bool {
-        let before = self.sent.get(name).and_then(|sent| match self.standing_of(sent) {
-            Standing::Accepted => Some(Arc::clone(sent.content.version())),
-            Standing::Open | Standing::Rejected(_) => sent.before.clone(),
-        });
-        // Sent once more, and accepted already.
-        let (nonce, at) = match self.sent.get(name) {
-            Some(sent) if before.as_ref() == Some(content.version()) && sent.content.version() == content.version() => {
-                (sent.nonce, sent.at)
+        let (mut nonce, mut at, mut before) = (nonce, at, None);
+        if let Some(sent) = self.sent.get(name) {
+            match self.standing_of(sent) {
+                Standing::Accepted => {
+                    before = Some(Arc::clone(sent.content.version()));
+                    // Sent once more, and accepted already.
+                    if sent.content.version() == content.version() {
+                        (nonce, at) = (sent.nonce, sent.at);
+                    }
+                }
+                Standing::Open | Standing::Rejected(_) => before.clone_from(&sent.before),
             }
-            _ => (nonce, at),
-        };
+        }
         self.sent.insert(Arc::clone(name), Sent { content, nonce, at, before }).is_none()
     }
 
@@ -229,4 +231,98 @@ fn told(nonce: u64) -> Option<String> {
 /// The beginning of what a client says, and not in the middle of a character.
 pub(super) fn truncated(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_REASON_BYTES)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn no(message: &str) -> pb::Status {
+        pb::Status { code: 3, message: message.to_owned(), details: Vec::new() }
+    }
+
+    fn version(number: u8) -> Arc<str> {
+        number.to_string().into()
+    }
+
+    proptest! {
+        /// Against a plain list of answers, each with what was in it and what became of it.
+        #[test]
+        fn stands_as_a_list_of_answers_says(
+            steps in proptest::collection::vec((0_u8..4, 0_u8..3, 0_u8..4, 0_u64..4), 0..60),
+        ) {
+            let mut ledger = Ledger::default();
+            // Per name: version, answer, version accepted before. Per answer: whether it was accepted.
+            let mut sent: BTreeMap<u8, (u8, u64, Option<u8>)> = BTreeMap::new();
+            let mut answers: Vec<Option<bool>> = vec![Some(true)];
+            for (name, number, kind, back) in steps {
+                let newest = answers.len() as u64 - 1;
+                if kind < 2 {
+                    let at = |nonce: u64| answers[usize::try_from(nonce).unwrap()];
+                    let old = sent.get(&name).copied();
+                    let before = old.and_then(|(old, nonce, before)| if at(nonce) == Some(true) { Some(old) } else { before });
+                    let again = old.filter(|(old, nonce, _)| *old == number && at(*nonce) == Some(true));
+                    let nonce = again.map_or(newest + 1, |(_, nonce, _)| nonce);
+                    sent.insert(name, (number, nonce, before));
+                    answers.push(None);
+                    ledger.send(&version(name), version(number), newest + 1, 0);
+                    ledger.close(newest + 1);
+                } else {
+                    let nonce = newest.saturating_sub(back);
+                    let open = answers[usize::try_from(nonce).unwrap()].is_none();
+                    let error = (kind == 3).then(|| no("no"));
+                    let heard = ledger.answer(&nonce.to_string(), error.as_ref(), 0);
+                    prop_assert_eq!(heard != Heard::Nothing, open);
+                    if open {
+                        // Who answers one has taken those before it.
+                        answers.iter_mut().take(usize::try_from(nonce).unwrap()).for_each(|one| *one = one.or(Some(true)));
+                        answers[usize::try_from(nonce).unwrap()] = Some(kind != 3);
+                    }
+                }
+                for (name, (number, nonce, before)) in &sent {
+                    let (standing, _, accepted) = ledger.standing(&version(*name)).unwrap();
+                    let (told, good) = match answers[usize::try_from(*nonce).unwrap()] {
+                        None => (standing == Standing::Open, *before),
+                        Some(true) => (standing == Standing::Accepted, Some(*number)),
+                        Some(false) => (matches!(standing, Standing::Rejected(_)), *before),
+                    };
+                    prop_assert!(told, "{name}: {standing:?}");
+                    prop_assert_eq!(accepted.map(|text| text.to_string()), good.map(|number| number.to_string()));
+                }
+                prop_assert_eq!(ledger.is_waiting(), answers.last() == Some(&None));
+            }
+        }
+    }
+
+    #[test]
+    fn a_rejection_is_remembered_as_long_as_its_resource_and_its_reason_for_a_while() {
+        let mut ledger = Ledger::default();
+        let name: Arc<str> = "a".into();
+        for nonce in 1..=1_000 {
+            // The first stays as it is; another is rejected again and again.
+            let rejected = if nonce == 1 { &name } else { &"b".into() };
+            ledger.send(rejected, version(u8::try_from(nonce % 200).unwrap()), nonce, 0);
+            ledger.close(nonce);
+            assert_eq!(ledger.answer(&nonce.to_string(), Some(&no("why")), 0), Heard::Rejected);
+            assert!(ledger.rejections.len() <= 2 * MAX_REASONS);
+            assert!(ledger.rejections.values().filter(|rejection| !rejection.reason.is_empty()).count() <= MAX_REASONS);
+        }
+        let reason = |name: &str| match ledger.standing(name) {
+            Some((Standing::Rejected(rejection), ..)) => rejection.reason,
+            standing => panic!("{standing:?}"),
+        };
+        assert_eq!((&*reason("a"), &*reason("b")), ("", "why"));
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        for (text, kept) in
+            [("ü".repeat(MAX_REASON_BYTES), MAX_REASON_BYTES), (format!("x{}", "ü".repeat(2_000)), 1_023)]
+        {
+            assert_eq!(truncated(&text).len(), kept);
+        }
+        assert_eq!(truncated("short"), "short");
+    }
 }

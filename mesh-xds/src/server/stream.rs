@@ -203,8 +203,8 @@ impl<P: Protocol> Open<P> {
             // The sender lives as long as the service.
             _ = self.drain.changed() => {
                 let over = self.drain.borrow_and_update().unwrap_or_default();
-                let ends_at = Instant::now() + over.mul_f64(fastrand::f64());
-                self.ends_at = Some(self.ends_at.map_or(ends_at, |before| before.min(ends_at)));
+                let ends_at = Instant::now().checked_add(over.mul_f64(fastrand::f64()));
+                self.ends_at = [self.ends_at, ends_at].into_iter().flatten().min();
                 ControlFlow::Continue(())
             }
             request = self.requests.message(), if readable_at.is_none() => self.take(request),

@@ -52,7 +52,7 @@ impl Gathering {
     /// When they are to be sent on.
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, last) = self.since?;
-        Some((last + self.setting.quiet).min(first + self.setting.latest))
+        [last.checked_add(self.setting.quiet), first.checked_add(self.setting.latest)].into_iter().flatten().min()
     }
 
     /// Whether they are to be sent on now; then there are none any more.

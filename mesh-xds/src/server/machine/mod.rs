@@ -196,6 +196,7 @@ impl Machine {
         }
         if type_url == precedence::CLUSTER {
             self.warming.extend(resources.iter().map(|(name, _)| Arc::clone(name)));
+            self.warming.retain(|name| subscription.ledger.contains(name));
         }
         let errors = removed.iter().filter(|name| subscription.names.contains(*name) && visible.find(name).is_none());
         let resource_errors = errors.map(|name| visible.absence(name)).collect();

@@ -169,6 +169,7 @@ impl Machine {
             subscription.due(visible, (full_state, removals), (self.nonces + 1, &self.clock))?;
         if type_url == precedence::CLUSTER {
             self.warming.extend(new);
+            self.warming.retain(|name| subscription.ledger.contains(name));
         }
         let answer = self.answer(type_url, &resources, true);
         Some(DiscoveryResponse { resource_errors: errors, ..answer })

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt};
+use prost::Message;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
@@ -69,11 +70,14 @@ impl StatusService {
         // The wall time at which the stream was opened.
         let began = (self.clock)().checked_sub(Instant::now().duration_since(served.since));
         let mut generic_xds_configs = Vec::new();
-        let mut full = false;
+        let left = room.checked_sub(served.node.encoded_len());
+        let mut full = left.is_none();
+        *room = left.unwrap_or_default();
         served.machine.lock().visit(&snapshot, &mut |told| {
             let shown = contents && told.type_url != SECRET_TYPE;
             let body = told.entry.filter(|_| shown).map_or(0, |entry| entry.body.len());
-            match room.checked_sub(told.type_url.len() + told.name.len() + body) {
+            let reason = told.rejection.as_ref().map_or(0, |rejection| rejection.reason.len());
+            match room.checked_sub(told.type_url.len() + told.name.len() + body + reason) {
                 Some(left) if !full => {
                     *room = left;
                     generic_xds_configs.push(config(&told, shown, began));
