@@ -208,6 +208,7 @@ impl Counting {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let (requests, stream) = mpsc::channel(4);
         let first = DeltaDiscoveryRequest {
+            node: Some(Node::default()),
             type_url: ADDRESS_TYPE.to_owned(),
             initial_resource_versions: held.iter().cloned().collect(),
             ..DeltaDiscoveryRequest::default()

@@ -205,6 +205,43 @@ fn names(response: &DeltaDiscoveryResponse) -> Vec<&str> {
 }
 
 #[test]
+fn the_wildcard_is_taken_up_and_given_up_on_one_stream() {
+    let (writer, cache) = Cache::new(&[A]);
+    let put = |name: &str, body: u8, alias: &str| {
+        let entry = Entry::new(vec![body], vec![alias.to_owned()]);
+        writer.apply([(A, Change::Put(name.into(), entry))]);
+    };
+    put("named", 1, "/1");
+    put("aliased", 1, "/2");
+    put("other", 1, "/3");
+    let mut server = Server::default();
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let mut say = |subscribe: &[&str], unsubscribe: &[&str]| {
+        let request = DeltaDiscoveryRequest {
+            resource_names_subscribe: list(subscribe),
+            resource_names_unsubscribe: list(unsubscribe),
+            ..request(A)
+        };
+        server.handle_request(&request).unwrap();
+        let answer = server.poll_response(&cache.live().snapshot(), &[A], true)?;
+        Some((names(&answer).join(" "), answer.removed_resources.join(" ")))
+    };
+    let told = |resources: &str, removed: &str| Some((resources.to_owned(), removed.to_owned()));
+    assert_eq!(say(&["named", "/2"], &[]), told("aliased named", "/2"));
+    // Everything is looked at, and what the client has is not sent again.
+    assert_eq!(say(&["*"], &[]), told("other", ""));
+    assert_eq!(say(&[], &["*"]), None);
+    // What it keeps is still followed, by whatever name; the rest is forgotten, and sent again when it is wanted again.
+    put("named", 2, "/1");
+    put("aliased", 2, "/2");
+    put("other", 2, "/3");
+    assert_eq!(say(&[], &[]), told("aliased named", ""));
+    writer.apply([(A, Change::Remove("aliased".into()))]);
+    assert_eq!(say(&[], &[]), told("", "aliased"));
+    assert_eq!(say(&["*"], &[]), told("other", ""));
+}
+
+#[test]
 fn an_empty_first_answer_is_still_an_answer() {
     let (_writer, cache) = Cache::new(&[A]);
     let mut server = Server::default();
@@ -272,7 +309,9 @@ fn what_comes_with_a_name_comes_and_is_seen_to_leave() {
     let mut asking = client(node, Interest::OnDemand, &[A]);
     let mut server = Server::default();
     let send = |server: &mut Server, requests: Vec<DeltaDiscoveryRequest>| {
-        requests.iter().for_each(|request| server.handle_request(request).unwrap());
+        for request in &requests {
+            server.handle_request(request).unwrap();
+        }
         server.poll_response(&cache.live().snapshot(), &[A], true).map(|answer| (names(&answer).join(" "), answer))
     };
     let (local, answer) = send(&mut server, opened(&mut asking)).unwrap();

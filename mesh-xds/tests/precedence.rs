@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_xds::pb::Node;
 use mesh_xds::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DiscoveryRequest};
 use mesh_xds::server::{Access, Cache, Change, Entry, Service};
@@ -59,6 +60,7 @@ async fn state_of_the_world() {
         type_url: url.into(),
         resource_names: if url == ROUTE { vec!["r".into()] } else { vec![] },
         response_nonce: nonce.into(),
+        node: Some(Node::default()),
         ..DiscoveryRequest::default()
     };
     requests.send(ask(CLUSTER, "")).await.unwrap();
@@ -77,7 +79,11 @@ async fn state_of_the_world() {
 async fn delta() {
     let mut client = serve().await;
     let (requests, stream) = mpsc::channel(8);
-    let ask = |url: &str| DeltaDiscoveryRequest { type_url: url.into(), ..DeltaDiscoveryRequest::default() };
+    let ask = |url: &str| DeltaDiscoveryRequest {
+        type_url: url.into(),
+        node: Some(Node::default()),
+        ..DeltaDiscoveryRequest::default()
+    };
     requests.send(ask(CLUSTER)).await.unwrap();
     requests.send(ask(ROUTE)).await.unwrap();
     let mut answers = client.delta_aggregated_resources(ReceiverStream::new(stream)).await.unwrap().into_inner();

@@ -211,18 +211,22 @@ fn a_route_never_leads_where_nothing_is() {
 #[test]
 fn first_answers() {
     let mut scene = Scene::new();
-    // There is no cluster, and that is an answer, also of one that is named later; of endpoints, silence is.
+    // There is no cluster, and that is an answer, also of one that is named later; of endpoints, that they are missing is said.
     scene.ask(ENDPOINTS, &["a"], "");
     scene.ask(CLUSTER, &[], "");
     assert_eq!(scene.taken(CLUSTER, &["x"]).unwrap(), "");
+    assert_eq!(scene.taken(CLUSTER, &["x"]).unwrap(), "");
+    let missing = scene.next().unwrap();
+    assert_eq!((&*missing.type_url, missing.resources.len(), missing.resource_errors.len()), (ENDPOINTS, 0, 1));
+    scene.ask(ENDPOINTS, &["a"], &missing.nonce);
     assert_eq!(scene.next(), None);
-    scene.ask(CLUSTER, &["x", "y"], "1");
+    scene.ask(CLUSTER, &["x", "y"], "2");
     assert_eq!(scene.taken(CLUSTER, &["x", "y"]).unwrap(), "");
     scene.put(ENDPOINTS, "a", 0);
     assert_eq!(scene.taken(ENDPOINTS, &["a"]).unwrap(), "a");
     // Given up and asked for again: sent again, for the client has dropped it.
-    scene.ask(ENDPOINTS, &[], "3");
-    scene.ask(ENDPOINTS, &["a"], "3");
+    scene.ask(ENDPOINTS, &[], "5");
+    scene.ask(ENDPOINTS, &["a"], "5");
     assert_eq!(scene.taken(ENDPOINTS, &["a"]).unwrap(), "a");
     // Versions are those of the content: another server gives the same.
     let mut other = Scene::new();

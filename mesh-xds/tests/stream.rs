@@ -264,7 +264,7 @@ async fn a_draining_server_says_so() {
     server.writer.apply([workload("a")]);
     let client = follow(server.address, "good", None);
     until(&client.state, |state| uids(state) == ["a"]).await;
-    server.service.drain();
+    server.service.drain(Duration::ZERO);
     until(&client.state, |state| {
         state.status.load().last_error.as_ref().is_some_and(|error| error.contains("the server ends"))
     })

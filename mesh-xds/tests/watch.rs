@@ -270,7 +270,7 @@ async fn another_server_helps_out_and_is_left_again() {
         }
         // The preferred one goes; the other helps out again.
         first.up.store(false, Ordering::Relaxed);
-        first.service.drain();
+        assert!(first.service.disconnect("somebody") > 0);
         until(&mut a, "Whole(3)").await;
     }
 }
@@ -283,7 +283,7 @@ async fn with_no_server_at_all_it_is_said() {
     let mut a = client.watch::<Whole>("a");
     until(&mut a, "Whole(1)").await;
     peer.up.store(false, Ordering::Relaxed);
-    peer.service.drain();
+    assert!(peer.service.disconnect("somebody") > 0);
     let is_unreachable = |watch: &Watch<Whole>| matches!(watch.error().as_deref(), Some(WatchError::Unreachable(_)));
     while !is_unreachable(&a) {
         timeout(Duration::from_secs(300), a.changed()).await.expect("it is said").unwrap();

@@ -138,7 +138,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let (gauges, aged, own_authority) = (discovery.clone(), trust.clone(), Arc::clone(&authority));
     tasks.spawn(async move {
         loop {
-            client_count.set(i64::try_from(gauges.clients().len()).unwrap_or(i64::MAX));
+            client_count.set(i64::try_from(gauges.client_count()).unwrap_or(i64::MAX));
             error_count.set(i64::try_from(live_findings.load().len()).unwrap_or(i64::MAX));
             ages.set(&aged, &own_authority);
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -170,7 +170,8 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
                 Err(error) => tracing::error!(%error, "no signals; the control plane ends"),
             }
             ready.set("running", false);
-            drain.drain();
+            // Over half of the time that there is.
+            drain.drain(DRAIN / 2);
         });
     let quitting = async {
         quit.cancelled().await;

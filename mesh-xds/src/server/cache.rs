@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use imbl::{HashMap, OrdMap, OrdSet, Vector};
@@ -19,6 +20,10 @@ pub struct Entry {
     pub aliases: Arc<[String]>,
     /// Names whose subscribers are given this resource as well: a service brings its endpoints, a node its workloads.
     pub comes_with: Arc<[String]>,
+    /// How long a client may use the resource without hearing of it again; `None`: for ever. The server says every third of
+    /// that time that it lives on, so a client that lost the server drops the resource, and no other does. State-of-the-world
+    /// clients are given it only when they say that they understand it (`xds.config.resource-in-sotw`).
+    pub ttl: Option<Duration>,
 }
 
 impl Entry {
@@ -27,13 +32,23 @@ impl Entry {
     pub fn new(body: impl Into<Bytes>, aliases: Vec<String>) -> Self {
         let body = body.into();
         let version = format!("{:016x}", XxHash3_64::oneshot(&body)).into();
-        Self { version, body, aliases: aliases.into(), comes_with: Arc::from([]) }
+        Self { version, body, aliases: aliases.into(), comes_with: Arc::from([]), ttl: None }
     }
 
     /// The same, given to the subscribers of other names as well.
     #[must_use]
     pub fn coming_with(mut self, names: Vec<String>) -> Self {
         self.comes_with = names.into();
+        self
+    }
+
+    /// The same, to be dropped by clients that have not heard of it for so long.
+    #[must_use]
+    pub fn living_for(mut self, ttl: Duration) -> Self {
+        // Part of the version: a client that has the content must still be told of another time.
+        let content = format!("{} {}", self.version, ttl.as_nanos());
+        self.version = format!("{:016x}", XxHash3_64::oneshot(content.as_bytes())).into();
+        self.ttl = Some(ttl);
         self
     }
 }
@@ -81,18 +96,14 @@ impl TypeSnapshot {
         Some(self.log.iter().skip(skipped))
     }
 
-    /// The resource that a client means by a name: its own, or an alias.
-    pub(super) fn find(&self, name: &str) -> Option<(&Arc<str>, &Entry)> {
-        self.entries.get_key_value(name).or_else(|| {
-            let name = self.aliases.get(name)?.get_min()?;
-            self.entries.get_key_value(name)
-        })
+    /// The names of the resources that have an alias.
+    pub(super) fn named(&self, alias: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.aliases.get(alias).into_iter().flatten()
     }
 
-    /// The resources that come with a name.
-    pub(super) fn companions(&self, name: &str) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
-        let names = self.companions.get(name).into_iter().flatten();
-        names.filter_map(|name| self.entries.get_key_value(name))
+    /// The names of the resources that come with a name.
+    pub(super) fn companions(&self, name: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.companions.get(name).into_iter().flatten()
     }
 
     fn put(&mut self, name: &Arc<str>, entry: Entry) {

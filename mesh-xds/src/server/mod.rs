@@ -1,11 +1,45 @@
 //! The ADS server: a versioned cache ([`Cache`]), a pure machine per stream ([`machine`] for delta, [`sotw`] for
 //! state-of-the-world) and the tonic service ([`Service`]).
+//!
+//! | question | where it is answered |
+//! | --- | --- |
+//! | who may open a stream, what it is served, who may look | [`Access`], [`View`], [`Permissions`] |
+//! | what a client is told of what it does not get | [`machine`], [`sotw`] |
+//! | in which order it is told, so that nothing breaks on the way | [`machine::Machine::poll_response`] |
+//! | what it was sent, and what it said to it | [`Service::clients`], [`Service::status_server`] |
+//! | how changes in quick succession are gathered, and how fast a client may ask | [`Settings`] |
+//! | how streams are ended | [`Service::drain`], [`Service::disconnect`] |
+//! | what a client can cost | [`limits`] |
+//!
+//! A resource is encoded once, when it is put into a cache, and shared by all streams and caches; what each stream costs is
+//! the copy into the message that it sends. An answer is made when the connection has room for it, and a connection that
+//! takes none holds one. How long it may do that is for the transport to say: HTTP/2 pings find a peer that is gone, and the
+//! number of streams per connection bounds one that is not.
 
+mod access;
 mod cache;
+mod error;
+mod heartbeat;
+mod ledger;
+pub mod limits;
 pub mod machine;
+mod node;
 mod precedence;
+mod registry;
+mod rules;
+mod service;
+mod settings;
 pub mod sotw;
+mod status;
 mod stream;
+mod timing;
+mod told;
+mod visible;
 
+pub use access::{Access, Permissions, View};
 pub use cache::{Cache, CacheWriter, Change, Entry, Snapshot};
-pub use stream::{Access, ClientStatus, Service};
+pub use registry::ClientStatus;
+pub use rules::Rules;
+pub use service::Service;
+pub use settings::{Debounce, Pace, Settings};
+pub use status::StatusService;

@@ -4,19 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::cache::Snapshot;
+use super::visible::Visible;
 
 pub(super) const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+pub(super) const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
+const SCOPED_ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration";
 
 /// Clusters before what routes to them; each type waits until the client has accepted those before it.
 const CHAIN: [&str; 4] = [CLUSTER, ENDPOINTS, LISTENER, ROUTE];
 
 /// Types whose answers hold every resource in the state-of-the-world protocol, so that one that is absent is gone.
 pub(super) fn is_full_state(type_url: &str) -> bool {
-    type_url == CLUSTER || type_url == LISTENER
+    [CLUSTER, LISTENER, SCOPED_ROUTE].contains(&type_url)
 }
 
 /// Whether a type is one of those that wait for each other, and whose removals come last.
@@ -47,18 +48,23 @@ pub(super) fn sorted<S>(types: &Types<S>, order: &[&str]) -> Vec<String> {
 }
 
 /// Whether what is new of a type waits until the client has accepted what comes before it.
-pub(super) fn must_wait<S: Subscribed>(types: &Types<S>, type_url: &str, snapshot: &Snapshot) -> bool {
+pub(super) fn must_wait<S: Subscribed>(types: &Types<S>, type_url: &str, endpoints: Visible<'_>) -> bool {
     let at = CHAIN.iter().position(|url| *url == type_url).unwrap_or(0);
     let before = &CHAIN[..at];
     // Endpoints are what clusters wait for themselves.
     before.iter().any(|url| is_waiting(types, url))
-        || type_url != ENDPOINTS && !before.is_empty() && lacks_endpoints(types, snapshot)
+        || type_url != ENDPOINTS && !before.is_empty() && lacks_endpoints(types, endpoints)
 }
 
 /// Whether what is gone of a type waits until the client refers to it no longer; `holding`: something new waits already.
-pub(super) fn must_stay<S: Subscribed>(types: &Types<S>, type_url: &str, snapshot: &Snapshot, holding: bool) -> bool {
+pub(super) fn must_stay<S: Subscribed>(
+    types: &Types<S>,
+    type_url: &str,
+    endpoints: Visible<'_>,
+    holding: bool,
+) -> bool {
     is_chained(type_url)
-        && (holding || CHAIN.iter().any(|url| is_waiting(types, url)) || lacks_endpoints(types, snapshot))
+        && (holding || CHAIN.iter().any(|url| is_waiting(types, url)) || lacks_endpoints(types, endpoints))
 }
 
 fn is_waiting<S: Subscribed>(types: &Types<S>, type_url: &str) -> bool {
@@ -66,11 +72,9 @@ fn is_waiting<S: Subscribed>(types: &Types<S>, type_url: &str) -> bool {
 }
 
 /// Whether the client has yet to be sent the endpoints of a new cluster.
-fn lacks_endpoints<S: Subscribed>(types: &Types<S>, snapshot: &Snapshot) -> bool {
-    let (Some(clusters), Some(there)) = (types.get(CLUSTER), snapshot.of(ENDPOINTS)) else {
-        return false;
-    };
+fn lacks_endpoints<S: Subscribed>(types: &Types<S>, endpoints: Visible<'_>) -> bool {
+    let Some(clusters) = types.get(CLUSTER) else { return false };
     let known = types.get(ENDPOINTS);
-    let lacks = |name: &Arc<str>| there.entries.contains_key(name) && !known.is_some_and(|known| known.has(name));
+    let lacks = |name: &Arc<str>| endpoints.get(name).is_some() && !known.is_some_and(|known| known.has(name));
     clusters.introduced().iter().any(lacks)
 }

@@ -1,116 +1,50 @@
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::{FutureExt, Stream};
+use futures_util::FutureExt;
 use mesh_core::live::Changes;
 use parking_lot::Mutex;
+use prost::Message;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Response, Status, Streaming};
+use tonic::{Status, Streaming};
 
-use super::cache::{Cache, Snapshot};
-use super::machine::{self, Error, Progress};
-use super::sotw;
-use crate::limits::MAX_MESSAGE_BYTES;
+use super::cache::Snapshot;
+use super::error::Error;
+use super::ledger::{Heard, Progress, truncated};
+use super::limits::{MAX_NODE_BYTES, MAX_REQUESTS_AT_ONCE};
+use super::registry::{Inspect, Registered, Served};
+use super::rules::Rules;
+use super::service::Inner;
+use super::timing::{Gathering, Pacer};
+use super::told::Told;
+use super::{machine, sotw};
 use crate::pb;
-use crate::pb::discovery::aggregated_discovery_service_server::{
-    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
-};
+use crate::pb::Node;
 use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
 
 /// How long an answer waits for the client to accept another that must come first.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Decides who may open a stream.
-pub trait Access: fmt::Debug + Send + Sync + 'static {
-    /// Names the client that a call comes from.
-    ///
-    /// # Errors
-    /// The status with which the call is refused.
-    fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<String, Status>;
-}
-
-/// What a client is and how far it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClientStatus {
-    /// By whom it was admitted as.
-    pub client: String,
-    /// The node id that it gives itself.
-    pub node: String,
-    /// How far it is with each type.
-    pub types: BTreeMap<String, Progress>,
-}
-
-/// The aggregated discovery service over a cache: delta and state-of-the-world streams on one port.
-#[derive(Debug, Clone)]
-pub struct Service {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    cache: Cache,
-    access: Arc<dyn Access>,
-    order: Vec<&'static str>,
-    clients: Mutex<BTreeMap<u64, ClientStatus>>,
-    numbers: AtomicU64,
-    drain: CancellationToken,
-}
-
-impl Service {
-    /// A service over a cache. `order` lists the types that must reach a client before others when several change at
-    /// once.
-    #[must_use]
-    pub fn new(cache: Cache, access: Arc<dyn Access>, order: &[&'static str]) -> Self {
-        let inner = Inner {
-            cache,
-            access,
-            order: order.to_vec(),
-            clients: Mutex::default(),
-            numbers: AtomicU64::new(0),
-            drain: CancellationToken::new(),
-        };
-        Self { inner: Arc::new(inner) }
-    }
-
-    /// The tonic server.
-    #[must_use]
-    pub fn server(&self) -> AggregatedDiscoveryServiceServer<Self> {
-        AggregatedDiscoveryServiceServer::new(self.clone())
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
-    }
-
-    /// All clients with an open stream.
-    #[must_use]
-    pub fn clients(&self) -> Vec<ClientStatus> {
-        self.inner.clients.lock().values().cloned().collect()
-    }
-
-    /// Ends all streams with UNAVAILABLE, so that clients go to another server and come back later.
-    pub fn drain(&self) {
-        self.inner.drain.cancel();
-    }
-}
+/// How long a stream may be open without a request: it is kept for a client that says nothing.
+const FIRST_REQUEST: Duration = Duration::from_secs(60);
 
 /// One of both protocols.
-trait Protocol: Default + Send + 'static {
+pub(super) trait Protocol: Inspect + 'static {
     type Request: Send + 'static;
     type Response: Send + 'static;
 
-    fn handle_request(&mut self, request: &Self::Request) -> Result<(), Error>;
+    fn open(rules: Rules) -> Self;
+    fn advance(&mut self, now: std::time::Instant);
+    fn handle_request(&mut self, request: &Self::Request) -> Result<Heard, Error>;
     fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str], patient: bool) -> Option<Self::Response>;
     fn is_holding(&self) -> bool;
-    fn progress(&self) -> BTreeMap<String, Progress>;
-    /// The type of a request, what it says against an answer, and the node.
-    fn said(request: Self::Request) -> (String, Option<pb::Status>, Option<pb::Node>);
+    fn next_heartbeat(&self) -> Option<std::time::Instant>;
+    fn node(request: &Self::Request) -> Option<&Node>;
+    /// The type of a request, and what it says against an answer.
+    fn said(request: &Self::Request) -> (&str, Option<&pb::Status>);
 }
 
 macro_rules! protocol {
@@ -119,7 +53,15 @@ macro_rules! protocol {
             type Request = $request;
             type Response = $response;
 
-            fn handle_request(&mut self, request: &$request) -> Result<(), Error> {
+            fn open(rules: Rules) -> Self {
+                Self::new(rules)
+            }
+
+            fn advance(&mut self, now: std::time::Instant) {
+                Self::advance(self, now);
+            }
+
+            fn handle_request(&mut self, request: &$request) -> Result<Heard, Error> {
                 Self::handle_request(self, request)
             }
 
@@ -131,12 +73,26 @@ macro_rules! protocol {
                 Self::is_holding(self)
             }
 
-            fn progress(&self) -> BTreeMap<String, Progress> {
-                Self::progress(self).map(|(url, progress)| (url.to_owned(), progress.clone())).collect()
+            fn next_heartbeat(&self) -> Option<std::time::Instant> {
+                Self::next_heartbeat(self)
             }
 
-            fn said(request: $request) -> (String, Option<pb::Status>, Option<pb::Node>) {
-                (request.type_url, request.error_detail, request.node)
+            fn node(request: &$request) -> Option<&Node> {
+                request.node.as_ref()
+            }
+
+            fn said(request: &$request) -> (&str, Option<&pb::Status>) {
+                (&request.type_url, request.error_detail.as_ref())
+            }
+        }
+
+        impl Inspect for $machine {
+            fn progress(&self) -> BTreeMap<String, Progress> {
+                Self::progress(self).map(|(url, progress)| (url.to_owned(), progress)).collect()
+            }
+
+            fn visit(&self, snapshot: &Snapshot, visit: &mut dyn FnMut(Told<'_>)) {
+                Self::visit(self, snapshot, visit);
             }
         }
     };
@@ -149,152 +105,228 @@ protocol!(sotw::Machine, DiscoveryRequest, DiscoveryResponse);
 type Answer<P> = Result<<P as Protocol>::Response, Status>;
 
 /// One open stream.
-struct Open<P: Protocol> {
+pub(super) struct Open<P: Protocol> {
     service: Arc<Inner>,
-    number: u64,
+    registered: Registered,
     requests: Streaming<P::Request>,
-    changes: Changes<Snapshot>,
-    machine: P,
-    /// Since when an answer waits for the client to accept another.
-    held_since: Option<Instant>,
+    pacer: Pacer,
+    opened: Instant,
+    /// Begins with the first request.
+    serving: Option<Serving<P>>,
+    drain: watch::Receiver<Option<Duration>>,
+    ends_at: Option<Instant>,
     ended: bool,
 }
 
+/// A stream whose client is known.
+struct Serving<P> {
+    machine: Arc<Mutex<P>>,
+    changes: Changes<Snapshot>,
+    /// What is served; behind `changes` while they are gathered.
+    snapshot: Arc<Snapshot>,
+    gathering: Option<Gathering>,
+    /// Since when an answer waits for the client to accept another.
+    held_since: Option<Instant>,
+    heartbeat: Option<Instant>,
+}
+
 impl<P: Protocol> Open<P> {
+    pub(super) fn new(
+        service: Arc<Inner>,
+        registered: Registered,
+        requests: Streaming<P::Request>,
+        drain: watch::Receiver<Option<Duration>>,
+    ) -> Self {
+        let opened = Instant::now();
+        let pacer = Pacer::new(service.settings.pace, opened);
+        Self { service, registered, requests, pacer, opened, serving: None, drain, ends_at: None, ended: false }
+    }
+
     /// The next answer. Computed when the transport asks for one, so that a client that does not read costs no memory but
-    /// its own subscriptions.
-    async fn next(&mut self) -> Option<Answer<P>> {
+    /// its own subscriptions and the answer that it does not take; nor are its requests read then.
+    pub(super) async fn next(&mut self) -> Option<Answer<P>> {
         loop {
             if self.ended {
                 return None;
             }
             // Requests that are there already count before the first answer: what a client asks for together is answered
             // in the order of types.
-            while let Some(request) = self.requests.message().now_or_never() {
-                match self.take(request) {
-                    ControlFlow::Continue(()) => {}
-                    ControlFlow::Break(end) => return end,
+            let mut left = MAX_REQUESTS_AT_ONCE;
+            while left > 0
+                && self.pacer.ready_at() <= Instant::now()
+                && let Some(request) = self.requests.message().now_or_never()
+            {
+                left -= 1;
+                if let ControlFlow::Break(end) = self.take(request) {
+                    return end;
                 }
             }
-            let snapshot = self.changes.current();
-            let patient = self.held_since.is_none_or(|since| since.elapsed() < PATIENCE);
-            if let Some(response) = self.machine.poll_response(&snapshot, &self.service.order, patient) {
-                self.report(None);
-                return Some(Ok(response));
+            if let Some(serving) = &mut self.serving
+                && let Some(answer) = serving.poll(&self.service.settings.order)
+            {
+                return Some(Ok(answer));
             }
-            self.held_since = match self.machine.is_holding() {
-                true => self.held_since.or_else(|| Some(Instant::now())),
-                false => None,
-            };
-            let held_until = self.held_since.map(|since| since + PATIENCE);
-            drop(snapshot);
-            let drain = self.service.drain.clone();
-            tokio::select! {
-                biased;
-                () = drain.cancelled() => {
-                    self.ended = true;
-                    return Some(Err(Status::unavailable("the server ends")));
-                }
-                request = self.requests.message() => match self.take(request) {
-                    ControlFlow::Continue(()) => {}
-                    ControlFlow::Break(end) => return end,
-                },
-                () = async { tokio::time::sleep_until(held_until.unwrap_or_else(Instant::now)).await },
-                    if held_until.is_some() => {}
-                changed = self.changes.changed() => {
-                    if changed.is_err() {
-                        self.ended = true;
-                        return Some(Err(Status::unavailable("nothing is served any more")));
-                    }
-                }
+            if left == 0 {
+                // Others of the connection have their turn.
+                tokio::task::yield_now().await;
+                continue;
             }
+            if let ControlFlow::Break(end) = self.wait().await {
+                return end;
+            }
+        }
+    }
+
+    /// Waits until something may have become due.
+    async fn wait(&mut self) -> ControlFlow<Option<Answer<P>>> {
+        let now = Instant::now();
+        if self.ends_at.is_some_and(|ends_at| ends_at <= now) {
+            return self.end(Status::unavailable("the server ends"));
+        }
+        let asked_by = Some(self.opened + FIRST_REQUEST).filter(|_| self.serving.is_none());
+        if asked_by.is_some_and(|asked_by| asked_by <= now) {
+            return self.end(Status::deadline_exceeded("no request came"));
+        }
+        let readable_at = Some(self.pacer.ready_at()).filter(|ready_at| *ready_at > now);
+        let due = self.serving.as_ref().and_then(Serving::due);
+        let wake_at = [self.ends_at, asked_by, readable_at, due].into_iter().flatten().min();
+        let ended = self.registered.peer().end.clone();
+        let changed = async {
+            match &mut self.serving {
+                Some(serving) => serving.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = ended.cancelled() => self.end(Status::unavailable("come back to be admitted anew")),
+            // The sender lives as long as the service.
+            _ = self.drain.changed() => {
+                let over = self.drain.borrow_and_update().unwrap_or_default();
+                let ends_at = Instant::now().checked_add(over.mul_f64(fastrand::f64()));
+                self.ends_at = [self.ends_at, ends_at].into_iter().flatten().min();
+                ControlFlow::Continue(())
+            }
+            request = self.requests.message(), if readable_at.is_none() => self.take(request),
+            () = tokio::time::sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => ControlFlow::Continue(()),
+            served = changed => match served {
+                true => ControlFlow::Continue(()),
+                false => self.end(Status::unavailable("nothing is served any more")),
+            },
         }
     }
 
     /// Takes a request, or the end of requests, which ends the stream.
     fn take(&mut self, request: Result<Option<P::Request>, Status>) -> ControlFlow<Option<Answer<P>>> {
-        match request {
-            Ok(Some(request)) => {
-                if let Err(error) = self.machine.handle_request(&request) {
-                    self.ended = true;
-                    return ControlFlow::Break(Some(Err(Status::invalid_argument(error.to_string()))));
-                }
-                let (type_url, error, node) = P::said(request);
-                if let Some(detail) = error {
-                    tracing::warn!(type_url, reason = detail.message, "client rejected an answer");
-                }
-                self.report(node.map(|node| node.id));
-                ControlFlow::Continue(())
-            }
-            Ok(None) => ControlFlow::Break(None),
+        let request = match request {
+            Ok(Some(request)) => request,
+            Ok(None) => return ControlFlow::Break(None),
             Err(status) => {
                 tracing::debug!(%status, "client stream failed");
-                ControlFlow::Break(None)
+                // Too large, or no message at all: who can still read is told.
+                return self.end(status);
             }
-        }
-    }
-
-    fn report(&self, node: Option<String>) {
-        if let Some(status) = self.service.clients.lock().get_mut(&self.number) {
-            if let Some(node) = node {
-                status.node = node;
-            }
-            status.types = self.machine.progress();
-        }
-    }
-}
-
-impl<P: Protocol> Drop for Open<P> {
-    fn drop(&mut self) {
-        self.service.clients.lock().remove(&self.number);
-    }
-}
-
-/// A stream of answers.
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Service {
-    type StreamAggregatedResourcesStream = Answers<DiscoveryResponse>;
-    type DeltaAggregatedResourcesStream = Answers<DeltaDiscoveryResponse>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        self.open::<sotw::Machine>(request)
-    }
-
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        self.open::<machine::Machine>(request)
-    }
-}
-
-impl Service {
-    fn open<P: Protocol>(
-        &self,
-        request: Request<Streaming<P::Request>>,
-    ) -> Result<Response<Answers<P::Response>>, Status> {
-        let client = self.inner.access.admit(request.metadata(), request.extensions())?;
-        let number = self.inner.numbers.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(client, "discovery stream opened");
-        self.inner.clients.lock().insert(number, ClientStatus { client, ..ClientStatus::default() });
-        let open = Open {
-            service: Arc::clone(&self.inner),
-            number,
-            requests: request.into_inner(),
-            changes: self.inner.cache.live().changes(),
-            machine: P::default(),
-            held_since: None,
-            ended: false,
         };
-        let answers = futures_util::stream::unfold(open, |mut open| async move {
-            let answer = open.next().await?;
-            Some((answer, open))
-        });
-        Ok(Response::new(Box::pin(answers)))
+        let now = Instant::now();
+        self.pacer.take(now);
+        if self.serving.is_none() {
+            match self.begin(&request, now) {
+                Ok(serving) => self.serving = Some(serving),
+                Err(status) => return self.end(status),
+            }
+        }
+        let Some(serving) = &self.serving else { return ControlFlow::Continue(()) };
+        let heard = {
+            let mut machine = serving.machine.lock();
+            machine.advance(now.into_std());
+            machine.handle_request(&request)
+        };
+        match heard {
+            Ok(Heard::Rejected) => {
+                let (type_url, detail) = P::said(&request);
+                let reason = detail.map(|detail| truncated(&detail.message));
+                let client = &self.registered.peer().client;
+                tracing::warn!(client, type_url, reason, "client rejected an answer");
+                ControlFlow::Continue(())
+            }
+            Ok(Heard::Accepted | Heard::Nothing) => ControlFlow::Continue(()),
+            Err(error) => self.end(match error.is_limit() {
+                true => Status::resource_exhausted(error.to_string()),
+                false => Status::invalid_argument(error.to_string()),
+            }),
+        }
+    }
+
+    /// What the first request says decides what the stream is served.
+    fn begin(&self, request: &P::Request, now: Instant) -> Result<Serving<P>, Status> {
+        let Some(node) = P::node(request) else {
+            return Err(Status::invalid_argument("`node` is missing in the first request"));
+        };
+        if node.encoded_len() > MAX_NODE_BYTES {
+            return Err(Status::resource_exhausted(format!("`node` is larger than {MAX_NODE_BYTES} bytes")));
+        }
+        let peer = self.registered.peer();
+        let view = self.service.access.view(&peer.client, node)?;
+        let cache = view.cache.unwrap_or_else(|| self.service.cache.clone());
+        let rules = Rules { permissions: view.permissions, ..self.service.rules.clone() };
+        let mut machine = P::open(rules);
+        machine.advance(now.into_std());
+        let machine = Arc::new(Mutex::new(machine));
+        let changes = cache.live().changes();
+        let serving = Serving {
+            machine: Arc::<Mutex<P>>::clone(&machine),
+            snapshot: changes.current(),
+            changes,
+            gathering: self.service.settings.debounce.map(Gathering::new),
+            held_since: None,
+            heartbeat: None,
+        };
+        // Envoy lists all that it is built of; nobody asks for it here.
+        let node = Node { extensions: Vec::new(), ..node.clone() };
+        let _first = peer.served.set(Served { node, cache, machine, since: now });
+        Ok(serving)
+    }
+
+    fn end(&mut self, status: Status) -> ControlFlow<Option<Answer<P>>> {
+        self.ended = true;
+        ControlFlow::Break(Some(Err(status)))
+    }
+}
+
+impl<P: Protocol> Serving<P> {
+    /// The next answer that is due.
+    fn poll(&mut self, order: &[&str]) -> Option<P::Response> {
+        let now = Instant::now();
+        if self.gathering.as_mut().is_none_or(|gathering| gathering.take(now)) {
+            self.snapshot = self.changes.current();
+        }
+        let patient = self.held_since.is_none_or(|since| now.duration_since(since) < PATIENCE);
+        let mut machine = self.machine.lock();
+        machine.advance(now.into_std());
+        let answer = machine.poll_response(&self.snapshot, order, patient);
+        if answer.is_none() {
+            self.heartbeat = machine.next_heartbeat().map(Instant::from_std);
+            self.held_since = match machine.is_holding() {
+                true => self.held_since.or(Some(now)),
+                false => None,
+            };
+        }
+        answer
+    }
+
+    /// When something is due though nothing happens.
+    fn due(&self) -> Option<Instant> {
+        let held_until = self.held_since.map(|since| since + PATIENCE);
+        let gathered = self.gathering.as_ref().and_then(Gathering::due);
+        [held_until, gathered, self.heartbeat].into_iter().flatten().min()
+    }
+
+    /// Waits for a change; `false`: there will be none any more.
+    async fn changed(&mut self) -> bool {
+        let changed = self.changes.changed().await.is_ok();
+        if let Some(gathering) = &mut self.gathering {
+            gathering.changed(Instant::now());
+        }
+        changed
     }
 }
