@@ -14,7 +14,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -82,18 +82,19 @@ fn service(index: usize) -> (String, Change) {
 }
 
 /// A server of a mesh, one service for five workloads.
-async fn serve(workloads: usize) -> (CacheWriter, SocketAddr) {
+async fn serve(workloads: usize) -> (CacheWriter, Service, SocketAddr) {
     let (writer, cache) = Cache::new(&[POLICY_TYPE, ADDRESS_TYPE]);
     let all = (0..workloads).map(|index| workload(index, 0)).chain((0..workloads / 5).map(service));
     writer.apply(all.map(|(_, change)| (ADDRESS_TYPE, change)));
-    let server = Service::new(cache, Arc::new(Anyone), &[POLICY_TYPE, ADDRESS_TYPE]).server();
+    let service = Service::new(cache, Arc::new(Anyone), &[POLICY_TYPE, ADDRESS_TYPE]);
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    // A thousand clients may come at once.
+    // A thousand clients come at once: as the control plane does.
     let listener = socket.listen(4096).unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(Server::builder().add_service(server).serve_with_incoming(TcpListenerStream::new(listener)));
-    (writer, address)
+    let server = Server::builder().add_service(service.server());
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    (writer, service, address)
 }
 
 fn follow(address: SocketAddr, file: Option<PathBuf>, cancel: CancellationToken) -> State {
@@ -115,6 +116,22 @@ async fn until<T>(live: &Live<T>, what: impl Fn(&T) -> bool) {
     }
 }
 
+/// Waits for what nobody tells of.
+async fn until_seen(what: impl Fn() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    while !what() {
+        looks.tick().await;
+    }
+}
+
+/// Whether the one client has accepted all that it was sent.
+fn accepted(service: &Service) -> bool {
+    let clients = service.clients();
+    let [client] = clients.as_slice() else { return false };
+    client.types.contains_key(ADDRESS_TYPE)
+        && client.types.values().all(|progress| progress.sent.is_some() && progress.sent == progress.acknowledged)
+}
+
 /// The size of this process in KiB: now, and at its largest.
 fn memory() -> (u64, u64) {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -125,14 +142,14 @@ fn memory() -> (u64, u64) {
     (of("VmRSS:").unwrap_or(0), of("VmHWM:").unwrap_or(0))
 }
 
-/// A process that takes a mesh and says what that cost it.
+/// A process that takes a mesh and says what that cost it, when its input ends.
 async fn take(address: SocketAddr, workloads: usize) {
     let (before, _) = memory();
     let start = Instant::now();
     let state = follow(address, None, CancellationToken::new());
     until(&state.catalog, |catalog| catalog.workloads().count() == workloads).await;
     let taken = start.elapsed();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await.unwrap().unwrap();
     let (steady, peak) = memory();
     println!("{} {} {}", taken.as_millis(), steady.saturating_sub(before), peak.saturating_sub(before));
 }
@@ -141,10 +158,14 @@ async fn whole(sizes: &[usize]) {
     println!("a client takes a whole mesh (a fifth as many services)");
     println!("    workloads        ms   steady MiB     peak MiB   steady bytes per workload");
     for &size in sizes {
-        let (_writer, address) = serve(size).await;
+        let (_writer, service, address) = serve(size).await;
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--take", &address.to_string(), &size.to_string()]);
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // It is measured when nothing is left to be done.
+        until_seen(|| accepted(&service)).await;
+        drop(client.stdin.take());
+        let output = tokio::task::spawn_blocking(move || client.wait_with_output()).await.unwrap().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let figures: Vec<f64> = text.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
         let [taken, steady, peak] = figures[..] else { panic!("the client said: {text}") };
@@ -159,12 +180,13 @@ async fn one_change(sizes: &[usize], rounds: usize) {
     let mut medians = Vec::new();
     for &size in sizes {
         let directory = tempfile::tempdir().unwrap();
-        let (writer, address) = serve(size).await;
+        let (writer, service, address) = serve(size).await;
         let cancel = CancellationToken::new();
-        let state = follow(address, Some(directory.path().join("state")), cancel.clone());
+        let file = directory.path().join("state");
+        let state = follow(address, Some(file.clone()), cancel.clone());
         until(&state.catalog, |catalog| catalog.workloads().count() == size).await;
-        // The first state is written meanwhile.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        // The first state is on disk before anything is measured.
+        until_seen(|| accepted(&service) && file.exists()).await;
         let mut took = Vec::with_capacity(rounds);
         let cpu = cpu_time();
         for round in 1..=rounds {
@@ -237,7 +259,7 @@ impl Counting {
 }
 
 async fn many_clients(clients: usize, workloads: usize) {
-    let (writer, address) = serve(workloads).await;
+    let (writer, _service, address) = serve(workloads).await;
     let mut all = Vec::with_capacity(clients);
     let mut full = 0;
     for _ in 0..clients {

@@ -204,8 +204,23 @@ fn a_route_never_leads_where_nothing_is() {
     assert_eq!(kind, "RouteConfiguration");
     assert_eq!(next(&mut scene), None, "the route is not accepted yet");
     scene.ask(ROUTE, &["r"], &routed);
-    let (kind, names, _) = next(&mut scene).unwrap();
+    let (kind, names, clusters) = next(&mut scene).unwrap();
     assert_eq!((&*kind, &*names), ("Cluster", "b"));
+    scene.ask(CLUSTER, &[], &clusters);
+
+    // As Envoy does: a new cluster is accepted only with its endpoints.
+    scene.put(CLUSTER, "c", 0);
+    scene.put(ENDPOINTS, "c", 0);
+    scene.put(ROUTE, "r", 2);
+    let (kind, names, clusters) = next(&mut scene).unwrap();
+    assert_eq!((&*kind, &*names), ("Cluster", "bc"));
+    scene.ask(ENDPOINTS, &["b", "c"], &nonce);
+    let (kind, names, nonce) = next(&mut scene).unwrap();
+    assert_eq!((&*kind, &*names), ("ClusterLoadAssignment", "c"));
+    scene.ask(ENDPOINTS, &["b", "c"], &nonce);
+    assert_eq!(next(&mut scene), None, "the cluster is not accepted yet");
+    scene.ask(CLUSTER, &[], &clusters);
+    assert_eq!(next(&mut scene).unwrap().0, "RouteConfiguration");
 }
 
 #[test]

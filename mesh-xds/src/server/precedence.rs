@@ -12,7 +12,7 @@ const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 const SCOPED_ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration";
 
-/// Clusters before what routes to them; each type waits until the client has accepted those before it.
+/// Clusters before what routes to them; each type but endpoints waits until the client has accepted those before it.
 const CHAIN: [&str; 4] = [CLUSTER, ENDPOINTS, LISTENER, ROUTE];
 
 /// Types whose answers hold every resource in the state-of-the-world protocol, so that one that is absent is gone.
@@ -47,13 +47,14 @@ pub(super) fn sorted<S>(types: &Types<S>, order: &[&str]) -> Vec<String> {
     ordered.chain(others).collect()
 }
 
-/// Whether what is new of a type waits until the client has accepted what comes before it.
+/// Whether what is new of a type waits until the client has accepted what comes before it. Endpoints never do: Envoy does not
+/// accept new clusters before it has their endpoints.
 pub(super) fn must_wait<S: Subscribed>(types: &Types<S>, type_url: &str, endpoints: Visible<'_>) -> bool {
     let at = CHAIN.iter().position(|url| *url == type_url).unwrap_or(0);
     let before = &CHAIN[..at];
-    // Endpoints are what clusters wait for themselves.
-    before.iter().any(|url| is_waiting(types, url))
-        || type_url != ENDPOINTS && !before.is_empty() && lacks_endpoints(types, endpoints)
+    type_url != ENDPOINTS
+        && !before.is_empty()
+        && (before.iter().any(|url| is_waiting(types, url)) || lacks_endpoints(types, endpoints))
 }
 
 /// Whether what is gone of a type waits until the client refers to it no longer; `holding`: something new waits already.

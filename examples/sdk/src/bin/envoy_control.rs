@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,38 +75,38 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
     let (writer, cache) = Cache::new(&ORDER);
-    publish(&writer, &arguments.file)?;
+    publish(&writer, &std::fs::read_to_string(&arguments.file)?)?;
     let service = Service::new(cache, Arc::new(Anybody), &ORDER);
-    let watched = service.clone();
     tokio::spawn(follow(writer, arguments.file));
-    tokio::spawn(async move {
-        let mut before = String::new();
-        loop {
-            let now = format!("{:?}", watched.clients());
-            if now != before {
-                println!("{now}");
-                before = now;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
     println!("ready");
     tonic::transport::Server::builder().add_service(service.server()).serve(arguments.listen).await?;
     Ok(())
 }
 
+/// Looks at the file ten times a second: no notification tells alike, on every system, of a file that is written and of one that is
+/// put in its place.
 async fn follow(writer: CacheWriter, path: PathBuf) {
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    let mut before = None;
     loop {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if let Err(error) = publish(&writer, &path) {
+        looks.tick().await;
+        let now = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        if before.as_ref() == Some(&now) {
+            continue;
+        }
+        let published = now
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|text| publish(&writer, text).map_err(|error| error.to_string()));
+        if let Err(error) = published {
             tracing::error!(%error, "the last good state stays");
         }
+        before = Some(now);
     }
 }
 
-/// Publishes what the file says; what is the same is no change.
-fn publish(writer: &CacheWriter, path: &Path) -> Result<(), Box<dyn Error>> {
-    let text = std::fs::read_to_string(path)?;
+/// Publishes what the text says; what is the same is no change.
+fn publish(writer: &CacheWriter, text: &str) -> Result<(), Box<dyn Error>> {
     let (mut clusters, mut endpoints, mut listeners, mut routes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
