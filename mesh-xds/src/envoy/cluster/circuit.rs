@@ -34,7 +34,7 @@ pub(super) fn wire_circuit(settings: &CircuitSettings) -> CircuitBreakers {
             wire_thresholds(RoutingPriority::Default, default),
             wire_thresholds(RoutingPriority::High, high),
         ],
-        per_host_thresholds: max_connections_per_endpoint.into_iter().map(per_host).collect(),
+        per_host_thresholds: max_connections_per_endpoint.iter().map(per_host).collect(),
     }
 }
 

@@ -171,9 +171,8 @@ fn cluster(report: &mut Report, message: &WireCluster) -> Result<Cluster, Error>
             return Err(report.invalid("connect_timeout", "must not be 0"));
         }
     }
-    let common = report.within("common_lb_config", |report| {
-        common_lb(report, common_lb_config.as_ref().unwrap_or(&CommonLbConfig::default()), &mut cluster)
-    })?;
+    let common_lb_config = common_lb_config.clone().unwrap_or_default();
+    let common = report.within("common_lb_config", |report| common_lb(report, &common_lb_config, &mut cluster))?;
     let (policy, localities) = match load_balancing_policy {
         Some(list) => {
             report.ignored("lb_config", &lb_config.is_some());

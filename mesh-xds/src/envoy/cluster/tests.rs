@@ -23,12 +23,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::envoy::endpoint::tests::model::{address, assignment};
+use crate::envoy::endpoint::tests::values::{address, assignment};
 use crate::envoy::testing::{changed, changes, damaged, field, text, warned, whole};
 use crate::envoy::tls::tests::values::upstream;
 use crate::envoy::wire::{any as pack, uint32};
 
-fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> + Clone {
+fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
 }
 
@@ -37,9 +37,13 @@ fn discovery() -> impl Strategy<Value = Discovery> {
     let family =
         select(vec![DnsFamily::Auto, DnsFamily::V4Only, DnsFamily::V6Only, DnsFamily::V4Preferred, DnsFamily::All]);
     let settings = (family, millis(1..10_000), any::<bool>());
-    let dns = (assignment(host, 0..3), settings)
-        .prop_map(|(hosts, (family, refresh, respect_ttl))| Dns { family, refresh, respect_ttl, ..Dns::new(hosts) })
-        .boxed();
+    let dns = (assignment(host, 0..3), settings).prop_map(|(hosts, (family, refresh, respect_ttl))| Dns {
+        family,
+        refresh,
+        respect_ttl,
+        ..Dns::new(hosts)
+    });
+    let dns = dns.boxed();
     let one = dns.clone().prop_filter_map("one host", |mut dns| {
         dns.hosts.localities.truncate(1);
         let first = dns.hosts.localities.first_mut()?;
@@ -60,9 +64,11 @@ fn policy() -> impl Strategy<Value = Policy> {
     let slow_start = option::of(
         (millis(1..10_000), 0.1..5.0_f64, 0.0..=100.0_f64)
             .prop_map(|(window, aggression, min_weight_percent)| SlowStart { window, aggression, min_weight_percent }),
-    );
+    )
+    .boxed();
     let hashing = (any::<bool>(), option::of(100..300_u32))
-        .prop_map(|(by_hostname, balance_factor)| Hashing { by_hostname, balance_factor });
+        .prop_map(|(by_hostname, balance_factor)| Hashing { by_hostname, balance_factor })
+        .boxed();
     let choice = prop_oneof![Just(Choice::All), (2..20_u32).prop_map(Choice::Random)];
     let function = select(vec![HashFunction::XxHash, HashFunction::Murmur2]);
     let size = select(vec![2, 251, 65_537, TableSize::LIMIT]).prop_map(|size| TableSize::try_new(size).unwrap());
@@ -131,14 +137,15 @@ fn circuit() -> impl Strategy<Value = CircuitSettings> {
         (any::<[u32; 3]>(), retries).prop_map(|([max_connections, max_pending_requests, max_requests], retries)| {
             Thresholds { max_connections, max_pending_requests, max_requests, retries }
         });
+    let thresholds = thresholds.boxed();
     (thresholds.clone(), thresholds, option::of(any::<u32>())).prop_map(|(default, high, per_endpoint)| {
         CircuitSettings { default, high, max_connections_per_endpoint: per_endpoint }
     })
 }
 
 fn health_check() -> impl Strategy<Value = HealthCheck> {
-    let pairs = vec((text(), text()), 0..2);
-    let ranges = vec((100..300_u16, 301..=600_u16).prop_map(|(start, end)| start..end), 0..2);
+    let pairs = vec((text(), text()), 0..2).boxed();
+    let ranges = vec((100..300_u16, 301..=600_u16).prop_map(|(start, end)| start..end), 0..2).boxed();
     let methods = vec![
         ProbeMethod::Get,
         ProbeMethod::Head,

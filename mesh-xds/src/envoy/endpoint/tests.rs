@@ -6,7 +6,7 @@ use super::*;
 use crate::envoy::testing::{changed, changes, damaged, field, text, warned, whole};
 
 /// Values of the model, for other resources too.
-pub(in crate::envoy) mod model {
+pub(in crate::envoy) mod values {
     use std::collections::BTreeMap;
 
     use proptest::collection::{btree_map, vec};
@@ -17,7 +17,7 @@ pub(in crate::envoy) mod model {
 
     /// Any assignment that is valid, with addresses of some kind.
     pub(in crate::envoy) fn assignment<A: std::fmt::Debug + Clone>(
-        address: impl Strategy<Value = A> + Clone,
+        address: impl Strategy<Value = A>,
         endpoints: std::ops::Range<usize>,
     ) -> impl Strategy<Value = Assignment<A>> {
         let place = (weight(), vec(endpoint(address), endpoints));
@@ -82,7 +82,7 @@ pub(in crate::envoy) mod model {
         SocketAddr::new(address.ip(), address.port())
     }
 
-    pub(in crate::envoy) fn address() -> impl Strategy<Value = SocketAddr> + Clone {
+    pub(in crate::envoy) fn address() -> impl Strategy<Value = SocketAddr> {
         any::<SocketAddr>().prop_map(plain)
     }
 
@@ -205,12 +205,12 @@ fn shares_of_any_denominator() {
 
 proptest! {
     #[test]
-    fn decoding_is_the_inverse_of_encoding(assignment in model::assignment(model::address(), 0..4)) {
+    fn decoding_is_the_inverse_of_encoding(assignment in values::assignment(values::address(), 0..4)) {
         prop_assert_eq!(decode_assignment(&encode_assignment(&assignment)), Ok(whole(assignment)));
     }
 
     #[test]
-    fn no_bytes_are_too_bad(bytes: Vec<u8>, assignment in model::assignment(model::address(), 0..4), changes in changes()) {
+    fn no_bytes_are_too_bad(bytes: Vec<u8>, assignment in values::assignment(values::address(), 0..4), changes in changes()) {
         let _ = decode_assignment(&bytes);
         let _ = decode_assignment(&damaged(encode_assignment(&assignment), &changes));
     }
