@@ -200,10 +200,10 @@ impl World {
                 {
                     match (server, request) {
                         (ServerMachine::Delta(server), Request::Delta(request)) => {
-                            server.handle_request(&request).unwrap()
+                            let _ = server.handle_request(&request).unwrap();
                         }
                         (ServerMachine::StateOfTheWorld(server), Request::StateOfTheWorld(request)) => {
-                            server.handle_request(&request).unwrap();
+                            let _ = server.handle_request(&request).unwrap();
                         }
                         _ => panic!("a request of the other variant"),
                     }
