@@ -295,6 +295,19 @@ async fn with_no_server_at_all_it_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_without_a_connect_is_not_asked() {
+    let peer = Peer::new();
+    peer.put::<Whole>("a", 1);
+    let (client, _running) = start(vec![group(Variant::Delta, &["one", "two"])], BTreeMap::new(), &[&[&peer]]);
+    let mut a = client.watch::<Whole>("a");
+    until(&mut a, "Whole(1)").await;
+    peer.up.store(false, Ordering::Relaxed);
+    assert!(peer.service.disconnect("somebody") > 0);
+    timeout(Duration::from_secs(300), a.changed()).await.expect("it is said").unwrap();
+    assert!(matches!(a.error().as_deref(), Some(WatchError::Unreachable(_))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_authority_has_its_own_servers() {
     let (own, theirs) = (Peer::new(), Peer::new());
     let name = format!("xdstp://there/{}/a?x=1&b=2", CLUSTER_TYPE.trim_start_matches("type.googleapis.com/"));

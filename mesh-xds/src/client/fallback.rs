@@ -64,6 +64,11 @@ impl Ladder {
         Self { rule, steps: (0..servers).map(|_| step()).collect(), active: None }
     }
 
+    /// Leaves out all but the first servers.
+    pub(super) fn truncate(&mut self, servers: usize) {
+        self.steps.truncate(servers);
+    }
+
     /// The server that is listened to: the last one that answered, while its stream is open.
     #[must_use]
     pub fn active(&self) -> Option<usize> {

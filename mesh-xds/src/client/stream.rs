@@ -196,8 +196,8 @@ pub fn first_field(body: &[u8]) -> Option<String> {
     Some(named.name).filter(|name| !name.is_empty())
 }
 
-/// Runs a client until it is cancelled: streams to the servers of the machine, as the ladder says, one connect each. On a
-/// broken stream the state stays in use.
+/// Runs a client until it is cancelled: streams to the servers of the machine, as the ladder says, one connect each; servers
+/// without one are not asked. On a broken stream the state stays in use.
 ///
 /// # Cancel safety
 /// Dropping the future ends the streams; what was applied stays applied.
@@ -208,7 +208,8 @@ pub async fn run<C: Connect>(
     handler: &mut impl Handler,
     cancel: CancellationToken,
 ) {
-    let mut lanes: Vec<Lane<C>> = connects.into_iter().map(Lane::new).collect();
+    let mut lanes: Vec<Lane<C>> = connects.into_iter().map(Lane::new).take(machine.servers().len()).collect();
+    ladder.truncate(lanes.len());
     loop {
         for wish in handler.wishes() {
             match wish {
