@@ -38,12 +38,8 @@ fn judge_all(inputs: &Inputs, clock: &impl Clock) -> usize {
     let (policies, catalog) = (inputs.policies.snapshot(), inputs.catalog.snapshot());
     let bundles = inputs.identities.bundles().snapshot();
     let now = clock.now();
-    let distrust = |chain: &[CertificateDer<'static>], purpose| match verify::peer(Some(chain), &bundles, purpose, now)
-    {
-        // A certificate that has run out since ends no connection by itself: the peer has been who it was.
-        Ok(_) | Err(verify::Error::Expired(_)) => None,
-        Err(error) => Some(error),
-    };
+    let distrust =
+        |chain: &[CertificateDer<'static>], purpose| verify::still_trusted(chain, &bundles, purpose, now).err();
     inputs.tracker.judge(|facts: &Facts, watched: &Watched| match watched {
         Watched::Outbound { chains } => {
             chains.iter().find_map(|chain| distrust(chain, Purpose::Server)).map(Cause::Trust)
