@@ -265,3 +265,28 @@ async fn an_end_neither_closes_a_connection_nor_hides_a_revocation() {
     drop(stream);
     timeout(LIMIT, mesh.inputs.tracker.emptied()).await.unwrap();
 }
+
+#[tokio::test]
+async fn certificates_are_judged_when_trust_changes_and_not_when_records_do() {
+    let scene = scene();
+    let mesh = &scene.mesh;
+    let (looks, mut looked) = watch::channel(0);
+    scene.judge_again(Counted(Arc::new(ManualClock::new(SystemClock.now())), looks));
+    mesh.serve("server", 2).await;
+    let to = mesh.echo(2).await.into();
+    let stream = open(&mesh.outbound("client"), &to).await.unwrap();
+    let other = scene.apart("somebody");
+    scene.revoke(&[&other]);
+    timeout(LIMIT, looked.wait_for(|looks| *looks == 1)).await.unwrap().unwrap();
+    let mut delta = Delta::new();
+    delta.remove(&uid("server"));
+    mesh.catalog.publish(mesh.catalog.live().load().apply(delta));
+    let closed = async {
+        while mesh.inputs.tracker.len() == 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, closed).await.unwrap();
+    assert_eq!(*looked.borrow(), 1, "a workload that is gone is no question of trust");
+    drop(stream);
+}
