@@ -115,6 +115,7 @@ impl Authority {
         clock: Arc<dyn Clock>,
         store: Option<Store>,
     ) -> Result<Self, Error> {
+        rules.check_lives()?;
         let now = clock.now();
         if matches!(origin, Origin::Own) {
             let known = state.bundle(&trust_domain, rules.refresh_hint);

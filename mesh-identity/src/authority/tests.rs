@@ -79,6 +79,7 @@ fn rules_that_contradict_each_other() {
         Authority::ephemeral(parse_trust_domain("td.test").unwrap(), rules, Arc::new(SystemClock)).map(|_| ())
     };
     assert!(with(|_| {}).is_ok());
+    assert!(matches!(with(|rules| rules.default_life = 2 * rules.max_life), Err(Error::Rules(_))));
     assert!(matches!(with(|rules| rules.authority_life = Duration::from_secs(3600)), Err(Error::Rules(_))));
     assert!(matches!(with(|rules| rules.refresh_hint = Duration::from_secs(3 * 24 * 3600)), Err(Error::Rules(_))));
     assert_eq!(rotate::longest_issued(30 * day), 5 * day);
