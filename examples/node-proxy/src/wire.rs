@@ -53,6 +53,9 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         file::private_directory(directory)?;
     }
     let trust = Trust::load(&settings).await?;
+    if let Some(authority) = &trust.authority {
+        tasks.spawn(Arc::clone(authority).keep());
+    }
     let token = settings.token_file.clone().map(TokenSource::File);
     let identities = identities(&settings, &trust, token.as_ref(), &tasks)?;
     if let Some(path) = settings.crl_file.clone() {
