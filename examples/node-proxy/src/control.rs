@@ -18,7 +18,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
-use tonic::metadata::{Ascii, MetadataKey, MetadataMap};
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::roots::Roots;
@@ -154,13 +154,22 @@ impl Verify {
 pub(crate) fn headers(settings: &Settings, token: Option<&TokenSource>) -> Result<MetadataMap, Error> {
     let mut metadata = MetadataMap::new();
     if let Some(token) = token {
-        metadata.insert("authorization", token.authorization()?);
+        metadata.insert("authorization", authorization(token)?);
     }
     metadata.insert("clusterid", settings.cluster_id.parse()?);
     for (name, value) in &settings.control_plane_headers {
         metadata.insert(MetadataKey::<Ascii>::from_bytes(name.as_bytes())?, value.parse()?);
     }
     Ok(metadata)
+}
+
+/// The header that proves who we are. An empty file proves nothing, though it may be a token to a careless issuer.
+pub(crate) fn authorization(token: &TokenSource) -> Result<MetadataValue<Ascii>, Error> {
+    let value = token.authorization()?;
+    if value.to_str().is_ok_and(|value| value.trim() == "Bearer") {
+        return Err("the token file is empty".into());
+    }
+    Ok(value)
 }
 
 /// Who we are to the control plane, in the form of Istio's node proxies.
@@ -204,6 +213,15 @@ mod tests {
             assert!(Address::parse(bad).unwrap_err().to_string().contains("host:port"), "{bad}");
         }
     }
+    #[test]
+    fn an_empty_token_is_not_sent() {
+        let header = |token: &str| authorization(&TokenSource::Fixed(token.to_owned()));
+        for empty in ["", "\n", "  "] {
+            assert_eq!(header(empty).unwrap_err().to_string(), "the token file is empty");
+        }
+        assert_eq!(header("secret\n").unwrap().to_str().unwrap(), "Bearer secret");
+    }
+
     /// Serves TLS by certificates that are handed in, one per connection; says whether the client believed it.
     async fn believed(channel: &Verify, leaf: &mesh_test_support::pki::Leaf) -> bool {
         let (near, far) = tokio::io::duplex(64 * 1024);

@@ -56,6 +56,12 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     if let Some(authority) = &trust.authority {
         tasks.spawn(Arc::clone(authority).keep());
     }
+    if let Some(path) = &settings.token_file {
+        // One that is not there yet may come; an empty one proves nothing to anybody.
+        if file::read(path).is_ok_and(|text| text.trim_ascii().is_empty()) {
+            return Err(format!("{}: the token file is empty", path.display()).into());
+        }
+    }
     let token = settings.token_file.clone().map(TokenSource::File);
     let identities = identities(&settings, &trust, token.as_ref(), &tasks)?;
     if let Some(path) = settings.crl_file.clone() {
