@@ -34,11 +34,12 @@ pub(crate) fn begin(
         builder = builder.max_age(survival.bundle_max_age);
     }
     let store = builder.build();
+    // Before the bundle is taken: one that is published meanwhile must not be missed.
+    let mut changes = authority.live_bundle().changes();
     store.own(authority.bundle());
     tasks.spawn(store.clone().keep());
-    let (own, followed) = (Arc::clone(authority), store.clone());
+    let followed = store.clone();
     tasks.spawn(async move {
-        let mut changes = own.live_bundle().changes();
         while let Ok(bundle) = changes.changed().await {
             followed.own(bundle);
         }
