@@ -25,12 +25,12 @@ use tonic::{Extensions, Status};
 
 use crate::listen::listen;
 use crate::publish::{Assignments, Publish};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::token::Tokens;
 use crate::translate::Place;
 use crate::trust::Ages;
 
-/// Life of the control plane's own certificate.
+/// Life of the control plane's own certificate, where the rules allow that much.
 pub(crate) const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// How long open streams may take to end.
@@ -47,12 +47,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         Some(days) => Some(Survival::of(Duration::from_secs(days.saturating_mul(24 * 60 * 60)))?),
         None => None,
     };
-    let mut rules = survival.as_ref().map_or_else(Rules::default, Survival::rules);
-    rules.default_life = Duration::from_secs(settings.authority.svid_ttl_seconds);
-    if survival.is_none() {
-        rules.max_life = Duration::from_secs(settings.authority.max_svid_ttl_seconds.max(OWN_LIFE.as_secs()));
-    }
-    rules.min_life = Duration::from_secs(settings.authority.min_svid_ttl_seconds);
+    let rules = rules(&settings.authority, survival.as_ref())?;
     let authority = Arc::new(Authority::open(
         &settings.authority.dir,
         trust_domain.clone(),
@@ -184,6 +179,27 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     identities.shutdown().await;
     server_identities.shutdown().await;
     Ok(served?)
+}
+
+/// The limits of what the authority issues.
+fn rules(settings: &settings::Authority, survival: Option<&Survival>) -> Result<Rules, Error> {
+    let mut rules = survival.map_or_else(Rules::default, Survival::rules);
+    if let Some(longest) = settings.max_svid_ttl_seconds.map(Duration::from_secs) {
+        if survival.is_some() && longest < rules.max_life {
+            return Err(format!(
+                "max_svid_ttl_seconds: surviving the partition takes SVIDs of {} s, not of {} s",
+                rules.max_life.as_secs(),
+                longest.as_secs()
+            )
+            .into());
+        }
+        if survival.is_none() {
+            rules.max_life = longest;
+        }
+    }
+    rules.default_life = Duration::from_secs(settings.svid_ttl_seconds);
+    rules.min_life = Duration::from_secs(settings.min_svid_ttl_seconds);
+    Ok(rules)
 }
 
 /// A node may act for the workloads that run on it, and for no others.
