@@ -91,6 +91,10 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let identities = Identities::builder(Arc::new(source), bundles).build();
     let identity = identities.identity(&own).await?;
 
+    let tasks = Tasks::default();
+    let federation = settings.federation.as_ref();
+    let trust = crate::trust::begin(federation, &settings.authority.dir, survival.as_ref(), &authority, &tasks)?;
+
     let dump_cache = cache.clone();
     let dump_findings = live_findings.clone();
     let discovery_clients = discovery.clone();
@@ -99,6 +103,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     metrics.register("findings", "Findings in the configuration", error_count.clone());
     metrics.register("clients", "Open discovery streams", client_count.clone());
     let ages = Ages::new(&mut metrics);
+    let (counted, aged, own_authority) = (discovery.clone(), trust.clone(), Arc::clone(&authority));
     let admin = Admin {
         ready: ready.clone(),
         metrics: Arc::new(metrics),
@@ -117,28 +122,20 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
                 page(Arc::new(move || crate::cli::clients(&discovery_clients))),
             ),
         ]),
-        before_metrics: Arc::new(|| {}),
+        before_metrics: Arc::new(move || {
+            client_count.set(i64::try_from(counted.clients().len()).unwrap_or(i64::MAX));
+            error_count.set(i64::try_from(live_findings.load().len()).unwrap_or(i64::MAX));
+            ages.set(&aged, &own_authority);
+        }),
     };
     let admin =
         admin.bind(settings.admin).await.map_err(|error| format!("admin endpoint {}: {error}", settings.admin))?;
     let listener = listen(settings.listen)?;
     tracing::info!(listen = %settings.listen, admin = %settings.admin, identity = %own, "control plane starts");
 
-    let tasks = Tasks::default();
     tasks.spawn(admin.serve());
     tasks.spawn(publish.run());
     tasks.spawn(Arc::clone(&authority).keep());
-    let federation = settings.federation.as_ref();
-    let trust = crate::trust::begin(federation, &settings.authority.dir, survival.as_ref(), &authority, &tasks)?;
-    let (gauges, aged, own_authority) = (discovery.clone(), trust.clone(), Arc::clone(&authority));
-    tasks.spawn(async move {
-        loop {
-            client_count.set(i64::try_from(gauges.clients().len()).unwrap_or(i64::MAX));
-            error_count.set(i64::try_from(live_findings.load().len()).unwrap_or(i64::MAX));
-            ages.set(&aged, &own_authority);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
     let config = identity.server_config_without_client_certificates(&[b"h2"])?;
     let incoming = Incoming::new(listener, config, &identity);
     let address = settings.spire.as_ref().map_or(settings.listen, |spire| spire.listen).ip();

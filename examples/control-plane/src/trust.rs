@@ -1,5 +1,6 @@
 //! Whom this region trusts: its own authority, and the trust domains that it federates with.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use mesh_identity::partition::Survival;
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::{Identity, named_server};
 use mesh_identity::trust::{TrustCache, TrustStore};
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -58,6 +60,9 @@ pub(crate) fn begin(
     Ok(store)
 }
 
+/// The protocols of a bundle endpoint.
+const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+
 /// Serves the region's own bundle to whoever federates with it.
 pub(crate) async fn publish(
     settings: &settings::Federation,
@@ -66,7 +71,6 @@ pub(crate) async fn publish(
     tasks: &Tasks,
 ) -> Result<(), Error> {
     let Some(listen) = settings.listen else { return Ok(()) };
-    const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
     let tls = match &settings.certificate {
         Some(path) => named_server(&mesh_identity::file::read(path)?, ALPN)?,
         None => own.server_config_without_client_certificates(ALPN)?,
@@ -106,6 +110,8 @@ pub(crate) struct Ages {
     age: Family<Domain, Gauge>,
     left: Family<Domain, Gauge>,
     authority: Gauge,
+    /// The trust domains that have figures.
+    shown: Arc<Mutex<BTreeSet<String>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -115,7 +121,12 @@ struct Domain {
 
 impl Ages {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let ages = Self { age: Family::default(), left: Family::default(), authority: Gauge::default() };
+        let ages = Self {
+            age: Family::default(),
+            left: Family::default(),
+            authority: Gauge::default(),
+            shown: Arc::default(),
+        };
         let what = "Seconds since the bundle of a trust domain was last confirmed";
         registry.register("trust_bundle_age_seconds", what, ages.age.clone());
         let what = "Seconds for which the bundle of a foreign trust domain still counts without being confirmed";
@@ -128,15 +139,28 @@ impl Ages {
     /// Looks anew.
     pub(crate) fn set(&self, store: &TrustStore, authority: &Authority) {
         let number = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-        // Trust domains that are gone leave no last figure behind.
-        self.age.clear();
-        self.left.clear();
+        let mut shown = self.shown.lock();
+        // Trust domains that are gone leave no last figure behind. Those that stay are never without one: somebody else may
+        // read meanwhile.
+        let mut gone = std::mem::take(&mut *shown);
         for age in store.ages() {
             let label = Domain { trust_domain: age.trust_domain };
             self.age.get_or_create(&label).set(number(age.age_seconds));
-            if let Some(left) = age.left_seconds {
-                self.left.get_or_create(&label).set(number(left));
+            match age.left_seconds {
+                Some(left) => {
+                    self.left.get_or_create(&label).set(number(left));
+                }
+                None => {
+                    self.left.remove(&label);
+                }
             }
+            gone.remove(&label.trust_domain);
+            shown.insert(label.trust_domain);
+        }
+        for trust_domain in gone {
+            let label = Domain { trust_domain };
+            self.age.remove(&label);
+            self.left.remove(&label);
         }
         let left = authority.not_after().duration_since(SystemClock.now()).unwrap_or_default();
         self.authority.set(number(left.as_secs()));
