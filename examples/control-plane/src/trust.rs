@@ -1,10 +1,14 @@
 //! Whom this region trusts: its own authority, and the trust domains that it federates with.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
+use mesh_host::follow::follow;
 use mesh_identity::authority::Authority;
 use mesh_identity::bundle::{Bundle, RevocationPolicy};
 use mesh_identity::clock::{Clock, SystemClock};
@@ -18,6 +22,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use crate::serve::Error;
 use crate::settings::{self, Peer};
@@ -63,6 +70,9 @@ pub(crate) fn begin(
 /// The protocols of a bundle endpoint.
 const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
+/// How often the certificate of the bundle endpoint is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Serves the region's own bundle to whoever federates with it.
 pub(crate) async fn publish(
     settings: &settings::Federation,
@@ -72,13 +82,40 @@ pub(crate) async fn publish(
 ) -> Result<(), Error> {
     let Some(listen) = settings.listen else { return Ok(()) };
     let tls = match &settings.certificate {
-        Some(path) => named_server(&mesh_identity::file::read(path)?, ALPN)?,
+        Some(path) => web_server(path, tasks)?,
         None => own.server_config_without_client_certificates(ALPN)?,
     };
     let listener = crate::listen::listen(listen)?;
     tracing::info!(%listen, profile = if settings.certificate.is_some() { "https_web" } else { "https_spiffe" }, "the trust bundle is served");
     tasks.spawn(BundleEndpoint::new(authority.live_bundle()).serve(listener, tls, tasks.clone()));
     Ok(())
+}
+
+/// The certificate that others keep in a file: every handshake presents it as it is then.
+struct FromFile(Live<Arc<dyn ResolvesServerCert>>);
+
+impl ResolvesServerCert for FromFile {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load().resolve(hello)
+    }
+}
+
+impl fmt::Debug for FromFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromFile(..)")
+    }
+}
+
+fn web_server(path: &Path, tasks: &Tasks) -> Result<Arc<ServerConfig>, Error> {
+    let content = mesh_identity::file::read(path)?;
+    let mut config = ServerConfig::clone(&*named_server(&content, ALPN)?);
+    let (publisher, live) = Publisher::new(Arc::clone(&config.cert_resolver));
+    config.cert_resolver = Arc::new(FromFile(live));
+    let take = move |content: &[u8]| {
+        named_server(content, ALPN).map(|config| publisher.publish(Arc::clone(&config.cert_resolver)))
+    };
+    tasks.spawn(follow(path.to_owned(), Some(content), LOOK, take));
+    Ok(Arc::new(config))
 }
 
 fn relationship(peer: &Peer) -> Result<Relationship, Error> {
