@@ -15,16 +15,14 @@ use mesh_transport::proxy::socks5;
 use mesh_transport::socket::proxy_protocol::Header;
 use mesh_xds::client::machine::Machine;
 use mesh_xds::pb::Node;
-use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
-use mesh_xds::server::machine::Machine as ServerMachine;
-use mesh_xds::server::{Cache, Change, Entry};
+use mesh_xds::pb::discovery::DeltaDiscoveryResponse;
 use mesh_xds::workload::{
     ADDRESS_TYPE, Address, decode_address, decode_policy, encode_policy, encode_service, encode_workload,
     parse_local_file, refusing_address, refusing_policy,
 };
 use prost::Message;
 
-use crate::{Target, identity};
+use crate::{Target, identity, server};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -39,7 +37,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "address", run: address, seeds: addresses },
     Target { name: "policy", run: policy, seeds: policies },
     Target { name: "delta_response", run: delta_response, seeds: delta_responses },
-    Target { name: "delta_request", run: delta_request, seeds: delta_requests },
+    server::DELTA_REQUEST,
+    server::STATE_REQUEST,
     Target { name: "certificate_request", run: certificate_request, seeds: certificate_requests },
     Target { name: "bundle", run: bundle, seeds: bundles },
     Target { name: "revocations", run: revocations, seeds: || vec![CRL.to_vec()] },
@@ -274,40 +273,6 @@ fn delta_responses() -> Vec<Vec<u8>> {
         ..Default::default()
     };
     vec![response.encode_to_vec()]
-}
-
-fn delta_request(bytes: &[u8]) {
-    let (writer, cache) = Cache::new(&[ADDRESS_TYPE]);
-    let entry = Entry::new(vec![1], vec!["/10.0.0.1".into()]).coming_with(vec!["ns/a".into()]);
-    writer.apply([(ADDRESS_TYPE, Change::Put("u".into(), entry))]);
-    let mut machine = ServerMachine::default();
-    for part in bytes.split(|byte| *byte == 0xff) {
-        let Ok(request) = DeltaDiscoveryRequest::decode(part) else { continue };
-        if machine.handle_request(&request).is_err() {
-            return;
-        }
-        let snapshot = cache.live().snapshot();
-        let mut answers = 0;
-        while machine.poll_response(&snapshot, &[ADDRESS_TYPE], true).is_some() {
-            answers += 1;
-            assert!(answers < 100, "answers without end");
-        }
-    }
-}
-
-fn delta_requests() -> Vec<Vec<u8>> {
-    let request = |subscribe: &[&str], unsubscribe: &[&str]| {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        DeltaDiscoveryRequest {
-            type_url: ADDRESS_TYPE.into(),
-            resource_names_subscribe: names(subscribe),
-            resource_names_unsubscribe: names(unsubscribe),
-            ..Default::default()
-        }
-        .encode_to_vec()
-    };
-    let several = [request(&["*"], &["*"]), request(&["/10.0.0.1", "ns/a"], &[]), request(&[], &["u"])];
-    vec![request(&[], &[]), several.join(&0xff)]
 }
 
 /// Whatever is signed is signed for the identity that the caller may have, and no other.
