@@ -11,7 +11,7 @@
 use mesh_core::name::parse_trust_domain;
 use mesh_identity::bundle::{self, Bundle, BundleSet, RevocationError, Revocations};
 use mesh_identity::svid::{self, X509Svid};
-use mesh_identity::verify::{Error, Purpose, peer};
+use mesh_identity::verify::{Error, Purpose, peer, still_trusted};
 use mesh_test_support::pki::{Ca, Leaf, Spec, at};
 use proptest::prelude::*;
 
@@ -325,6 +325,71 @@ fn a_bundle_that_nobody_confirmed_for_too_long() {
         |seconds| BundleSet::default().with_all([Trusted::new(trust("td.test", &root)).until(Some(at(seconds)))]);
     assert_eq!(verify(&leaf, &until(10)).unwrap(), ID);
     assert!(matches!(verify(&leaf, &until(-10)), Err(Error::StaleBundle { .. })));
+}
+
+#[test]
+fn a_peer_of_old_is_trusted_past_its_end_and_no_longer_than_trust_lasts() {
+    use mesh_identity::bundle::{RevocationPolicy, Trusted};
+    use mesh_test_support::pki::List;
+    let root = Ca::root("td.test");
+    let ended = || Spec { validity: (-7200, -3600), ..Spec::new(ID) };
+    let (old, current) = (root.leaf(&ended()), root.leaf(&Spec::new(ID)));
+    let below = root.intermediate("below", "spiffe://td.test", true);
+    let deep = below.leaf(&ended());
+    let trusting = || Trusted::new(trust("td.test", &root));
+    let set = |trusted: Trusted, lists: &[Vec<u8>]| {
+        let read = lists.iter().map(|list| Revocations::parse(list).unwrap());
+        let lists = read.fold(Revocations::default(), |all, one| all.union(&one));
+        BundleSet::default().with_all([trusted]).with_revocations(lists)
+    };
+    let fresh = List { validity: (-60, 3600), ..List::default() };
+    let revoked = || Err(Error::Revoked(ID.into()));
+    let good = || Ok(ID.to_owned());
+    type Row<'a> = (&'static str, BundleSet, &'a Leaf, Result<String, Error>);
+    let rows: Vec<Row<'_>> = vec![
+        ("in date", set(trusting(), &[]), &current, good()),
+        ("ended", set(trusting(), &[]), &old, good()),
+        ("in date and revoked", set(trusting(), &[root.list(&[&current.chain[0]], &fresh)]), &current, revoked()),
+        ("ended, then revoked", set(trusting(), &[root.list(&[&old.chain[0]], &fresh)]), &old, revoked()),
+        ("ended, its issuer revoked", set(trusting(), &[root.list(&[&below.certificate], &fresh)]), &deep, revoked()),
+        (
+            "ended, a list of after its end is what counts",
+            set(trusting().revocation(RevocationPolicy::Required), &[root.list(&[], &fresh)]),
+            &old,
+            good(),
+        ),
+        (
+            "ended, no fresh list",
+            set(trusting().revocation(RevocationPolicy::Required), &[root.list(&[], &List::default())]),
+            &old,
+            Err(Error::RevocationUnknown(ID.into())),
+        ),
+        (
+            "ended, the domain gone",
+            BundleSet::default().with(trust("other.test", &root)),
+            &old,
+            Err(Error::UnknownTrustDomain("td.test".into())),
+        ),
+        (
+            "ended, the root exchanged",
+            BundleSet::default().with(trust("td.test", &Ca::root("td.test"))),
+            &old,
+            Err(Error::UnknownIssuer(ID.into())),
+        ),
+    ];
+    for (row, bundles, leaf, wanted) in rows {
+        for purpose in [Purpose::Client, Purpose::Server] {
+            let judged = still_trusted(&leaf.chain, &bundles, purpose, at(0)).map(|peer| peer.id().to_string());
+            assert_eq!(judged, wanted, "{row}");
+        }
+    }
+    let stale = set(trusting().until(Some(at(-10))), &[]);
+    let judged = still_trusted(&old.chain, &stale, Purpose::Client, at(0));
+    assert!(matches!(judged, Err(Error::StaleBundle { .. })), "the bundle is stale now, whenever the peer ended");
+    assert_eq!(still_trusted(&[], &stale, Purpose::Client, at(0)), Err(Error::NoCertificate));
+    let early = root.leaf(&Spec { validity: (60, 90), ..Spec::new(ID) });
+    let judged = still_trusted(&early.chain, &set(trusting(), &[]), Purpose::Client, at(0));
+    assert_eq!(judged, Err(Error::NotValidYet(ID.into())));
 }
 
 #[test]

@@ -17,9 +17,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use common::{HBONE, Mesh, id};
-use http::{Method, Request, StatusCode};
+use common::{HBONE, Mesh, h2, id, status, tls};
+use http::{Method, StatusCode};
 use mesh_core::live::Live;
 use mesh_core::name::parse_trust_domain;
 use mesh_identity::bundle::{Bundle, BundleSet};
@@ -33,27 +32,6 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
-async fn tls(identity: &Identity, to: SocketAddr, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
-    let config = identity.client_config(Expected::Anyone, alpn).unwrap();
-    let tcp = TcpStream::connect(to).await?;
-    TlsConnector::from(config).connect(ServerName::IpAddress(to.ip().into()), tcp).await
-}
-
-async fn h2(stream: TlsStream<TcpStream>) -> h2::client::SendRequest<Bytes> {
-    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    requests
-}
-
-async fn status(requests: &h2::client::SendRequest<Bytes>, method: Method, uri: &str) -> (StatusCode, bool, String) {
-    let request = Request::builder().method(method).uri(uri).body(()).unwrap();
-    let (response, _stream) = requests.clone().ready().await.unwrap().send_request(request, false).unwrap();
-    let (head, body) = response.await.unwrap().into_parts();
-    let reason = head.headers.get("x-mesh-reason").map(|value| value.to_str().unwrap().to_owned());
-    (head.status, body.is_end_stream(), reason.unwrap_or_default())
-}
 
 #[tokio::test]
 async fn requests_that_are_refused() {

@@ -1,5 +1,4 @@
-//! The ways that need more than two workloads: through a gateway of another network, behind an application tunnel; and
-//! what ends connections that stand.
+//! The ways that need more than two workloads: through a gateway of another network, behind an application tunnel.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,77 +14,17 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use common::{HBONE, Mesh, id, uid};
-use mesh_core::catalog::Delta;
-use mesh_core::name::{Hostname, NamespacedHostname, Network, SpiffeId, parse_trust_domain};
+use common::{HBONE, Mesh, change, echoes, id, open, service, uid};
+use mesh_core::name::{Network, SpiffeId};
 use mesh_core::resolve::Destination;
-use mesh_core::service::{AppProtocol, GatewayAddress, GatewayDestination, HBONE_PORT, PortMap, Service, ServicePort};
-use mesh_core::workload::{ApplicationProtocol, ApplicationTunnel, Workload};
-use mesh_identity::bundle::{Bundle, BundleSet};
-use mesh_identity::clock::SystemClock;
-use mesh_identity::source::{Fetch, Identities, Issued, SvidSource};
-use mesh_identity::svid::X509Svid;
-use mesh_test_support::pki::{Ca, Spec};
-use mesh_transport::proxy::{Drain, Error, Inbound, Outbound, reevaluate};
+use mesh_core::service::{GatewayAddress, GatewayDestination, HBONE_PORT};
+use mesh_core::workload::{ApplicationProtocol, ApplicationTunnel};
+use mesh_transport::proxy::{Drain, Inbound};
 use mesh_transport::socket::proxy_protocol::Header;
 use mesh_transport::socket::{Listener, SourceAddress};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-/// Connects as a workload and gives the application's end of the connection.
-async fn open(outbound: &Outbound, to: &Destination) -> Result<TcpStream, Error> {
-    let entry = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let near = TcpStream::connect(entry.local_addr().unwrap()).await.unwrap();
-    let (far, client) = entry.accept().await.unwrap();
-    let connected = outbound.connect(to, client).await?;
-    tokio::spawn(connected.relay(far));
-    Ok(near)
-}
-
-async fn echoes(stream: &mut TcpStream) -> bool {
-    let mut answer = [0; 5];
-    stream.write_all(b"hello").await.is_ok() && stream.read_exact(&mut answer).await.is_ok() && &answer == b"hello"
-}
-
-fn change(mesh: &Mesh, name: &str, edit: impl FnOnce(&mut Workload)) {
-    let catalog = mesh.catalog.live().snapshot();
-    let mut workload = Workload::clone(catalog.workload(&uid(name)).unwrap());
-    edit(&mut workload);
-    let mut delta = Delta::new();
-    delta.upsert_workload(workload);
-    mesh.catalog.publish(catalog.apply(delta));
-}
-
-fn service(mesh: &Mesh, endpoint: &str, target: u16, names: Vec<SpiffeId>) -> Destination {
-    let key = NamespacedHostname::new("shop", Hostname::parse("web.shop.svc.cluster.local").unwrap());
-    let mut service = Service::new(key.clone(), "web");
-    let port = ServicePort { service_port: 80, target_port: Some(target), protocol: AppProtocol::Tcp };
-    service.ports = PortMap::from_iter([port]);
-    service.subject_alt_names = names;
-    service.vips = vec![(Network::default(), "10.96.7.7/32".parse().unwrap())];
-    change(mesh, endpoint, |workload| {
-        workload.services.insert(key, PortMap::default());
-    });
-    let mut delta = Delta::new();
-    delta.upsert_service(service);
-    mesh.catalog.publish(mesh.catalog.live().load().apply(delta));
-    "web.shop.svc.cluster.local:80".parse().unwrap()
-}
-
-/// SVIDs by a test authority, which can revoke.
-#[derive(Debug)]
-struct FromCa(Arc<Ca>, Bundle);
-
-impl SvidSource for FromCa {
-    fn fetch<'a>(&'a self, id: &'a SpiffeId) -> Fetch<'a> {
-        let leaf = self.0.leaf(&Spec::new(&id.to_string()));
-        let svid = X509Svid::parse(leaf.chain, leaf.key).unwrap();
-        Box::pin(std::future::ready(Ok(Issued { svid, bundle: self.1.clone() })))
-    }
-}
+use tokio::net::TcpListener;
 
 /// A server in network `far`, behind a gateway.
 async fn two_networks(mesh: &mut Mesh, names: Vec<SpiffeId>) -> Destination {
@@ -211,33 +150,6 @@ async fn an_application_behind_a_proxy_tunnel_learns_whom_it_serves() {
         assert_eq!(header.identity, Some(id("client").to_string()));
         drop(tunnelled);
     }
-}
-
-#[tokio::test]
-async fn what_is_not_trusted_any_more_ends_on_both_sides() {
-    let mut mesh = Mesh::new();
-    let ca = Arc::new(Ca::root("cluster.local"));
-    let bundle = Bundle::new(parse_trust_domain("cluster.local").unwrap(), vec![ca.certificate.clone()]).unwrap();
-    let bundles = BundleSet::default().with(bundle.clone());
-    mesh.identities = Identities::builder(Arc::new(FromCa(Arc::clone(&ca), bundle)), bundles).build();
-    mesh.inputs.identities = mesh.identities.clone();
-    mesh.inputs.tasks.spawn(reevaluate(mesh.inputs.clone(), SystemClock));
-    mesh.serve("server", 2).await;
-    let to = mesh.echo(2).await.into();
-    let mut stream = open(&mesh.outbound("client"), &to).await.unwrap();
-    assert!(echoes(&mut stream).await);
-    assert_eq!(mesh.inputs.tracker.len(), 2);
-
-    let mut chains = Vec::new();
-    for name in ["client", "server"] {
-        chains.push(mesh.identities.identity(&id(name)).await.unwrap().svid().unwrap().chain()[0].clone());
-    }
-    let list = ca.revoke(&chains.iter().collect::<Vec<_>>());
-    mesh.identities.revoke(mesh_identity::bundle::Revocations::parse(&list).unwrap());
-    tokio::time::timeout(Duration::from_secs(5), mesh.inputs.tracker.emptied()).await.unwrap();
-    assert!(!echoes(&mut stream).await);
-    let refused = open(&mesh.outbound("client"), &to).await.unwrap_err();
-    assert!(mesh_core::report::chain(&refused).to_lowercase().contains("revoked"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ use crate::settings::Settings;
 use crate::source::dir;
 use crate::{serve, token};
 
+/// As over SPIRE's API.
+const MAX_JOIN_TOKEN_SECONDS: u64 = 30 * 24 * 60 * 60;
+
 /// The mesh's control plane: reads a directory of Kubernetes-style YAML, watches and validates it, serves workload
 /// discovery (delta xDS) and certificates (Istio's certificate service) to node proxies.
 #[derive(Debug, Parser)]
@@ -42,8 +45,8 @@ enum Command {
         /// Settings file (YAML), as for `serve`.
         #[arg(long, value_name = "FILE", env = "CONTROL_PLANE_CONFIG")]
         config: PathBuf,
-        /// Seconds in which it may be used.
-        #[arg(long, default_value_t = 600)]
+        /// Seconds in which it may be used: 30 days at most.
+        #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=MAX_JOIN_TOKEN_SECONDS))]
         ttl: u64,
         /// A further identity for the node, as a path: /fleet/edge
         #[arg(long)]
@@ -85,12 +88,21 @@ fn join_token(config: &std::path::Path, ttl: u64, path: Option<String>) -> Resul
     let settings: Settings = mesh_host::settings::load(config)?;
     let spire = settings.spire.ok_or("the settings have no section `spire`: nodes cannot attest")?;
     if let Some(path) = &path {
-        mesh_core::name::parse_spiffe_id(&format!("spiffe://{}{path}", settings.trust_domain))?;
+        check_path(path, &settings.trust_domain)?;
     }
     let now = mesh_identity::clock::Clock::now(&mesh_identity::clock::SystemClock);
     let life = std::time::Duration::from_secs(ttl);
     let minted = crate::spire::open_tokens(&spire)?.mint(None, life, path, now)?;
     print(&format!("{}\n", minted.token));
+    Ok(())
+}
+
+fn check_path(path: &str, trust_domain: &str) -> Result<(), serve::Error> {
+    // Without the slash, the path would be read as a part of the trust domain's name.
+    if !path.starts_with('/') {
+        return Err(format!("`{path}` is no path of an identity: it does not begin with /").into());
+    }
+    mesh_core::name::parse_spiffe_id(&format!("spiffe://{trust_domain}{path}"))?;
     Ok(())
 }
 
@@ -143,4 +155,30 @@ pub(crate) fn clients(service: &Service) -> Value {
         json!({"client": status.client, "node": status.node, "types": types.collect::<serde_json::Map<_, _>>()})
     };
     Value::Array(service.clients().iter().map(client).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_join_token_may_say() {
+        for (path, good) in [
+            ("/fleet/edge", true),
+            ("fleet/edge", false),
+            (".evil/edge", false),
+            ("/fleet//edge", false),
+            ("", false),
+            ("/", false),
+        ] {
+            assert_eq!(check_path(path, "td.test").is_ok(), good, "{path:?}");
+        }
+        let parse =
+            |ttl: &str| Arguments::try_parse_from(["control-plane", "join-token", "--config", "c", "--ttl", ttl]);
+        for (ttl, good) in
+            [("1", true), ("2592000", true), ("0", false), ("2592001", false), ("18446744073709551615", false)]
+        {
+            assert_eq!(parse(ttl).is_ok(), good, "{ttl}");
+        }
+    }
 }

@@ -25,12 +25,12 @@ use tonic::{Extensions, Status};
 
 use crate::listen::listen;
 use crate::publish::{Assignments, Publish};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::token::Tokens;
 use crate::translate::Place;
 use crate::trust::Ages;
 
-/// Life of the control plane's own certificate.
+/// Life of the control plane's own certificate, where the rules allow that much.
 pub(crate) const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// How long open streams may take to end.
@@ -47,12 +47,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         Some(days) => Some(Survival::of(Duration::from_secs(days.saturating_mul(24 * 60 * 60)))?),
         None => None,
     };
-    let mut rules = survival.as_ref().map_or_else(Rules::default, Survival::rules);
-    rules.default_life = Duration::from_secs(settings.authority.svid_ttl_seconds);
-    if survival.is_none() {
-        rules.max_life = Duration::from_secs(settings.authority.max_svid_ttl_seconds.max(OWN_LIFE.as_secs()));
-    }
-    rules.min_life = Duration::from_secs(settings.authority.min_svid_ttl_seconds);
+    let rules = rules(&settings.authority, survival.as_ref())?;
     let authority = Arc::new(Authority::open(
         &settings.authority.dir,
         trust_domain.clone(),
@@ -96,6 +91,10 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let identities = Identities::builder(Arc::new(source), bundles).build();
     let identity = identities.identity(&own).await?;
 
+    let tasks = Tasks::default();
+    let federation = settings.federation.as_ref();
+    let trust = crate::trust::begin(federation, &settings.authority.dir, survival.as_ref(), &authority, &tasks)?;
+
     let dump_cache = cache.clone();
     let dump_findings = live_findings.clone();
     let discovery_clients = discovery.clone();
@@ -104,6 +103,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     metrics.register("findings", "Findings in the configuration", error_count.clone());
     metrics.register("clients", "Open discovery streams", client_count.clone());
     let ages = Ages::new(&mut metrics);
+    let (counted, aged, own_authority) = (discovery.clone(), trust.clone(), Arc::clone(&authority));
     let admin = Admin {
         ready: ready.clone(),
         metrics: Arc::new(metrics),
@@ -122,28 +122,20 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
                 page(Arc::new(move || crate::cli::clients(&discovery_clients))),
             ),
         ]),
-        before_metrics: Arc::new(|| {}),
+        before_metrics: Arc::new(move || {
+            client_count.set(i64::try_from(counted.client_count()).unwrap_or(i64::MAX));
+            error_count.set(i64::try_from(live_findings.load().len()).unwrap_or(i64::MAX));
+            ages.set(&aged, &own_authority);
+        }),
     };
     let admin =
         admin.bind(settings.admin).await.map_err(|error| format!("admin endpoint {}: {error}", settings.admin))?;
     let listener = listen(settings.listen)?;
     tracing::info!(listen = %settings.listen, admin = %settings.admin, identity = %own, "control plane starts");
 
-    let tasks = Tasks::default();
     tasks.spawn(admin.serve());
     tasks.spawn(publish.run());
     tasks.spawn(Arc::clone(&authority).keep());
-    let federation = settings.federation.as_ref();
-    let trust = crate::trust::begin(federation, &settings.authority.dir, survival.as_ref(), &authority, &tasks)?;
-    let (gauges, aged, own_authority) = (discovery.clone(), trust.clone(), Arc::clone(&authority));
-    tasks.spawn(async move {
-        loop {
-            client_count.set(i64::try_from(gauges.client_count()).unwrap_or(i64::MAX));
-            error_count.set(i64::try_from(live_findings.load().len()).unwrap_or(i64::MAX));
-            ages.set(&aged, &own_authority);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
     let config = identity.server_config_without_client_certificates(&[b"h2"])?;
     let incoming = Incoming::new(listener, config, &identity);
     let address = settings.spire.as_ref().map_or(settings.listen, |spire| spire.listen).ip();
@@ -185,6 +177,27 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     identities.shutdown().await;
     server_identities.shutdown().await;
     Ok(served?)
+}
+
+/// The limits of what the authority issues.
+fn rules(settings: &settings::Authority, survival: Option<&Survival>) -> Result<Rules, Error> {
+    let mut rules = survival.map_or_else(Rules::default, Survival::rules);
+    if let Some(longest) = settings.max_svid_ttl_seconds.map(Duration::from_secs) {
+        if survival.is_some() && longest < rules.max_life {
+            return Err(format!(
+                "max_svid_ttl_seconds: surviving the partition takes SVIDs of {} s, not of {} s",
+                rules.max_life.as_secs(),
+                longest.as_secs()
+            )
+            .into());
+        }
+        if survival.is_none() {
+            rules.max_life = longest;
+        }
+    }
+    rules.default_life = Duration::from_secs(settings.svid_ttl_seconds);
+    rules.min_life = Duration::from_secs(settings.min_svid_ttl_seconds);
+    Ok(rules)
 }
 
 /// A node may act for the workloads that run on it, and for no others.

@@ -181,14 +181,16 @@ pub struct Sources {
 #[serde(deny_unknown_fields)]
 pub struct Authority {
     /// Directory of its files: `ca-cert.pem`, `ca-key.pem`, `cert-chain.pem`, `root-cert.pem`, or `tls.crt`, `tls.key`,
-    /// `ca.crt`. An empty one gets a new root.
+    /// `ca.crt`. They are followed as others replace them. An empty one gets a new root, whose keys stand in
+    /// `authority.json`, with `root-cert.pem` beside it for those who need the roots; these keys change by themselves, the
+    /// next one published long before it signs.
     pub dir: PathBuf,
-    /// Life of a certificate when none is asked for.
+    /// Life of a certificate when none is asked for. No longer than the longest.
     #[serde(default = "svid_ttl_seconds")]
     pub svid_ttl_seconds: u64,
-    /// Longest life that may be asked for.
-    #[serde(default = "max_svid_ttl_seconds")]
-    pub max_svid_ttl_seconds: u64,
+    /// Longest life that may be asked for. Absent, a day; with `survive_partition_days`, what that takes, and less is refused.
+    #[serde(default)]
+    pub max_svid_ttl_seconds: Option<u64>,
     /// Shortest life worth issuing.
     #[serde(default = "min_svid_ttl_seconds")]
     pub min_svid_ttl_seconds: u64,
@@ -250,10 +252,6 @@ fn poll_interval_ms() -> u64 {
 
 fn svid_ttl_seconds() -> u64 {
     60 * 60
-}
-
-fn max_svid_ttl_seconds() -> u64 {
-    24 * 60 * 60
 }
 
 fn min_svid_ttl_seconds() -> u64 {

@@ -1,13 +1,14 @@
 //! SPIRE's server API: nodes that attest.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::parse_spiffe_id;
 use mesh_core::report::chain;
+use mesh_host::follow::follow;
 use mesh_identity::attest::{Attestor, AwsIdentityDocument, AwsRegions, ClusterKeys, JoinTokens, K8sPsat, X509Pop};
 use mesh_identity::authority::{Authority, Names};
 use mesh_identity::bundle::BundleSet;
@@ -36,8 +37,11 @@ pub(crate) async fn serve(
     tasks: &Tasks,
 ) -> Result<(), Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (entry_publisher, entries) = Publisher::new(Some(read_entries(&settings.entries)?));
-    tasks.spawn(follow(settings.entries.clone(), entry_publisher, |path| read_entries(path).map(Some)));
+    let content = read(&settings.entries)?;
+    let first = Entries::from_json(&content).map_err(|error| format!("{}: {error}", settings.entries.display()))?;
+    let (publisher, entries) = Publisher::new(Some(first));
+    let take = move |content: &[u8]| Entries::from_json(content).map(|entries| publisher.publish(Some(entries)));
+    tasks.spawn(follow(settings.entries.clone(), Some(content), LOOK, take));
 
     let tokens = Arc::new(open_tokens(&settings)?);
     let mut attestors: Vec<Arc<dyn Attestor>> = vec![Arc::<JoinTokens>::clone(&tokens)];
@@ -123,8 +127,10 @@ fn instances(settings: &Aws) -> Result<AwsIdentityDocument, Error> {
 fn pods(clusters: &[Cluster], tasks: &Tasks) -> Result<K8sPsat, Error> {
     let mut attestor = K8sPsat::new();
     for cluster in clusters {
-        let (publisher, keys) = Publisher::new(ClusterKeys::from_jwks(&read(&cluster.jwks)?)?);
-        tasks.spawn(follow(cluster.jwks.clone(), publisher, |path| Ok(ClusterKeys::from_jwks(&read(path)?)?)));
+        let content = read(&cluster.jwks)?;
+        let (publisher, keys) = Publisher::new(ClusterKeys::from_jwks(&content)?);
+        let take = move |content: &[u8]| ClusterKeys::from_jwks(content).map(|keys| publisher.publish(keys));
+        tasks.spawn(follow(cluster.jwks.clone(), Some(content), LOOK, take));
         let accounts = cluster.accounts.iter().map(String::as_str);
         attestor = attestor.cluster(&cluster.name, keys, &cluster.issuer, &cluster.audience, accounts);
     }
@@ -133,25 +139,4 @@ fn pods(clusters: &[Cluster], tasks: &Tasks) -> Result<K8sPsat, Error> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(mesh_identity::file::read(path)?)
-}
-
-fn read_entries(path: &Path) -> Result<Entries, Error> {
-    Entries::from_json(&read(path)?).map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
-/// Takes a file again when it has changed. A wrong one is told of once, and what was read last stays.
-async fn follow<T>(path: PathBuf, publisher: Publisher<T>, take: impl Fn(&Path) -> Result<T, Error>) {
-    let mut last = read(&path).unwrap_or_default();
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let text = read(&path).unwrap_or_default();
-        if text == last {
-            continue;
-        }
-        match take(&path) {
-            Ok(value) => publisher.publish(value),
-            Err(error) => tracing::error!(path = %path.display(), %error, "the last good one stays in force"),
-        }
-        last = text;
-    }
 }

@@ -14,6 +14,9 @@ use crate::settings::Node;
 #[derive(Debug)]
 pub(crate) struct Tokens(BTreeMap<String, Vec<u8>>);
 
+/// The least length of a token. Those of `control-plane token` have 64 bytes.
+const MIN_TOKEN_BYTES: usize = 16;
+
 /// The nodes' tokens cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -23,6 +26,12 @@ pub(crate) enum Error {
     /// A node has no token.
     #[error("node `{0}` has neither token_file nor token_sha256")]
     None(String),
+    /// A token that can be guessed.
+    #[error("the token of node `{0}` has less than {MIN_TOKEN_BYTES} bytes")]
+    Short(String),
+    /// Two nodes with one token could not be told apart, nor two with one name.
+    #[error("nodes `{0}` and `{1}` have one name or one token")]
+    Same(String, String),
     /// A hash is none.
     #[error("token_sha256 of node `{0}` is not 64 hexadecimal digits")]
     Hash(String),
@@ -34,13 +43,28 @@ pub(crate) enum Error {
 impl Tokens {
     /// The tokens of all nodes.
     pub(crate) fn load(nodes: &[Node]) -> Result<Self, Error> {
-        let mut tokens = BTreeMap::new();
+        let mut tokens = BTreeMap::<String, Vec<u8>>::new();
         for node in nodes {
             let hash = match (&node.token_file, &node.token_sha256) {
-                (Some(path), _) => hash(String::from_utf8_lossy(&file::read(path)?).trim()),
+                (Some(path), _) => {
+                    let text = file::read(path)?;
+                    let token = String::from_utf8_lossy(&text);
+                    if token.trim().len() < MIN_TOKEN_BYTES {
+                        return Err(Error::Short(node.name.clone()));
+                    }
+                    hash(token.trim())
+                }
                 (None, Some(text)) => parse_hash(text).ok_or_else(|| Error::Hash(node.name.clone()))?,
                 (None, None) => return Err(Error::None(node.name.clone())),
             };
+            // Of a hash nothing tells how long the token was, but for the one of none at all.
+            if hash == self::hash("") {
+                return Err(Error::Short(node.name.clone()));
+            }
+            let same = tokens.iter().find(|(name, known)| **name == node.name || **known == hash);
+            if let Some((name, _)) = same {
+                return Err(Error::Same(name.clone(), node.name.clone()));
+            }
             tokens.insert(node.name.clone(), hash);
         }
         Ok(Self(tokens))
@@ -118,5 +142,23 @@ mod tests {
         assert!(matches!(Tokens::load(&[node("a", None, None)]), Err(Error::None(name)) if name == "a"));
         assert!(matches!(Tokens::load(&[node("a", None, Some("abc"))]), Err(Error::Hash(_))));
         assert!(matches!(Tokens::load(&[node("a", Some(Path::new("/nowhere")), None)]), Err(Error::File(_))));
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let hex = |token: &str| -> String { hash(token).iter().map(|byte| format!("{byte:02x}")).collect() };
+        for short in ["", "\n", "  fifteen bytes..\n"] {
+            std::fs::write(&file, short).unwrap();
+            let refused = Tokens::load(&[node("a", Some(&file), None)]);
+            assert!(matches!(refused, Err(Error::Short(name)) if name == "a"), "{short:?}");
+        }
+        assert!(matches!(Tokens::load(&[node("a", None, Some(&hex("")))]), Err(Error::Short(_))));
+        std::fs::write(&file, "sixteen bytes...\n").unwrap();
+        Tokens::load(&[node("a", Some(&file), None)]).unwrap();
+        let (one, other) = (hex("sixteen bytes..."), hex("sixteen bytes..!"));
+        let both = |second: Node| Tokens::load(&[node("a", Some(&file), None), second]).map(drop);
+        both(node("b", None, Some(&other))).unwrap();
+        let told = both(node("b", None, Some(&one))).unwrap_err().to_string();
+        assert!(told.contains("`a` and `b`"), "{told}");
+        assert!(matches!(both(node("a", None, Some(&other))), Err(Error::Same(..))));
     }
 }

@@ -1,9 +1,14 @@
 //! Whom this region trusts: its own authority, and the trust domains that it federates with.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
+use mesh_host::follow::follow;
 use mesh_identity::authority::Authority;
 use mesh_identity::bundle::{Bundle, RevocationPolicy};
 use mesh_identity::clock::{Clock, SystemClock};
@@ -12,10 +17,14 @@ use mesh_identity::partition::Survival;
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::{Identity, named_server};
 use mesh_identity::trust::{TrustCache, TrustStore};
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use crate::serve::Error;
 use crate::settings::{self, Peer};
@@ -34,11 +43,12 @@ pub(crate) fn begin(
         builder = builder.max_age(survival.bundle_max_age);
     }
     let store = builder.build();
+    // Before the bundle is taken: one that is published meanwhile must not be missed.
+    let mut changes = authority.live_bundle().changes();
     store.own(authority.bundle());
     tasks.spawn(store.clone().keep());
-    let (own, followed) = (Arc::clone(authority), store.clone());
+    let followed = store.clone();
     tasks.spawn(async move {
-        let mut changes = own.live_bundle().changes();
         while let Ok(bundle) = changes.changed().await {
             followed.own(bundle);
         }
@@ -57,6 +67,12 @@ pub(crate) fn begin(
     Ok(store)
 }
 
+/// The protocols of a bundle endpoint.
+const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// How often the certificate of the bundle endpoint is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Serves the region's own bundle to whoever federates with it.
 pub(crate) async fn publish(
     settings: &settings::Federation,
@@ -65,15 +81,41 @@ pub(crate) async fn publish(
     tasks: &Tasks,
 ) -> Result<(), Error> {
     let Some(listen) = settings.listen else { return Ok(()) };
-    const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
     let tls = match &settings.certificate {
-        Some(path) => named_server(&mesh_identity::file::read(path)?, ALPN)?,
+        Some(path) => web_server(path, tasks)?,
         None => own.server_config_without_client_certificates(ALPN)?,
     };
     let listener = crate::listen::listen(listen)?;
     tracing::info!(%listen, profile = if settings.certificate.is_some() { "https_web" } else { "https_spiffe" }, "the trust bundle is served");
     tasks.spawn(BundleEndpoint::new(authority.live_bundle()).serve(listener, tls, tasks.clone()));
     Ok(())
+}
+
+/// The certificate that others keep in a file: every handshake presents it as it is then.
+struct FromFile(Live<Arc<dyn ResolvesServerCert>>);
+
+impl ResolvesServerCert for FromFile {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load().resolve(hello)
+    }
+}
+
+impl fmt::Debug for FromFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromFile(..)")
+    }
+}
+
+fn web_server(path: &Path, tasks: &Tasks) -> Result<Arc<ServerConfig>, Error> {
+    let content = mesh_identity::file::read(path)?;
+    let mut config = ServerConfig::clone(&*named_server(&content, ALPN)?);
+    let (publisher, live) = Publisher::new(Arc::clone(&config.cert_resolver));
+    config.cert_resolver = Arc::new(FromFile(live));
+    let take = move |content: &[u8]| {
+        named_server(content, ALPN).map(|config| publisher.publish(Arc::clone(&config.cert_resolver)))
+    };
+    tasks.spawn(follow(path.to_owned(), Some(content), LOOK, take));
+    Ok(Arc::new(config))
 }
 
 fn relationship(peer: &Peer) -> Result<Relationship, Error> {
@@ -105,6 +147,8 @@ pub(crate) struct Ages {
     age: Family<Domain, Gauge>,
     left: Family<Domain, Gauge>,
     authority: Gauge,
+    /// The trust domains that have figures.
+    shown: Arc<Mutex<BTreeSet<String>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,7 +158,12 @@ struct Domain {
 
 impl Ages {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let ages = Self { age: Family::default(), left: Family::default(), authority: Gauge::default() };
+        let ages = Self {
+            age: Family::default(),
+            left: Family::default(),
+            authority: Gauge::default(),
+            shown: Arc::default(),
+        };
         let what = "Seconds since the bundle of a trust domain was last confirmed";
         registry.register("trust_bundle_age_seconds", what, ages.age.clone());
         let what = "Seconds for which the bundle of a foreign trust domain still counts without being confirmed";
@@ -127,15 +176,28 @@ impl Ages {
     /// Looks anew.
     pub(crate) fn set(&self, store: &TrustStore, authority: &Authority) {
         let number = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-        // Trust domains that are gone leave no last figure behind.
-        self.age.clear();
-        self.left.clear();
+        let mut shown = self.shown.lock();
+        // Trust domains that are gone leave no last figure behind. Those that stay are never without one: somebody else may
+        // read meanwhile.
+        let mut gone = std::mem::take(&mut *shown);
         for age in store.ages() {
             let label = Domain { trust_domain: age.trust_domain };
             self.age.get_or_create(&label).set(number(age.age_seconds));
-            if let Some(left) = age.left_seconds {
-                self.left.get_or_create(&label).set(number(left));
+            match age.left_seconds {
+                Some(left) => {
+                    self.left.get_or_create(&label).set(number(left));
+                }
+                None => {
+                    self.left.remove(&label);
+                }
             }
+            gone.remove(&label.trust_domain);
+            shown.insert(label.trust_domain);
+        }
+        for trust_domain in gone {
+            let label = Domain { trust_domain };
+            self.age.remove(&label);
+            self.left.remove(&label);
         }
         let left = authority.not_after().duration_since(SystemClock.now()).unwrap_or_default();
         self.authority.set(number(left.as_secs()));

@@ -11,6 +11,7 @@ mod explain;
 mod local;
 mod metrics;
 mod pods;
+mod roots;
 pub mod settings;
 mod show;
 mod wire;

@@ -42,8 +42,9 @@ pub struct Settings {
     pub trust_bundle: Option<PathBuf>,
     /// File of the token that proves which node this is; read anew for every call.
     pub token_file: Option<PathBuf>,
-    /// Directory of an authority (`root-cert.pem`, `ca-key.pem`, …) that signs here instead of a certificate service: for
-    /// tests and for machines without one.
+    /// Directory of an authority that signs here instead of a certificate service: for tests and for machines without one.
+    /// Either others put its files there (`root-cert.pem`, `ca-key.pem`, …), which are followed, or an empty directory gets a
+    /// new root in `authority.json`, whose keys change by themselves while the proxy runs, with `root-cert.pem` beside it.
     pub local_authority: Option<PathBuf>,
     /// Directory of what survives a restart: catalog, policies, certificates, bundle. Only its owner may read it. None:
     /// nothing survives.

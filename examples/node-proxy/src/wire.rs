@@ -7,7 +7,6 @@
 //! ```
 
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +37,7 @@ use crate::control;
 use crate::local::Local;
 use crate::metrics::Metrics;
 use crate::pods::Captured;
+use crate::roots::Roots;
 use crate::settings::{Mode, Settings, Unready};
 use crate::{crl, explain, show};
 
@@ -54,6 +54,15 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         file::private_directory(directory)?;
     }
     let trust = Trust::load(&settings).await?;
+    if let Some(authority) = &trust.authority {
+        tasks.spawn(Arc::clone(authority).keep());
+    }
+    if let Some(path) = &settings.token_file {
+        // One that is not there yet may come; an empty one proves nothing to anybody.
+        if file::read(path).is_ok_and(|text| text.trim_ascii().is_empty()) {
+            return Err(format!("{}: the token file is empty", path.display()).into());
+        }
+    }
     let token = settings.token_file.clone().map(TokenSource::File);
     let identities = identities(&settings, &trust, token.as_ref(), &tasks)?;
     if let Some(path) = settings.crl_file.clone() {
@@ -168,7 +177,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
 
 /// Whom we trust at the start.
 struct Trust {
-    roots: Vec<u8>,
+    roots: Roots,
     bundles: BundleSet,
     cache: Option<Cache>,
     authority: Option<Arc<Authority>>,
@@ -186,12 +195,12 @@ impl Trust {
         let authority = authority.transpose()?;
         let (roots, bundle) = match (&authority, &settings.trust_bundle) {
             (_, Some(path)) if settings.control_plane.is_some() || authority.is_none() => {
-                let roots = roots(path).await?;
-                let bundle = Bundle::from_pem(domain.clone(), &roots)?;
+                let roots = Roots::load(path).await?;
+                let bundle = Bundle::from_pem(domain.clone(), &roots.text())?;
                 let both = authority.as_ref().map(|authority| bundle.union(&authority.bundle()));
                 (roots, both.unwrap_or(bundle))
             }
-            (Some(authority), _) => (Vec::new(), Bundle::clone(&authority.bundle())),
+            (Some(authority), _) => (Roots::default(), Bundle::clone(&authority.bundle())),
             (None, _) => return Err("no trust: name the roots (trust_bundle) or an authority (local_authority)".into()),
         };
         let known = match cache.as_ref().map(|cache| cache.load_bundle(&domain)) {
@@ -206,26 +215,6 @@ impl Trust {
     /// What the channel to the issuer trusts: it follows what is learned over it.
     fn live(&self) -> Live<BundleSet> {
         self.publisher.live()
-    }
-}
-
-/// The roots for the first contact: a file, or the text itself. On a machine that boots, the file may be written after us.
-async fn roots(path: &Path) -> Result<Vec<u8>, Error> {
-    if let Some(text) = path.to_str().filter(|text| text.starts_with("-----BEGIN")) {
-        return Ok(text.as_bytes().to_vec());
-    }
-    let mut told = false;
-    loop {
-        match file::read(path) {
-            Ok(text) => return Ok(text),
-            Err(error) if error.is_not_found() => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(path = %path.display(), "waiting for the trust bundle");
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
     }
 }
 

@@ -18,7 +18,7 @@ mod lab;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lab::{Lab, application, call, call_within, can_run, sh, sockets};
+use lab::{Lab, application, call, call_within, can_run, sh, sockets, until};
 use mesh_transport::socket::NetNamespace;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -81,12 +81,7 @@ async fn captured_pods_reach_each_other_by_tunnel() {
         assert_eq!(into["src.identity"], "spiffe://cluster.local/ns/shop/sa/client", "{to}");
         drop(stream);
         // The next round must not find this one.
-        for _ in 0..100 {
-            if lab.get(1, "/connections").trim() == "[]" {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("the connection is forgotten", || lab.get(1, "/connections").trim() == "[]").await;
     }
     // Out of the mesh, unchanged.
     let (seen, _) = call(&scene.client, at(lab.ip(3), 8080)).await.unwrap();
@@ -199,13 +194,7 @@ async fn pods_come_and_go_under_load() {
     }
     assert_eq!(load.await.unwrap(), 400);
     assert!(scene.lab.get(far, "/metrics").contains("workload_manager_active_proxy_count 1"));
-    for _ in 0..100 {
-        if fds(&scene.lab) <= before + 8 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("descriptors are left: {before} before, {} after", fds(&scene.lab));
+    until(&format!("descriptors are closed, as {before} were open before"), || fds(&scene.lab) <= before + 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,15 +205,18 @@ async fn a_second_proxy_takes_over() {
     let mut scene = scene("", "").await;
     let to = at(scene.lab.ip(2), 8080);
     let (_, mut old) = call(&scene.client, to).await.unwrap();
+    let alone = scene.lab.listeners(2, 15008);
+    assert!(alone > 0);
     // The new one connects to the same agent and is told of the same pods; both listen.
     let (mut second, log) = scene.lab.second(1);
     scene.lab.accept_again(1).await;
+    until("both listen", || scene.lab.listeners(2, 15008) == 2 * alone).await;
     sh(&format!("kill {}", scene.lab.pid(1)));
     // The connection through the first one goes on for as long as it drains.
     old.write_all(b"still").await.unwrap();
     let mut echo = [0; 5];
     old.read_exact(&mut echo).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until("the first proxy listens no more", || scene.lab.listeners(2, 15008) == alone).await;
     for _ in 0..20 {
         call(&scene.client, to)
             .await
@@ -335,12 +327,8 @@ async fn a_host_of_its_own_is_captured_and_released() {
         .spawn()
         .unwrap();
     let ready = format!("ip netns exec {name} nft list table inet mesh_capture >/dev/null 2>&1");
-    for _ in 0..200 {
-        if std::process::Command::new("sh").args(["-c", &ready]).status().unwrap().success() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let is_captured = || std::process::Command::new("sh").args(["-c", &ready]).status().unwrap().success();
+    until("the rules stand", is_captured).await;
     let to = at(scene.lab.ip(2), 8080);
     let (seen, stream) = call(&scene.outside, to)
         .await

@@ -109,14 +109,25 @@ impl Authority {
 
     fn assemble(
         trust_domain: TrustDomain,
-        state: State,
+        mut state: State,
         origin: Origin,
         rules: Rules,
         clock: Arc<dyn Clock>,
         store: Option<Store>,
     ) -> Result<Self, Error> {
-        let life = state.signing.current.life;
+        rules.check_lives()?;
         let now = clock.now();
+        if matches!(origin, Origin::Own) {
+            let known = state.bundle(&trust_domain, rules.refresh_hint);
+            if state.catch_up(&trust_domain, now, rules.authority_life)? {
+                let changed = !state.bundle(&trust_domain, rules.refresh_hint).is_same_trust(&known);
+                state.sequence += u64::from(changed);
+                if let Some(store) = &store {
+                    store.save(&state)?;
+                }
+            }
+        }
+        let life = state.signing.current.life;
         if now < life.begin || now >= life.end {
             return Err(Error::NotValidNow);
         }

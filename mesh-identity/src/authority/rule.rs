@@ -76,4 +76,16 @@ impl Rules {
         }
         Ok(now + left)
     }
+
+    /// Refuses rules under which whoever asks for no life gets nothing. They hold for plugged-in authorities too.
+    pub(super) fn check_lives(&self) -> Result<(), Error> {
+        if self.default_life > self.max_life {
+            return Err(Error::Rules(format!(
+                "SVIDs of {} s, where no life is asked for, are longer than the longest, of {} s",
+                self.default_life.as_secs(),
+                self.max_life.as_secs()
+            )));
+        }
+        Ok(())
+    }
 }

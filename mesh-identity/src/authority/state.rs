@@ -111,6 +111,40 @@ impl State {
         }
     }
 
+    /// Puts keys in the place of those that ended while nobody kept them: the next ones, or new ones where those have ended
+    /// too. A new signing key signs at once; of what is trusted nothing is left that could announce it. Says whether there
+    /// was anything to do.
+    pub(super) fn catch_up(
+        &mut self,
+        trust_domain: &TrustDomain,
+        now: SystemTime,
+        life: Duration,
+    ) -> Result<bool, Error> {
+        let ended = |life: Life| now >= life.end;
+        let (signing, tokens) = (ended(self.signing.current.life), ended(self.tokens.current.life));
+        if signing {
+            let next = self.signing.next.take().filter(|next| !ended(next.life));
+            self.signing.next = Some(match next {
+                Some(next) => next,
+                None => {
+                    tracing::warn!(%trust_domain, "the signing key ended without a successor; a new root signs from now on");
+                    Arc::new(Signer::root(trust_domain, now, life)?)
+                }
+            });
+            self.activate();
+        }
+        if tokens {
+            let next = self.tokens.next.take().filter(|next| !ended(next.life));
+            self.tokens.next = Some(match next {
+                Some(next) => next,
+                None => Arc::new(TokenKey::generate(now, life)?),
+            });
+            self.activate_tokens();
+        }
+        self.prune(now);
+        Ok(signing || tokens)
+    }
+
     /// Forgets what ended. Says whether there was anything.
     pub(super) fn prune(&mut self, now: SystemTime) -> bool {
         const KEPT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{ManualClock, SystemClock};
 use crate::der;
 use crate::pem;
 
@@ -79,6 +79,7 @@ fn rules_that_contradict_each_other() {
         Authority::ephemeral(parse_trust_domain("td.test").unwrap(), rules, Arc::new(SystemClock)).map(|_| ())
     };
     assert!(with(|_| {}).is_ok());
+    assert!(matches!(with(|rules| rules.default_life = 2 * rules.max_life), Err(Error::Rules(_))));
     assert!(matches!(with(|rules| rules.authority_life = Duration::from_secs(3600)), Err(Error::Rules(_))));
     assert!(matches!(with(|rules| rules.refresh_hint = Duration::from_secs(3 * 24 * 3600)), Err(Error::Rules(_))));
     assert_eq!(rotate::longest_issued(30 * day), 5 * day);
@@ -220,4 +221,41 @@ fn openssl_agrees() {
     ] {
         assert!(text.contains(wanted), "{wanted} is not in\n{text}");
     }
+}
+
+#[test]
+fn an_authority_that_slept_over_the_end_of_its_keys_starts_again() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let open = || {
+        let domain = parse_trust_domain("td.test").unwrap();
+        Authority::open(dir.path(), domain, Rules::default(), Arc::<ManualClock>::clone(&clock)).unwrap()
+    };
+    let issues = |authority: &Authority| {
+        let chain = authority.issue(&request(&web()), &web(), None, &Names::default()).unwrap();
+        let bundles = bundle::BundleSet::default().with(authority.bundle());
+        verify::peer(Some(&chain), &bundles, verify::Purpose::Server, clock.now()).unwrap();
+        authority.issue_jwt(&web(), &["them".to_owned()], None).unwrap();
+    };
+    let first = open();
+    let old = first.bundle();
+    let life = first.rules().authority_life;
+
+    // Nobody kept it, and there is no next key.
+    clock.advance(life + day / 2);
+    let second = open();
+    issues(&second);
+    assert!(second.bundle().sequence() > old.sequence());
+    assert!(!second.bundle().is_same_trust(&old));
+    assert_eq!(open().bundle(), second.bundle(), "the new root is kept");
+
+    // A next key was published in time: it takes over, and nothing else changes for whoever trusts.
+    clock.advance(life - day);
+    second.prepare().unwrap();
+    let announced = second.bundle();
+    clock.advance(2 * day);
+    let third = open();
+    issues(&third);
+    assert!(third.bundle().authorities().iter().all(|one| announced.authorities().contains(one)));
 }

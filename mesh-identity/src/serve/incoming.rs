@@ -174,9 +174,7 @@ impl Watch {
             return Ok(());
         }
         let bundles = self.judge.bundles.snapshot();
-        // Its certificate may end while the connection lives on; whether it was trusted is asked for a time when it was valid.
-        let at = now.min(not_after);
-        verify::peer(Some(&self.chain), &bundles, Purpose::Client, at).map_err(refuse)?;
+        verify::still_trusted(&self.chain, &bundles, Purpose::Client, now).map_err(refuse)?;
         self.bundles = bundles;
         Ok(())
     }

@@ -37,6 +37,42 @@ pub fn chain(
     purpose: Purpose,
     now: SystemTime,
 ) -> Result<VerifiedPeer, Error> {
+    judge(end_entity, intermediates, bundles, purpose, now, Ends::Refused)
+}
+
+/// Whether the peer of a connection that stands would still be trusted, were its certificates still in date.
+///
+/// Certificates that have run out end no connection: the peer has been who it was. So their validity is looked at as of
+/// the last time when all of them were in date, which is now as long as they are. Everything else is as it is now: the
+/// authorities, the age of the bundle, and the revocation lists, however late they were published.
+///
+/// # Errors
+/// As [`peer`](super::peer).
+pub fn still_trusted(
+    certificates: &[CertificateDer<'_>],
+    bundles: &BundleSet,
+    purpose: Purpose,
+    now: SystemTime,
+) -> Result<VerifiedPeer, Error> {
+    let (end_entity, intermediates) = certificates.split_first().ok_or(Error::NoCertificate)?;
+    judge(end_entity, intermediates, bundles, purpose, now, Ends::Overlooked)
+}
+
+/// What becomes of a chain whose certificates have run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Refused,
+    Overlooked,
+}
+
+fn judge(
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    bundles: &BundleSet,
+    purpose: Purpose,
+    now: SystemTime,
+    ends: Ends,
+) -> Result<VerifiedPeer, Error> {
     if intermediates.len() >= MAX_CHAIN {
         return Err(Error::ChainTooLong(intermediates.len() + 1));
     }
@@ -45,14 +81,24 @@ pub fn chain(
     }
     let leaf = svid::parse(end_entity).map_err(Error::Svid)?;
     let id = svid::leaf_id(&leaf).map_err(Error::Svid)?;
-    let (_, not_after) = svid::validity(&leaf).map_err(Error::Svid)?;
+    let (not_before, not_after) = svid::validity(&leaf).map_err(Error::Svid)?;
 
     let domain = id.trust_domain();
     let trusted = bundles.trusted(domain).ok_or_else(|| Error::UnknownTrustDomain(domain.to_string()))?;
     if let Some(until) = trusted.until.filter(|until| now > *until) {
         return Err(Error::StaleBundle { trust_domain: domain.to_string(), since: until });
     }
-    let question = Question { id: &id, end_entity, leaf: &leaf, intermediates, bundles, trusted, purpose, now };
+    let in_date = match ends {
+        Ends::Refused => now,
+        Ends::Overlooked => {
+            let parsed = intermediates.iter().filter_map(|der| svid::parse(der).ok());
+            let ends = parsed.filter_map(|issuer| svid::validity(&issuer).ok()).map(|(_, end)| end);
+            // One that had ended before the leaf began has never been part of its path.
+            ends.filter(|end| *end >= not_before).fold(now.min(not_after), SystemTime::min)
+        }
+    };
+    let question =
+        Question { id: &id, end_entity, leaf: &leaf, intermediates, bundles, trusted, purpose, now, in_date };
     question.answer()?;
     let serial = leaf.raw_serial().to_vec();
     Ok(VerifiedPeer { id, not_after, serial })
@@ -70,7 +116,10 @@ struct Question<'a> {
     bundles: &'a BundleSet,
     trusted: &'a Trusted,
     purpose: Purpose,
+    /// For authorities and revocation lists.
     now: SystemTime,
+    /// For the certificates of the path.
+    in_date: SystemTime,
 }
 
 impl Question<'_> {
@@ -119,8 +168,8 @@ impl Question<'_> {
         let id = || self.id.to_string();
         let invalid = |reason: &dyn std::fmt::Display| Error::Path { id: id(), reason: reason.to_string() };
         let certificate = EndEntityCert::try_from(self.end_entity).map_err(|error| invalid(&error))?;
-        let now = self.now.duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_err(|_| invalid(&"the clock shows a time before 1970"))?;
+        let in_date = self.in_date.duration_since(SystemTime::UNIX_EPOCH);
+        let in_date = in_date.map_err(|_| invalid(&"the clock shows a time before 1970"))?;
         let usage = match self.purpose {
             Purpose::Client => KeyUsage::client_auth(),
             Purpose::Server => KeyUsage::server_auth(),
@@ -135,7 +184,7 @@ impl Question<'_> {
             })
         };
         let algorithms = provider().signature_verification_algorithms.all;
-        let time = UnixTime::since_unix_epoch(now);
+        let time = UnixTime::since_unix_epoch(in_date);
         let verified =
             certificate.verify_for_usage(algorithms, anchors, self.intermediates, time, usage, None, Some(&check));
         let Err(error) = verified else { return Ok(()) };

@@ -1,7 +1,8 @@
 //! Verification of peers: a chain against the bundle of its own trust domain, then who may be there.
 //!
 //! One function, [`chain`], decides; the rustls verifiers, the authority and the tests call it. It is pure: the bundles
-//! and the time are handed in, so that it can be repeated for a live connection when trust changes.
+//! and the time are handed in, so that it can be repeated for a live connection when trust changes: [`still_trusted`] asks
+//! the same of a peer whose certificates may have run out since.
 
 mod chain;
 mod expected;
@@ -13,7 +14,7 @@ use std::time::SystemTime;
 use mesh_core::name::SpiffeId;
 use rustls_pki_types::CertificateDer;
 
-pub use chain::{Purpose, chain};
+pub use chain::{Purpose, chain, still_trusted};
 pub use expected::Expected;
 pub use jwt::{Audiences, JwtError, jwt};
 pub use rustls_verifier::{PeerVerifier, Role, is_revoked, rejection};

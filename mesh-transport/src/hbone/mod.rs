@@ -4,6 +4,7 @@
 pub mod baggage;
 pub(crate) mod client;
 mod forwarded;
+pub(crate) mod judged;
 pub mod limits;
 pub mod pool;
 mod request;

@@ -7,7 +7,8 @@ pub const REASON_HEADER: &str = "x-mesh-reason";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the other end answered {status}{}", reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
 pub struct Refused {
-    /// The status: 400 for a malformed request or a destination that is not its own, 401 for a refusal by policy, 503
+    /// The status: 400 for a malformed request or a destination that is not its own, 401 for a refusal by policy or of a peer that is
+    /// not trusted any more, 503
     /// when the destination cannot be reached.
     pub status: StatusCode,
     /// Its reason, if it gave one.

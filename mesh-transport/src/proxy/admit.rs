@@ -6,6 +6,7 @@ use mesh_core::authz::{Connection, Permit, Verdict, evaluate, evaluate_dry_run};
 use mesh_core::resolve::Destination;
 use mesh_core::service::Service;
 use mesh_core::workload::{ApplicationProtocol, Workload};
+use mesh_identity::verify;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -40,6 +41,13 @@ impl Refusal {
 
     pub(super) fn no_local_workload() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_local_workload", "no record of the local workload".to_owned())
+    }
+
+    /// The peer was trusted when it connected, and is not any more.
+    pub(super) fn distrusted(error: &verify::Error) -> Self {
+        let failure = if matches!(error, verify::Error::Revoked(_)) { Failure::Revoked } else { Failure::Tls };
+        let outcome = Outcome::Failed(failure, error.to_string());
+        Self { status: StatusCode::UNAUTHORIZED, reason: "peer_not_trusted", outcome }
     }
 
     pub(super) fn own_port(port: u16) -> Self {

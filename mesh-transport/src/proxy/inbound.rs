@@ -11,14 +11,16 @@ use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::admit::{Admitted, Refusal, authorize};
 use super::flow::{Direction, Facts, Failure, Outcome};
 use super::handshakes::Handshakes;
 use super::outbound::discover;
 use super::reevaluate::forbidden;
-use super::track::Watched;
+use super::track::{Cause, Watched};
 use super::{Drain, Inputs, LocalWorkload};
+use crate::hbone::judged::Judged;
 use crate::hbone::limits::{CONCURRENT_HANDSHAKES, HANDSHAKE_TIMEOUT};
 use crate::hbone::{ALPN, Connect, Forwarded, NETWORK_HEADER, Server, TraceId, baggage, destination};
 use crate::relay::relay;
@@ -46,12 +48,14 @@ enum Role {
 }
 
 /// The peer of one tunnel connection.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Peer {
     address: SocketAddr,
     local: SocketAddr,
     verified: VerifiedPeer,
-    chain: Arc<[CertificateDer<'static>]>,
+    judged: Judged,
+    /// Ends its connection: it is not trusted any more.
+    distrusted: CancellationToken,
 }
 
 impl Inbound {
@@ -158,7 +162,10 @@ impl Inbound {
             }
         };
         match Server::handshake(tls).await {
-            Ok(server) => Some((server, Peer { address, local, verified, chain })),
+            Ok(server) => {
+                let judged = Judged::new(chain, Purpose::Client, bundles);
+                Some((server, Peer { address, local, verified, judged, distrusted: CancellationToken::new() }))
+            }
             Err(error) => {
                 refuse("http2_failure", Failure::Http2, error.to_string());
                 None
@@ -168,8 +175,9 @@ impl Inbound {
 
     async fn connection(&self, server: Server<tokio_rustls::server::TlsStream<TcpStream>>, peer: Peer, drain: Drain) {
         let left = peer.verified.not_after().duration_since(self.identity.now()).unwrap_or_default();
+        let peer = Arc::new(peer);
         let handle = |connect: Connect| {
-            let (inbound, peer) = (self.clone(), peer.clone());
+            let (inbound, peer) = (self.clone(), Arc::clone(&peer));
             self.inputs.tasks.spawn(async move { inbound.stream(connect, &peer).await });
         };
         // A peer whose certificate has run out takes no new streams on an old handshake; open ones go on.
@@ -179,7 +187,12 @@ impl Inbound {
                 () = tokio::time::sleep(left) => {}
             }
         };
-        server.serve(handle, end).await;
+        tokio::select! {
+            // First, so that the answers that are due leave before the connection is closed.
+            biased;
+            () = server.serve(handle, end) => {}
+            () = peer.distrusted.cancelled() => {}
+        }
     }
 
     async fn stream(&self, connect: Connect, peer: &Peer) {
@@ -188,6 +201,11 @@ impl Inbound {
         facts.destination_identity = Some(self.identity.id().clone());
         facts.tunnel = Some(SocketAddr::new(peer.local.ip().to_canonical(), peer.local.port()));
         facts.trace = TraceId::of(&connect.head.headers);
+        if let Err(error) = peer.judged.look(&self.identity) {
+            facts.requested = connect.head.uri.to_string();
+            self.refuse(connect, &mut facts, Refusal::distrusted(&error));
+            return self.give_up(peer, &error);
+        }
         let admitted = match Box::pin(self.admit(&connect, peer, &mut facts)).await {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(connect, &mut facts, refusal),
@@ -201,21 +219,44 @@ impl Inbound {
             }
         };
         let description = self.inputs.options.response_baggage.then(|| baggage::of(&admitted.local));
-        let watched = Watched::Inbound { local: admitted.local.uid.clone(), chain: Some(Arc::clone(&peer.chain)) };
+        let watched =
+            Watched::Inbound { local: admitted.local.uid.clone(), chain: Some(Arc::clone(peer.judged.chain())) };
         let registration = self.inputs.tracker.register(facts, watched);
         let flow = Arc::clone(registration.flow());
-        // Policy or record may have changed between the question and the registration; nothing would judge this connection
-        // again.
+        // Trust, policy or record may have changed between the question and the registration; nothing would judge this
+        // connection again.
+        let distrusted = peer.judged.look(&self.identity).err();
         let (catalog, policies) = (self.inputs.catalog.snapshot(), self.inputs.policies.snapshot());
-        if let Some(cause) = forbidden(&catalog, &policies, admitted.local.uid.as_str(), &flow.facts) {
+        let cause = distrusted.clone().map(Cause::Trust);
+        if let Some(cause) = cause.or_else(|| forbidden(&catalog, &policies, admitted.local.uid.as_str(), &flow.facts))
+        {
             connect.refuse(StatusCode::UNAUTHORIZED, "changed_meanwhile");
             registration.close(cause);
-            return registration.run(std::future::pending()).await;
+            registration.run(std::future::pending()).await;
+            if let Some(error) = distrusted {
+                self.give_up(peer, &error);
+            }
+            return;
         }
         match connect.accept(description.as_deref()) {
             Ok(stream) => registration.run(relay(stream, upstream, &flow.counts)).await,
             Err(error) => registration.run(std::future::ready(Err(std::io::Error::other(error)))).await,
         }
+    }
+
+    /// Ends the connection of a peer that is not trusted any more, and all that it carries.
+    fn give_up(&self, peer: &Peer, error: &verify::Error) {
+        if peer.distrusted.is_cancelled() {
+            return;
+        }
+        tracing::info!(peer = %peer.verified.id(), %error, "a tunnel connection ends: its peer is not trusted any more");
+        self.inputs.tracker.judge(|_, watched| match watched {
+            Watched::Inbound { chain: Some(chain), .. } if Arc::ptr_eq(chain, peer.judged.chain()) => {
+                Some(Cause::Trust(error.clone()))
+            }
+            _ => None,
+        });
+        peer.distrusted.cancel();
     }
 
     /// Everything that is asked before the application is connected to.

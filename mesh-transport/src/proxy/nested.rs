@@ -7,10 +7,12 @@ use mesh_core::name::SpiffeId;
 use mesh_core::resolve::InnerTunnel;
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
+use mesh_identity::verify::Purpose;
 use rustls::pki_types::CertificateDer;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::hbone::client::within;
+use crate::hbone::judged::Judged;
 use crate::hbone::limits::RESPONSE_TIMEOUT;
 use crate::hbone::pool::{Slot, Tunnelled};
 use crate::hbone::secure::{Secured, secure};
@@ -23,7 +25,10 @@ pub(super) struct Nested {
     pub(super) stream: HboneStream,
     pub(super) headers: HeaderMap,
     pub(super) peer: SpiffeId,
-    pub(super) chains: Vec<Arc<[CertificateDer<'static>]>>,
+    /// The certificates of the gateway.
+    pub(super) outer: Arc<[CertificateDer<'static>]>,
+    /// Those of the far end.
+    pub(super) inner: Judged,
     pub(super) held: Held,
 }
 
@@ -33,7 +38,7 @@ pub(super) struct Held {
     /// Ends the inner connection when dropped.
     _driver: DropGuard,
     /// The outer stream's place.
-    _slot: Slot,
+    pub(super) slot: Slot,
 }
 
 /// Opens the inner tunnel in an outer one that stands.
@@ -45,7 +50,8 @@ pub(super) async fn connect(
     to: std::net::SocketAddr,
     tasks: &Tasks,
 ) -> Result<Nested, Error> {
-    let Tunnelled { stream, slot, chain: outer_chain, .. } = outer;
+    let Tunnelled { stream, slot, chain: outer, .. } = outer;
+    let bundles = identity.bundles().snapshot();
     let Secured { client, driver, peer, chain } = secure(identity, inner.expected.clone(), to, stream).await?;
     let ended = CancellationToken::new();
     let guard = ended.clone().drop_guard();
@@ -56,5 +62,6 @@ pub(super) async fn connect(
     });
     let answer = within(RESPONSE_TIMEOUT, to, "inner CONNECT request", client.connect(&inner.authority, headers));
     let (stream, headers) = answer.await??;
-    Ok(Nested { stream, headers, peer, chains: vec![outer_chain, chain], held: Held { _driver: guard, _slot: slot } })
+    let inner = Judged::new(chain, Purpose::Server, bundles);
+    Ok(Nested { stream, headers, peer, outer, inner, held: Held { _driver: guard, slot } })
 }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::flow::{Direction, Facts, Failure, Outcome};
 use super::nested;
-use super::track::Watched;
+use super::track::{Cause, Watched};
 use super::upstream::Upstream;
 use super::{Inputs, LocalWorkload, Registration};
 use crate::hbone::pool::Key;
@@ -54,7 +54,12 @@ impl Outbound {
         match Box::pin(self.upstream(destination, client, &mut facts)).await {
             Ok(upstream) => {
                 let watched = Watched::Outbound { chains: upstream.chains() };
-                Ok(Connected { upstream, registration: self.inputs.tracker.register(facts, watched) })
+                let registration = self.inputs.tracker.register(facts, watched);
+                // Trust may have changed since the handshake; nothing would judge this connection again.
+                if let Err(error) = upstream.look() {
+                    registration.close(Cause::Trust(error));
+                }
+                Ok(Connected { upstream, registration })
             }
             Err(error) => {
                 if facts.reason.is_empty() {
@@ -161,7 +166,7 @@ impl Outbound {
         let tunnelled = self.inputs.pool.connect(&identity, key, &tunnel.authority, headers).await;
         let tunnelled = tunnelled.map_err(Error::Tunnel)?;
         facts.destination_identity = Some(tunnelled.peer.clone());
-        Ok(Upstream::Tunnel(Box::new(tunnelled)))
+        Ok(Upstream::Tunnel(Box::new(tunnelled), identity))
     }
 
     async fn nested(
@@ -184,7 +189,7 @@ impl Outbound {
         // The gateway chose the workload; only its own words say which one it is. The record at hand is the gateway's.
         facts.destination_workload = None;
         facts.destination_baggage = Some(baggage::read(&nested.headers));
-        Ok(Upstream::Nested(Box::new(nested)))
+        Ok(Upstream::Nested(Box::new(nested), identity))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_core::authz::Denial;
 use mesh_core::name::{NamespacedName, Uid};
-use mesh_identity::verify;
+use mesh_identity::verify::{self, Purpose};
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ pub struct Tracker {
 #[derive(Debug)]
 struct Inner {
     observer: Arc<dyn Observer>,
-    open: Mutex<HashMap<u64, Entry>>,
+    open: Mutex<HashMap<u64, Arc<Entry>>>,
     count: watch::Sender<usize>,
 }
 
@@ -33,13 +33,16 @@ struct Entry {
     close: watch::Sender<Option<Cause>>,
 }
 
+/// A peer's certificates, leaf first. All tunnels of one connection share one.
+pub(super) type Chain = Arc<[CertificateDer<'static>]>;
+
 /// What a connection is judged by again when something changes.
 #[derive(Debug, Clone)]
 pub(super) enum Watched {
     /// Into a local workload: by policy, and by the peer's certificates where it has some.
-    Inbound { local: Uid, chain: Option<Arc<[CertificateDer<'static>]>> },
+    Inbound { local: Uid, chain: Option<Chain> },
     /// Out of one: by the certificates of whoever is at the other end of each tunnel. None for plaintext.
-    Outbound { chains: Vec<Arc<[CertificateDer<'static>]>> },
+    Outbound { chains: Vec<Chain> },
 }
 
 /// Why the proxy closes an open connection.
@@ -106,7 +109,7 @@ impl Tracker {
                     break number;
                 }
             };
-            open.insert(number, Entry { flow: Arc::clone(&flow), watched, close });
+            open.insert(number, Arc::new(Entry { flow: Arc::clone(&flow), watched, close }));
             self.inner.count.send_replace(open.len());
             number
         };
@@ -122,13 +125,34 @@ impl Tracker {
     /// Closes the connections that a judge finds fault with. Gives their number.
     pub(super) fn judge(&self, judge: impl Fn(&Facts, &Watched) -> Option<Cause>) -> usize {
         let mut closed = 0;
-        for entry in self.inner.open.lock().values() {
+        for entry in self.entries() {
             if let Some(cause) = judge(&entry.flow.facts, &entry.watched) {
                 entry.close.send_replace(Some(cause));
                 closed += 1;
             }
         }
         closed
+    }
+
+    /// The certificates of all who are at other ends, each chain once, with the role in which they were presented.
+    pub(super) fn chains(&self) -> Vec<(Chain, Purpose)> {
+        let mut all = HashMap::new();
+        for entry in self.entries() {
+            let (chains, purpose) = match &entry.watched {
+                Watched::Inbound { chain, .. } => (chain.as_slice(), Purpose::Client),
+                Watched::Outbound { chains } => (chains.as_slice(), Purpose::Server),
+            };
+            // Who came without certificates is known to their dialler alone.
+            for chain in chains.iter().filter(|chain| !chain.is_empty()) {
+                all.entry(chain.as_ptr().addr()).or_insert_with(|| (Arc::clone(chain), purpose));
+            }
+        }
+        all.into_values().collect()
+    }
+
+    /// What is open now; it is looked at without holding up who opens and ends.
+    fn entries(&self) -> Vec<Arc<Entry>> {
+        self.inner.open.lock().values().map(Arc::clone).collect()
     }
 
     /// A host name was looked up for a connection.

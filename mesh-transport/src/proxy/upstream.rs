@@ -1,6 +1,8 @@
 use std::io;
 use std::sync::Arc;
 
+use mesh_identity::tls::Identity;
+use mesh_identity::verify;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 
@@ -12,8 +14,8 @@ use crate::relay::{Counts, relay};
 #[derive(Debug)]
 pub(super) enum Upstream {
     Plain(TcpStream),
-    Tunnel(Box<Tunnelled>),
-    Nested(Box<Nested>),
+    Tunnel(Box<Tunnelled>, Identity),
+    Nested(Box<Nested>, Identity),
 }
 
 impl Upstream {
@@ -21,22 +23,34 @@ impl Upstream {
     pub(super) fn chains(&self) -> Vec<Arc<[CertificateDer<'static>]>> {
         match self {
             Self::Plain(_) => Vec::new(),
-            Self::Tunnel(tunnelled) => vec![Arc::clone(&tunnelled.chain)],
-            Self::Nested(nested) => nested.chains.clone(),
+            Self::Tunnel(tunnelled, _) => vec![Arc::clone(&tunnelled.chain)],
+            Self::Nested(nested, _) => vec![Arc::clone(&nested.outer), Arc::clone(nested.inner.chain())],
+        }
+    }
+
+    /// Whether whoever is at the other ends is still trusted: judged again if trust has changed since they were judged.
+    pub(super) fn look(&self) -> Result<(), verify::Error> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tunnel(tunnelled, identity) => tunnelled.slot.look(identity),
+            Self::Nested(nested, identity) => {
+                nested.held.slot.look(identity)?;
+                nested.inner.look(identity)
+            }
         }
     }
 
     pub(super) async fn relay(self, client: TcpStream, counts: &Counts) -> io::Result<()> {
         match self {
             Self::Plain(upstream) => relay(client, upstream, counts).await,
-            Self::Tunnel(tunnelled) => {
+            Self::Tunnel(tunnelled, _) => {
                 // The slot is held for as long as its stream lives.
                 let Tunnelled { stream, slot, .. } = *tunnelled;
                 let relayed = relay(client, stream, counts).await;
                 drop(slot);
                 relayed
             }
-            Self::Nested(nested) => {
+            Self::Nested(nested, _) => {
                 let Nested { stream, held, .. } = *nested;
                 let relayed = relay(client, stream, counts).await;
                 drop(held);

@@ -5,19 +5,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
 use mesh_core::authz::{PolicyDelta, PolicySet};
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::live::Publisher;
-use mesh_core::name::{ServiceAccount, SpiffeId, parse_spiffe_id, parse_trust_domain};
+use mesh_core::name::{
+    Hostname, NamespacedHostname, Network, ServiceAccount, SpiffeId, parse_spiffe_id, parse_trust_domain,
+};
+use mesh_core::resolve::Destination;
+use mesh_core::service::{AppProtocol, PortMap, Service, ServicePort};
 use mesh_core::workload::{TunnelProtocol, Workload};
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
 use mesh_identity::source::{Identities, LocalSource};
-use mesh_transport::proxy::{Drain, Inbound, Inputs, Outbound, WayIn, reevaluate};
+use mesh_identity::tls::Identity;
+use mesh_identity::verify::Expected;
+use mesh_transport::proxy::{Drain, Error, Inbound, Inputs, Outbound, WayIn, reevaluate};
 use mesh_transport::socket::Listener;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Port on which tunnels arrive; every mesh has addresses of its own.
 pub const HBONE: u16 = 15008;
@@ -85,7 +96,7 @@ impl Mesh {
     }
 
     /// Serves the inbound side of a workload with somebody else's identity.
-    pub fn serve_as(&self, name: &str, host: u8, identity: mesh_identity::tls::Identity) {
+    pub fn serve_as(&self, name: &str, host: u8, identity: Identity) {
         let listener = Listener::bind(SocketAddr::new(self.ip(host), HBONE)).unwrap();
         let inbound = Inbound::new(self.inputs.clone(), uid(name), identity).unwrap();
         self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
@@ -94,7 +105,7 @@ impl Mesh {
     /// Serves the server's inbound side at another port, trusting these bundles.
     pub async fn with_bundles(&self, bundles: &BundleSet) -> SocketAddr {
         let identity = self.identities.identity(&id("server")).await.unwrap();
-        let identity = mesh_identity::tls::Identity::new(
+        let identity = Identity::new(
             id("server"),
             identity.state().clone(),
             mesh_core::live::Live::constant(bundles.clone()),
@@ -163,4 +174,74 @@ pub async fn refused(socks: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect(socks).await else { return true };
     let _ = stream.write_all(&[5, 1, 0]).await;
     !matches!(tokio::time::timeout(Duration::from_millis(200), stream.read_u8()).await, Ok(Ok(_)))
+}
+
+/// A TLS connection to an HBONE port.
+pub async fn tls(identity: &Identity, to: SocketAddr, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = identity.client_config(Expected::Anyone, alpn).unwrap();
+    let tcp = TcpStream::connect(to).await?;
+    TlsConnector::from(config).connect(ServerName::IpAddress(to.ip().into()), tcp).await
+}
+
+/// HTTP/2 on it.
+pub async fn h2(stream: TlsStream<TcpStream>) -> h2::client::SendRequest<Bytes> {
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    requests
+}
+
+/// Sends a request and drops its stream: the status, whether the answer ended the stream, and its reason.
+pub async fn status(
+    requests: &h2::client::SendRequest<Bytes>,
+    method: Method,
+    uri: &str,
+) -> (StatusCode, bool, String) {
+    let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+    let (response, _stream) = requests.clone().ready().await.unwrap().send_request(request, false).unwrap();
+    let (head, body) = response.await.unwrap().into_parts();
+    let reason = head.headers.get("x-mesh-reason").map(|value| value.to_str().unwrap().to_owned());
+    (head.status, body.is_end_stream(), reason.unwrap_or_default())
+}
+
+/// Connects as a workload and gives the application's end of the connection.
+pub async fn open(outbound: &Outbound, to: &Destination) -> Result<TcpStream, Error> {
+    let entry = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(entry.local_addr().unwrap()).await.unwrap();
+    let (far, client) = entry.accept().await.unwrap();
+    let connected = outbound.connect(to, client).await?;
+    tokio::spawn(connected.relay(far));
+    Ok(near)
+}
+
+/// Whether bytes come back.
+pub async fn echoes(stream: &mut TcpStream) -> bool {
+    let mut answer = [0; 5];
+    stream.write_all(b"hello").await.is_ok() && stream.read_exact(&mut answer).await.is_ok() && &answer == b"hello"
+}
+
+/// Publishes another record of a workload.
+pub fn change(mesh: &Mesh, name: &str, edit: impl FnOnce(&mut Workload)) {
+    let catalog = mesh.catalog.live().snapshot();
+    let mut workload = Workload::clone(catalog.workload(&uid(name)).unwrap());
+    edit(&mut workload);
+    let mut delta = Delta::new();
+    delta.upsert_workload(workload);
+    mesh.catalog.publish(catalog.apply(delta));
+}
+
+/// Publishes a service with one endpoint, at its port 80.
+pub fn service(mesh: &Mesh, endpoint: &str, target: u16, names: Vec<SpiffeId>) -> Destination {
+    let key = NamespacedHostname::new("shop", Hostname::parse("web.shop.svc.cluster.local").unwrap());
+    let mut service = Service::new(key.clone(), "web");
+    let port = ServicePort { service_port: 80, target_port: Some(target), protocol: AppProtocol::Tcp };
+    service.ports = PortMap::from_iter([port]);
+    service.subject_alt_names = names;
+    service.vips = vec![(Network::default(), "10.96.7.7/32".parse().unwrap())];
+    change(mesh, endpoint, |workload| {
+        workload.services.insert(key, PortMap::default());
+    });
+    let mut delta = Delta::new();
+    delta.upsert_service(service);
+    mesh.catalog.publish(mesh.catalog.live().load().apply(delta));
+    "web.shop.svc.cluster.local:80".parse().unwrap()
 }

@@ -171,6 +171,19 @@ impl Lab {
         self.proxies[proxy].child.id()
     }
 
+    /// How many sockets listen at a port in a pod's namespace.
+    pub fn listeners(&self, host: u8, port: u16) -> usize {
+        let read = ["netns", "exec", &self.pod_name(host), "cat", "/proc/net/tcp", "/proc/net/tcp6"];
+        let output = Command::new("ip").args(read).output().unwrap();
+        let port = format!(":{port:04X}");
+        let listens = |line: &&str| {
+            let mut fields = line.split_whitespace().skip(1);
+            // Local address, remote address, state: 0A is LISTEN.
+            fields.next().is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("0A")
+        };
+        String::from_utf8(output.stdout).unwrap().lines().filter(listens).count()
+    }
+
     pub async fn accept_again(&mut self, proxy: usize) {
         self.proxies[proxy].agent.accept().await.unwrap();
     }
@@ -199,6 +212,17 @@ impl Drop for Lab {
             let _ = Command::new("ip").args(["netns", "del", name]).output();
         }
     }
+}
+
+/// Waits for something that comes about by itself.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("did not come about: {what}");
 }
 
 pub fn sockets(namespace: &NetNamespace) -> Sockets {

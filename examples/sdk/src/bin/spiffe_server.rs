@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use mesh_core::live::Publisher;
 use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
+use mesh_host::follow::follow;
 use mesh_identity::attest::{Attestor, JoinTokens, X509Pop};
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::{Bundle, RevocationPolicy};
@@ -110,8 +111,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let federation = Federation::new(trust.clone(), Arc::clone(&clock));
     federation.set(relationships(&arguments.federate)?)?;
 
-    let (publisher, entries) = Publisher::new(Some(Entries::from_json(&std::fs::read(&arguments.entries)?)?));
-    tasks.spawn(follow_entries(arguments.entries.clone(), publisher));
+    let content = std::fs::read(&arguments.entries)?;
+    let (publisher, entries) = Publisher::new(Some(Entries::from_json(&content)?));
+    let take = move |content: &[u8]| Entries::from_json(content).map(|entries| publisher.publish(Some(entries)));
+    tasks.spawn(follow(arguments.entries.clone(), Some(content), Duration::from_millis(200), take));
     let source = LocalSource::new(Arc::clone(&authority), Duration::from_secs(arguments.ttl), Names::default());
     let own_source = LocalSource::new(
         Arc::clone(&authority),
@@ -227,22 +230,5 @@ async fn follow_authority(authority: Arc<Authority>, trust: TrustStore, files: V
         if changes.changed().await.is_err() {
             return;
         }
-    }
-}
-
-/// Takes the file again when it has changed; a wrong one is told of, and the last good one stays.
-async fn follow_entries(path: PathBuf, publisher: Publisher<Option<Entries>>) {
-    let mut last = std::fs::read(&path).unwrap_or_default();
-    loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let text = std::fs::read(&path).unwrap_or_default();
-        if text == last {
-            continue;
-        }
-        match Entries::from_json(&text) {
-            Ok(entries) => publisher.publish(Some(entries)),
-            Err(error) => tracing::error!(path = %path.display(), %error, "the last good entries stay"),
-        }
-        last = text;
     }
 }

@@ -6,22 +6,20 @@ use mesh_core::name::SpiffeId;
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::tls::Identity;
 use mesh_identity::verify::{self, Purpose};
-use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::Notify;
 
 use super::dial::{Dialed, Drive};
 use crate::hbone::Client;
+use crate::hbone::judged::Judged;
 
 /// One pooled connection.
 #[derive(Debug)]
 pub(super) struct Pooled {
     client: Client,
     peer: SpiffeId,
-    chain: Arc<[CertificateDer<'static>]>,
+    judged: Judged,
     serial: Option<String>,
-    /// The trust by which the peer was verified.
-    judged: Mutex<Arc<BundleSet>>,
     streams: AtomicUsize,
     closed: AtomicBool,
     /// Told when the last stream ends.
@@ -39,9 +37,8 @@ impl Pooled {
         let pooled = Self {
             client: dialed.client,
             peer: dialed.peer,
-            chain: dialed.chain,
+            judged: Judged::new(dialed.chain, Purpose::Server, bundles),
             serial,
-            judged: Mutex::new(bundles),
             streams: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             unused: Notify::new(),
@@ -54,27 +51,20 @@ impl Pooled {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Whether the peer is still trusted: asked again whenever trust has changed since it was last asked. A connection
-    /// whose peer is not takes no more streams.
+    /// Whether the peer is still trusted. A connection whose peer is not takes no more streams.
+    fn look(&self, identity: &Identity) -> Result<(), verify::Error> {
+        // Without certificates the dialler alone knows who is there.
+        if self.judged.chain().is_empty() {
+            return Ok(());
+        }
+        self.judged.look(identity).inspect_err(|error| {
+            tracing::info!(peer = %self.peer, %error, "tunnels to this peer are used no more");
+            self.retire();
+        })
+    }
+
     pub(super) fn is_trusted(&self, identity: &Identity) -> bool {
-        let bundles = identity.bundles().snapshot();
-        let mut judged = self.judged.lock();
-        if Arc::ptr_eq(&judged, &bundles) || self.chain.is_empty() {
-            return true;
-        }
-        match verify::peer(Some(&self.chain), &bundles, Purpose::Server, identity.now()) {
-            // One that has merely run out since has been who it was.
-            Ok(_) | Err(verify::Error::Expired(_)) => {
-                *judged = bundles;
-                true
-            }
-            Err(error) => {
-                tracing::info!(peer = %self.peer, %error, "tunnels to this peer are used no more");
-                drop(judged);
-                self.retire();
-                false
-            }
-        }
+        self.look(identity).is_ok()
     }
 
     /// Takes no more streams; those that are open go on.
@@ -143,7 +133,12 @@ impl Slot {
     }
 
     pub(super) fn chain(&self) -> &Arc<[CertificateDer<'static>]> {
-        &self.pooled.chain
+        self.pooled.judged.chain()
+    }
+
+    /// Whether the peer is still trusted: judged again if trust has changed since the place was taken.
+    pub(crate) fn look(&self, identity: &Identity) -> Result<(), verify::Error> {
+        self.pooled.look(identity)
     }
 
     /// Takes the connection out of use: it failed, or was told to go away.
