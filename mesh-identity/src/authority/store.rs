@@ -78,7 +78,7 @@ enum File {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+pub(super) struct Stored {
     /// Version of the format.
     format: u32,
     /// A file that was moved to another authority's place is not taken.
@@ -118,10 +118,6 @@ impl Store {
         self.directory.join(FILE)
     }
 
-    pub(super) fn exists(&self) -> bool {
-        self.path().exists()
-    }
-
     pub(super) fn save(&self, state: &State) -> Result<(), Error> {
         let mut stored = Stored::of(state, &self.trust_domain)?;
         if self.plugged {
@@ -141,13 +137,16 @@ impl Store {
         Ok(file::replace(&self.directory.join("root-cert.pem"), roots.as_bytes(), file::Mode::Public)?)
     }
 
-    /// Reads the state; `plugged` is the signing key that stands elsewhere.
-    pub(super) fn load(&self, plugged: Option<Signer>) -> Result<State, Error> {
+    /// What is stored, and whether as it should be: an open file where keys are to be sealed is not. `None` without a file.
+    pub(super) fn read(&self) -> Result<Option<(Stored, bool)>, Error> {
+        if !file::exists(&self.path())? {
+            return Ok(None);
+        }
         let malformed = || Error::Stored("is not what this program writes");
         let read: File = serde_json::from_slice(&file::read(&self.path())?).map_err(|_| malformed())?;
-        let stored = match (read, &self.sealing) {
-            (File::Open(stored), _) => *stored,
-            (File::Sealed { .. }, None) => return Err(Error::Sealed),
+        match (read, &self.sealing) {
+            (File::Open(stored), sealing) => Ok(Some((*stored, sealing.is_none()))),
+            (File::Sealed { .. }, None) => Err(Error::Sealed),
             (File::Sealed { sealed, nonce }, Some(key)) => {
                 let nonce = STANDARD.decode(nonce).map_err(|_| malformed())?;
                 let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| malformed())?;
@@ -155,12 +154,11 @@ impl Store {
                 let domain = Aad::from(self.trust_domain.as_str().as_bytes());
                 let open = key.cipher()?.open_in_place(nonce, domain, &mut bytes).map_err(|_| Error::Sealed)?;
                 match serde_json::from_slice(open).map_err(|_| malformed())? {
-                    File::Open(stored) => *stored,
-                    File::Sealed { .. } => return Err(malformed()),
+                    File::Open(stored) => Ok(Some((*stored, true))),
+                    File::Sealed { .. } => Err(malformed()),
                 }
             }
-        };
-        stored.into_state(&self.trust_domain, plugged)
+        }
     }
 
     fn seal(&self, key: &SealingKey, mut bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
@@ -206,7 +204,8 @@ impl Stored {
         })
     }
 
-    fn into_state(self, trust_domain: &TrustDomain, plugged: Option<Signer>) -> Result<State, Error> {
+    /// The state; `plugged` is the signing key that stands elsewhere.
+    pub(super) fn into_state(self, trust_domain: &TrustDomain, plugged: Option<Signer>) -> Result<State, Error> {
         if self.format != FORMAT {
             return Err(Error::Stored("is of another format"));
         }
