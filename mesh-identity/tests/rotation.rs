@@ -161,3 +161,174 @@ fn tokens_by_the_rules() {
     assert!(matches!(issue("spiffe://td.test/spire/x", &["db"], None), Err(Error::Identity(_))));
     assert!(matches!(issue("spiffe://td.test/web", &["db"], Some(30 * DAY)), Err(Error::LifeTooLong { .. })));
 }
+
+/// A root that is plugged in.
+struct Plugged {
+    certificate: CertificateDer<'static>,
+    key: rcgen::KeyPair,
+}
+
+impl Plugged {
+    fn new(name: &str) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        Self { certificate: params.self_signed(&key).unwrap().der().clone(), key }
+    }
+
+    fn plug_into(&self, dir: &Path) {
+        let certificate = mesh_identity::pem::encode("CERTIFICATE", &self.certificate);
+        for name in ["ca-cert.pem", "cert-chain.pem", "root-cert.pem"] {
+            std::fs::write(dir.join(name), &certificate).unwrap();
+        }
+        let key = mesh_identity::pem::encode("PRIVATE KEY", &self.key.serialize_der());
+        std::fs::write(dir.join("ca-key.pem"), key).unwrap();
+    }
+
+    /// Whether the state holds a copy of the key.
+    fn is_stored(&self, dir: &Path) -> bool {
+        use base64::Engine;
+        let key = base64::engine::general_purpose::STANDARD.encode(self.key.serialize_der());
+        std::fs::read_to_string(dir.join("authority.json")).unwrap().contains(&key)
+    }
+}
+
+/// Whether what an authority issues now verifies against one root alone.
+fn signs_by(authority: &Authority, root: &CertificateDer<'static>, clock: &ManualClock) -> bool {
+    let chain = authority.issue(&request(), &id(), None, &Names::default()).unwrap();
+    let bundle = Bundle::new(parse_trust_domain("td.test").unwrap(), vec![root.clone()]).unwrap();
+    peer(Some(&chain), &BundleSet::default().with(bundle), Purpose::Client, clock.now()).is_ok()
+}
+
+fn publishes(authority: &Authority, roots: &[&CertificateDer<'static>]) -> bool {
+    let bundle = authority.bundle();
+    let published: Vec<_> = bundle.authorities().iter().map(|authority| authority.certificate()).collect();
+    published.len() == roots.len() && roots.iter().all(|root| published.contains(root))
+}
+
+#[test]
+fn a_plugged_in_root_that_is_replaced_gets_its_lead_over_restarts() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let lead = rotate::lead(Rules::default().authority_life);
+    let [one, two, three] = ["one", "two", "three"].map(Plugged::new);
+    one.plug_into(dir.path());
+    let authority = open(dir.path(), &clock);
+    assert!(!one.is_stored(dir.path()), "it stands in its file");
+    two.plug_into(dir.path());
+    authority.tick().unwrap();
+    let sequence = authority.bundle().sequence();
+    for hours in [0, 1, 100] {
+        clock.advance(hours * HOUR);
+        let authority = open(dir.path(), &clock);
+        authority.tick().unwrap();
+        assert!(signs_by(&authority, &one.certificate, &clock));
+        assert!(publishes(&authority, &[&one.certificate, &two.certificate]));
+        assert_eq!(authority.bundle().sequence(), sequence);
+        assert!(one.is_stored(dir.path()) && !two.is_stored(dir.path()));
+    }
+    // Another one takes its place: it begins its lead anew.
+    three.plug_into(dir.path());
+    open(dir.path(), &clock).tick().unwrap();
+    clock.advance(lead - HOUR);
+    let authority = open(dir.path(), &clock);
+    authority.tick().unwrap();
+    assert!(signs_by(&authority, &one.certificate, &clock));
+    assert!(publishes(&authority, &[&one.certificate, &three.certificate]));
+    clock.advance(HOUR);
+    authority.tick().unwrap();
+    for _ in 0..2 {
+        let authority = open(dir.path(), &clock);
+        authority.tick().unwrap();
+        assert!(signs_by(&authority, &three.certificate, &clock));
+        assert!(publishes(&authority, &[&one.certificate, &three.certificate]), "what the old one signed lives on");
+    }
+    clock.advance(9 * DAY);
+    let authority = open(dir.path(), &clock);
+    authority.tick().unwrap();
+    assert!(publishes(&authority, &[&three.certificate]), "nothing that the old one signed is left");
+    assert!(!one.is_stored(dir.path()));
+}
+
+#[test]
+fn a_plugged_in_root_that_is_replaced_while_nobody_looks() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let [one, two] = ["one", "two"].map(Plugged::new);
+    one.plug_into(dir.path());
+    let (signed, sequence) = {
+        let authority = open(dir.path(), &clock);
+        let signed = authority.issue(&request(), &id(), None, &Names::default()).unwrap();
+        (signed, authority.bundle().sequence())
+    };
+    two.plug_into(dir.path());
+    for _ in 0..3 {
+        let authority = open(dir.path(), &clock);
+        authority.tick().unwrap();
+        assert!(signs_by(&authority, &two.certificate, &clock), "there is no other key");
+        assert!(publishes(&authority, &[&one.certificate, &two.certificate]));
+        assert_eq!(authority.bundle().sequence(), sequence.map(|sequence| sequence + 1));
+        let set = BundleSet::default().with(authority.bundle());
+        peer(Some(&signed), &set, Purpose::Client, clock.now()).unwrap();
+    }
+}
+
+#[test]
+fn a_plugged_in_root_that_is_taken_back() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let [one, two] = ["one", "two"].map(Plugged::new);
+    one.plug_into(dir.path());
+    let mut authority = open(dir.path(), &clock);
+    for restart in [false, true] {
+        two.plug_into(dir.path());
+        authority.tick().unwrap();
+        assert!(publishes(&authority, &[&one.certificate, &two.certificate]));
+        one.plug_into(dir.path());
+        if restart {
+            authority = open(dir.path(), &clock);
+        }
+        authority.tick().unwrap();
+        assert!(publishes(&authority, &[&one.certificate]));
+        assert!(matches!(authority.activate(), Err(Error::NotPrepared)));
+    }
+}
+
+#[test]
+fn from_a_root_of_our_own_to_a_plugged_in_one() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let own = open(dir.path(), &clock).bundle().authorities()[0].certificate().clone();
+    let plugged = Plugged::new("plugged");
+    plugged.plug_into(dir.path());
+    for _ in 0..3 {
+        let authority = open(dir.path(), &clock);
+        authority.tick().unwrap();
+        assert!(signs_by(&authority, &own, &clock));
+        assert!(publishes(&authority, &[&own, &plugged.certificate]));
+    }
+    clock.advance(rotate::lead(Rules::default().authority_life));
+    for _ in 0..3 {
+        let authority = open(dir.path(), &clock);
+        authority.tick().unwrap();
+        assert!(signs_by(&authority, &plugged.certificate, &clock));
+        assert!(publishes(&authority, &[&own, &plugged.certificate]));
+    }
+    // And never back to a new root by accident.
+    for name in ["ca-cert.pem", "ca-key.pem"] {
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let domain = parse_trust_domain("td.test").unwrap();
+    let opened = Authority::open(dir.path(), domain, Rules::default(), Arc::<ManualClock>::clone(&clock));
+    assert!(matches!(opened, Err(Error::Stored(_))));
+}
+
+#[test]
+fn an_authority_that_slept_over_the_end_of_its_key() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let authority = open(dir.path(), &clock);
+    clock.advance(16 * DAY);
+    authority.tick().unwrap();
+    assert_eq!(authority.bundle().authorities().len(), 2, "the next one is published");
+    clock.advance(15 * DAY);
+    let authority = open(dir.path(), &clock);
+    authority.issue(&request(), &id(), None, &Names::default()).unwrap();
+}

@@ -66,14 +66,21 @@ impl Authority {
                 (Origin::Own, None)
             }
         };
-        let (state, is_kept) = match (store.read()?, files) {
-            (Some((stored, is_kept)), files) => (stored.into_state(&trust_domain, files)?, is_kept),
+        let (mut state, mut is_kept) = match (store.read()?, files) {
+            (Some((stored, is_kept)), files) => {
+                (stored.into_state(&trust_domain, files, now, rules.max_life)?, is_kept)
+            }
             (None, files) => {
                 let root = || Signer::root(&trust_domain, now, rules.authority_life);
                 let signer = files.map_or_else(root, Ok)?;
                 (State::new(signer, TokenKey::generate(now, rules.authority_life)?), false)
             }
         };
+        // It may have slept over the end of the key in use; the next one was published long ago.
+        if now >= state.signing.current.life.end && state.signing.next.is_some() {
+            state.activate(now, rules.max_life);
+            is_kept = false;
+        }
         let store = match (&origin, is_kept) {
             (Origin::Own, true) => Some(store),
             (Origin::Own, false) => store.save(&state).map(|()| Some(store))?,
@@ -133,7 +140,6 @@ impl Authority {
             state: live,
             bundles,
             live_bundle,
-            announced: Mutex::new(None),
         };
         authority.prove()?;
         Ok(authority)

@@ -8,6 +8,7 @@ mod limit;
 mod list;
 mod load;
 mod request;
+mod resume;
 pub mod rotate;
 mod rule;
 mod serve;
@@ -54,8 +55,6 @@ pub struct Authority {
     state: Live<State>,
     bundles: Publisher<Bundle>,
     live_bundle: Live<Bundle>,
-    /// When a plugged-in root that does not sign yet was published.
-    announced: Mutex<Option<SystemTime>>,
 }
 
 /// Who makes the signing keys.

@@ -15,6 +15,8 @@ use crate::jose::SigningKey;
 pub(super) struct State {
     pub(super) signing: Slots<Signer>,
     pub(super) tokens: Slots<TokenKey>,
+    /// When the next signer of a plugged-in authority was published, with a root that nobody knew.
+    pub(super) announced: Option<SystemTime>,
     /// Authorities that sign no more, and until when what they signed is still believed.
     pub(super) retired: Vec<(bundle::Authority, SystemTime)>,
     pub(super) retired_tokens: Vec<(JwtAuthority, SystemTime)>,
@@ -69,6 +71,7 @@ impl State {
         Self {
             signing: Slots { current: Arc::new(signer), next: None },
             tokens: Slots { current: Arc::new(tokens), next: None },
+            announced: None,
             retired: Vec::new(),
             retired_tokens: Vec::new(),
             revoked: Vec::new(),
@@ -89,18 +92,20 @@ impl State {
             .with_refresh_hint(Some(refresh_hint))
     }
 
-    /// Signs with the next key from now on.
-    pub(super) fn activate(&mut self) {
+    /// Signs with the next key from now on. What the current one signed lives for `max_life` at most.
+    pub(super) fn activate(&mut self, now: SystemTime, max_life: Duration) {
         if let Some(next) = self.signing.next.take() {
+            self.announced = None;
             let old = std::mem::replace(&mut self.signing.current, next);
-            for authority in old.root_authorities() {
-                let still = self.signing.current.root_authorities().contains(authority);
-                if !still {
-                    let life = Life { begin: old.life.begin, end: authority.not_after().min(old.life.end) };
-                    self.retired.push((authority.clone(), life.retired_at()));
-                }
-            }
+            self.retire(old.root_authorities(), old.life.retired_after(now, max_life));
         }
+    }
+
+    /// Keeps roots in the bundle until what was signed below them has ended, but for those of the current signer.
+    pub(super) fn retire(&mut self, roots: &[bundle::Authority], until: SystemTime) {
+        let current = self.signing.current.root_authorities();
+        let ended = roots.iter().filter(|root| !current.contains(root));
+        self.retired.extend(ended.map(|root| (root.clone(), until)));
     }
 
     /// Signs tokens with the next key from now on.
