@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 pub use issue::Names;
 pub use limit::RateLimit;
 pub use rule::Rules;
-pub use serve::{Caller, CallerPolicy, CertificateService, Refusal};
+pub use serve::{Caller, CallerPolicy, CertificateService, Grant, Refusal};
 pub use store::SealingKey;
 
 use crate::bundle::{self, Bundle};
@@ -180,8 +180,8 @@ pub enum Error {
     /// Only an authority that signs no more can be revoked.
     #[error("only an authority that signs no more can be taken out of the bundle")]
     NotRetired,
-    /// The signing certificate may sign no revocation lists.
-    #[error("the signing certificate lacks cRLSign")]
+    /// The signing certificates may sign no revocation lists.
+    #[error("the signing certificates lack cRLSign")]
     NoLists,
     /// A token could not be issued.
     #[error("the token cannot be issued")]
