@@ -122,24 +122,91 @@ fn revocation_lists_of_our_own() {
     let [good, bad] = [(); 2].map(|()| authority.issue(&request(), &id(), None, &Names::default()).unwrap());
     let (_, parsed) = x509_parser::parse_x509_certificate(&bad[0]).unwrap();
     let trusted = Trusted::new(authority.bundle()).revocation(RevocationPolicy::Required);
-    let check = |chain: &[CertificateDer<'static>], list: &[u8]| {
-        let set = BundleSet::default().with_all([trusted.clone()]).with_revocations(Revocations::parse(list).unwrap());
+    let check = |chain: &[CertificateDer<'static>], lists: &Revocations| {
+        let set = BundleSet::default().with_all([trusted.clone()]).with_revocations(lists.clone());
         peer(Some(chain), &set, Purpose::Client, clock.now()).map(|_| ())
     };
-    let empty = authority.revocation_list().unwrap();
+    let empty = lists(&authority);
+    assert_eq!(empty.len(), 1);
     assert_eq!(check(&bad, &empty), Ok(()));
     authority.revoke(parsed.raw_serial(), clock.now() + HOUR).unwrap();
-    let list = open(dir.path(), &clock).revocation_list().unwrap();
-    assert_eq!(check(&good, &list), Ok(()));
-    assert_eq!(check(&bad, &list), Err(verify::Error::Revoked(id().to_string())));
+    let authority = open(dir.path(), &clock);
+    let full = lists(&authority);
+    assert_eq!(check(&good, &full), Ok(()));
+    assert_eq!(check(&bad, &full), Err(verify::Error::Revoked(id().to_string())));
     // The newer of the two counts, in whichever order they come.
-    let [one, two] = [&empty, &list].map(|list| Revocations::parse(list).unwrap());
-    for union in [one.union(&two), two.union(&one)] {
-        assert_eq!(union, Revocations::parse(&list).unwrap());
+    for union in [empty.union(&full), full.union(&empty)] {
+        assert_eq!(union, full);
     }
-    // A list ends after a day; what it revoked is forgotten a day after the certificate's own end.
-    clock.advance(2 * DAY);
+    // What was revoked stays in the lists for a day after the certificate's own end, and is forgotten then.
+    let count = |authority: &Authority| revoked(&authority.revocation_lists().unwrap()[0]);
+    for (passed, wanted) in [(DAY, 1), (2 * HOUR, 0)] {
+        clock.advance(passed);
+        authority.tick().unwrap();
+        assert_eq!(count(&authority), wanted, "{passed:?}");
+    }
+}
+
+fn lists(authority: &Authority) -> Revocations {
+    let lists = authority.revocation_lists().unwrap();
+    let text: String = lists.iter().map(|list| mesh_identity::pem::encode("X509 CRL", list)).collect();
+    Revocations::parse(text.as_bytes()).unwrap()
+}
+
+fn revoked(list: &[u8]) -> usize {
+    x509_parser::parse_x509_crl(list).unwrap().1.iter_revoked_certificates().count()
+}
+
+fn serial(chain: &[CertificateDer<'static>]) -> Vec<u8> {
+    x509_parser::parse_x509_certificate(&chain[0]).unwrap().1.raw_serial().to_vec()
+}
+
+#[test]
+fn what_was_revoked_stays_revoked_when_keys_change() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let issue = |authority: &Authority| authority.issue(&request(), &id(), Some(DAY), &Names::default()).unwrap();
+    let authority = open(dir.path(), &clock);
+    let [before, after, good] = [(); 3].map(|()| issue(&authority));
+    authority.revoke(&serial(&before), clock.now() + DAY).unwrap();
+    authority.prepare().unwrap();
+    let prepared = lists(&authority);
+    assert_eq!(prepared.len(), 2, "whoever demands a list has one when the next key begins");
+    authority.activate().unwrap();
+    // Whoever demands lists takes what both keys signed, and after a restart too.
+    let verdict = |authority: &Authority, chain: &[CertificateDer<'static>], lists: &Revocations| {
+        let trusted = Trusted::new(authority.bundle()).revocation(RevocationPolicy::Required);
+        let set = BundleSet::default().with_all([trusted]).with_revocations(lists.clone());
+        peer(Some(chain), &set, Purpose::Client, clock.now()).map(|_| ())
+    };
+    let is_revoked = Err(verify::Error::Revoked(id().to_string()));
+    let anew = issue(&authority);
+    assert_eq!(verdict(&authority, &anew, &prepared), Ok(()));
+    authority.revoke(&serial(&after), clock.now() + DAY).unwrap();
+    let newest = issue(&authority);
+    authority.revoke(&serial(&newest), clock.now() + DAY).unwrap();
+    for authority in [&authority, &open(dir.path(), &clock)] {
+        let lists = lists(authority);
+        assert_eq!(lists.len(), 2);
+        for chain in [&good, &anew] {
+            assert_eq!(verdict(authority, chain, &lists), Ok(()));
+        }
+        for chain in [&before, &after, &newest] {
+            assert_eq!(verdict(authority, chain, &lists), is_revoked);
+        }
+    }
+    // The old key is kept as long as anything that it signed may live, and not if it is revoked itself.
+    let old = authority.bundle().authorities().iter().map(|one| one.certificate().clone()).find(|root| {
+        let bundle = Bundle::new(parse_trust_domain("td.test").unwrap(), vec![root.clone()]).unwrap();
+        peer(Some(&good), &BundleSet::default().with(bundle), Purpose::Client, clock.now()).is_ok()
+    });
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(dir.path().join("authority.json"), copy.path().join("authority.json")).unwrap();
+    let other = open(copy.path(), &clock);
+    other.revoke_authority(&old.unwrap()).unwrap();
+    assert_eq!(lists(&other).len(), 1);
+    clock.advance(7 * DAY);
     authority.tick().unwrap();
+    assert_eq!(lists(&authority).len(), 1);
 }
 
 #[test]

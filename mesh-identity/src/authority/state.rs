@@ -20,6 +20,8 @@ pub(super) struct State {
     /// Authorities that sign no more, and until when what they signed is still believed.
     pub(super) retired: Vec<(bundle::Authority, SystemTime)>,
     pub(super) retired_tokens: Vec<(JwtAuthority, SystemTime)>,
+    /// Signers that sign no certificates any more, but lists of what they signed, until that has ended.
+    pub(super) former: Vec<(Arc<Signer>, SystemTime)>,
     pub(super) revoked: Vec<Revoked>,
     /// Number of the revocation list; it grows with each.
     pub(super) list_number: u64,
@@ -74,6 +76,7 @@ impl State {
             announced: None,
             retired: Vec::new(),
             retired_tokens: Vec::new(),
+            former: Vec::new(),
             revoked: Vec::new(),
             list_number: 0,
             sequence: 1,
@@ -97,7 +100,9 @@ impl State {
         if let Some(next) = self.signing.next.take() {
             self.announced = None;
             let old = std::mem::replace(&mut self.signing.current, next);
-            self.retire(old.root_authorities(), old.life.retired_after(now, max_life));
+            let until = old.life.retired_after(now, max_life);
+            self.retire(old.root_authorities(), until);
+            self.former.push((old, until));
         }
     }
 
@@ -119,17 +124,39 @@ impl State {
     /// Forgets what ended. Says whether there was anything.
     pub(super) fn prune(&mut self, now: SystemTime) -> bool {
         const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-        let before = (self.retired.len(), self.retired_tokens.len(), self.revoked.len());
+        let count =
+            |state: &Self| [state.retired.len(), state.retired_tokens.len(), state.former.len(), state.revoked.len()];
+        let before = count(self);
         self.retired.retain(|(_, until)| now < *until);
         self.retired_tokens.retain(|(_, until)| now < *until);
+        self.former.retain(|(_, until)| now < *until);
         self.revoked.retain(|one| now < one.not_after + KEPT);
-        before != (self.retired.len(), self.retired_tokens.len(), self.revoked.len())
+        before != count(self)
     }
 
     /// Drops an authority at once: nothing that it signed is believed any more, wherever this bundle is known.
     pub(super) fn revoke_authority(&mut self, certificate: &CertificateDer<'_>) -> bool {
         let before = self.retired.len();
         self.retired.retain(|(authority, _)| authority.certificate() != certificate);
-        before != self.retired.len()
+        let Self { signing, retired, former, .. } = self;
+        let signers = std::iter::once(&signing.current).chain(&signing.next);
+        let published: Vec<_> =
+            signers.flat_map(|signer| signer.root_authorities()).chain(retired.iter().map(|(root, _)| root)).collect();
+        former.retain(|(signer, _)| signer.root_authorities().iter().any(|root| published.contains(&root)));
+        before != retired.len()
+    }
+
+    /// Everyone whose lists count: the one that signs now, the next one, so that whoever demands a list has one when it
+    /// begins, and former ones, whose certificates are still about. Of those that share a name and a key, one.
+    pub(super) fn list_signers(&self) -> Vec<&Arc<Signer>> {
+        let former = self.former.iter().map(|(signer, _)| signer);
+        let mut signers: Vec<&Arc<Signer>> = Vec::new();
+        for signer in std::iter::once(&self.signing.current).chain(&self.signing.next).chain(former) {
+            let is_known = |known: &&Arc<Signer>| (&known.subject, &known.key_id) == (&signer.subject, &signer.key_id);
+            if !signers.iter().any(is_known) {
+                signers.push(signer);
+            }
+        }
+        signers
     }
 }

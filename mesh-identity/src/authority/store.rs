@@ -90,6 +90,8 @@ pub(super) struct Stored {
     tokens: Vec<StoredToken>,
     retired: Vec<(String, u64)>,
     retired_tokens: Vec<(String, String, u64)>,
+    #[serde(default)]
+    former: Vec<(StoredSigner, u64)>,
     revoked: Vec<(String, u64, u64)>,
     list_number: u64,
     sequence: u64,
@@ -200,6 +202,7 @@ impl Stored {
                 .iter()
                 .map(|(one, until)| (one.key_id().to_owned(), STANDARD.encode(one.key().to_der()), seconds(*until)))
                 .collect(),
+            former: state.former.iter().map(|(one, until)| (signer(one), seconds(*until))).collect(),
             revoked: state
                 .revoked
                 .iter()
@@ -268,6 +271,10 @@ impl Stored {
             let key = PublicKey::from_der(&decode(key)?).map_err(|_| malformed())?;
             retired_tokens.push((JwtAuthority::new(key_id, key), time(*until)));
         }
+        let mut former = Vec::new();
+        for (one, until) in &self.former {
+            former.extend(known(one)?.into_signer()?.map(|signer| (Arc::new(signer), time(*until))));
+        }
         let mut revoked = Vec::new();
         for (serial, at, not_after) in &self.revoked {
             revoked.push(Revoked { serial: decode(serial)?, at: time(*at), not_after: time(*not_after) });
@@ -279,6 +286,7 @@ impl Stored {
             tokens: Slots { current: tokens.next().ok_or_else(malformed)?, next: tokens.next() },
             retired,
             retired_tokens,
+            former,
             revoked,
             list_number: self.list_number,
             sequence: self.sequence,
