@@ -119,6 +119,34 @@ async fn a_join_token_lets_one_node_in_once() {
     assert!(run(&tokens, &JoinTokenEvidence::new("chosen-by-operator")).await.is_ok());
 }
 
+#[tokio::test]
+async fn a_join_token_waits_for_the_file_and_nobody_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens.json");
+    let tokens = JoinTokens::open(&path).unwrap();
+    let minted = tokens.mint(None, Duration::from_secs(600), None, at(0)).unwrap();
+    let lock = mesh_identity::file::lock(&dir.path().join("tokens.json.lock")).unwrap();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(lock);
+    });
+    let evidence = JoinTokenEvidence::new(&minted.token);
+    let mut others = 0;
+    let mut attesting = std::pin::pin!(run(&tokens, &evidence));
+    loop {
+        tokio::select! {
+            biased;
+            attested = &mut attesting => {
+                attested.unwrap();
+                break;
+            }
+            () = tokio::time::sleep(Duration::from_millis(10)) => others += 1,
+        }
+    }
+    assert!(others > 0);
+    holder.join().unwrap();
+}
+
 fn machine(ca: &Ca, edit: impl FnOnce(&mut Spec)) -> Leaf {
     let mut spec = Spec::new("x509pop://td.test/rack/7");
     spec.uris.push("x509pop://other.test/rack/8".into());

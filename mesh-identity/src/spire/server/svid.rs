@@ -40,7 +40,7 @@ impl Svid for SpireServer {
         &self,
         request: Request<BatchNewX509svidRequest>,
     ) -> Result<Response<BatchNewX509svidResponse>, Status> {
-        let node = self.node(&request)?;
+        let node = self.node(&request).await?;
         let asked = &request.get_ref().params;
         if asked.is_empty() || asked.len() > MAX_BATCH {
             return Err(Status::invalid_argument(format!("between 1 and {MAX_BATCH} certificates at once")));
@@ -57,7 +57,7 @@ impl Svid for SpireServer {
     }
 
     async fn new_jwtsvid(&self, request: Request<NewJwtsvidRequest>) -> Result<Response<NewJwtsvidResponse>, Status> {
-        let node = self.node(&request)?;
+        let node = self.node(&request).await?;
         let NewJwtsvidRequest { entry_id, audience } = request.get_ref();
         let entries = self.entries(&node)?;
         let entry = entries.get(entry_id).ok_or_else(|| Status::not_found("entry not found or not authorized"))?;
