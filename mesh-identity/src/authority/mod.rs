@@ -220,9 +220,17 @@ pub enum Error {
         /// Allowed.
         limit: Duration,
     },
-    /// What is left of the signing certificate's own life, or what was asked for, is too short to issue under.
-    #[error("a life of {} s is below the least of {} s", left.as_secs(), least.as_secs())]
+    /// The life asked for is too short.
+    #[error("a life of {} s is below the least of {} s", asked.as_secs(), least.as_secs())]
     LifeTooShort {
+        /// Asked for.
+        asked: Duration,
+        /// The least.
+        least: Duration,
+    },
+    /// What is left of the signing certificate's own life is too short to issue under.
+    #[error("the signing certificate ends in {} s, and the least life is {} s", left.as_secs(), least.as_secs())]
+    Ending {
         /// Left.
         left: Duration,
         /// The least.

@@ -84,10 +84,13 @@ impl Rules {
         if life > self.max_life {
             return Err(Error::LifeTooLong { asked: life, limit: self.max_life });
         }
-        let left = issuer_end.duration_since(now).unwrap_or_default().min(life);
-        if left < self.min_life {
-            return Err(Error::LifeTooShort { left, least: self.min_life });
+        if life < self.min_life {
+            return Err(Error::LifeTooShort { asked: life, least: self.min_life });
         }
-        Ok(now + left)
+        let left = issuer_end.duration_since(now).unwrap_or_default();
+        if left < self.min_life {
+            return Err(Error::Ending { left, least: self.min_life });
+        }
+        Ok(now + left.min(life))
     }
 }

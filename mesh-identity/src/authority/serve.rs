@@ -104,7 +104,7 @@ impl CertificateService {
         let issued = self.authority.issue(&request.get_ref().csr, &identity, life, &Names::default());
         let chain = issued.map_err(|error| {
             audit::refused("CreateCertificate", &identity, &error);
-            Status::new(code(&error), format!("CSR signing error: {error}"))
+            Status::new(error.code(), format!("CSR signing error: {error}"))
         })?;
         audit::issued("CreateCertificate", &caller, &identity, &chain);
         let mut texts: Vec<String> = chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
@@ -125,17 +125,22 @@ fn wanted(request: &IstioCertificateRequest) -> Result<Option<SpiffeId>, Status>
     }
 }
 
-fn code(error: &Error) -> Code {
-    match error {
-        Error::RequestTooLarge(_)
-        | Error::RequestMalformed
-        | Error::RequestSignature
-        | Error::RequestKey(_)
-        | Error::RequestIdentity { .. }
-        | Error::LifeTooLong { .. }
-        | Error::LifeTooShort { .. } => Code::InvalidArgument,
-        Error::Identity(_) => Code::Unauthenticated,
-        _ => Code::Internal,
+impl Error {
+    /// What a caller is told, over gRPC, who asked for what could not be issued.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::RequestTooLarge(_)
+            | Self::RequestMalformed
+            | Self::RequestSignature
+            | Self::RequestKey(_)
+            | Self::RequestIdentity { .. }
+            | Self::Token(_)
+            | Self::LifeTooLong { .. }
+            | Self::LifeTooShort { .. } => Code::InvalidArgument,
+            Self::Identity(_) => Code::PermissionDenied,
+            Self::Ending { .. } | Self::NotValidNow => Code::Unavailable,
+            _ => Code::Internal,
+        }
     }
 }
 

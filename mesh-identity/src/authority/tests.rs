@@ -185,6 +185,11 @@ fn life_and_identity_rules() {
     };
     assert_eq!(issue(&web(), 3600).unwrap(), 1);
     assert!(matches!(issue(&web(), 29), Err(Error::LifeTooShort { .. })));
+    // Not the caller's fault: whoever asks again after a rotation gets it.
+    let rules = authority.rules();
+    let (now, soon) = (authority.now(), authority.now() + Duration::from_secs(29));
+    let ending = rules.not_after(None, now, soon).unwrap_err();
+    assert!(matches!(ending, Error::Ending { .. }) && ending.code() == tonic::Code::Unavailable, "{ending}");
     assert!(matches!(issue(&web(), 24 * 3600 + 1), Err(Error::LifeTooLong { .. })));
     for foreign in ["spiffe://other.test/ns/a/sa/web", "spiffe://td.test", "spiffe://td.test/spire/server"] {
         assert!(matches!(issue(&parse_spiffe_id(foreign).unwrap(), 3600), Err(Error::Identity(_))), "{foreign}");

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::super::convert::{id, seconds, svid_message};
 use super::{NODE_LIFE, SpireServer, caller, refusal};
 use crate::attest::{Answer, Asked, AttestError, Attested, Challenges, MAX_EVIDENCE_BYTES};
-use crate::authority::{self, audit};
+use crate::authority::audit;
 use crate::proto::spire::api::server::agent::v1::agent_server::Agent;
 use crate::proto::spire::api::server::agent::v1::attest_agent_request::{Params, Step as Asks};
 use crate::proto::spire::api::server::agent::v1::attest_agent_response::{Result as Outcome, Step as Tells};
@@ -117,10 +117,7 @@ impl SpireServer {
         let life = self.parts().node_life.unwrap_or(NODE_LIFE).min(authority.rules().max_life);
         authority.issue_to_node(csr, node, Some(life)).map_err(|error| {
             audit::refused(method, node, &error);
-            match error {
-                authority::Error::LifeTooShort { .. } => Status::unavailable(error.to_string()),
-                _ => Status::invalid_argument(error.to_string()),
-            }
+            Status::new(error.code(), error.to_string())
         })
     }
 }

@@ -27,7 +27,7 @@ impl SpireServer {
         let names = Names { dns: entry.dns_names.clone(), ips: Vec::new() };
         let chain = authority.issue_to_key(csr, &entry.spiffe_id, life, &names).map_err(|error| {
             audit::refused("BatchNewX509SVID", &entry.spiffe_id, &error);
-            Status::invalid_argument(error.to_string())
+            Status::new(error.code(), error.to_string())
         })?;
         audit::issued("BatchNewX509SVID", &node.id.to_string(), &entry.spiffe_id, &chain);
         Ok(svid_message(&entry.spiffe_id, &chain, &entry.hint))
@@ -66,7 +66,7 @@ impl Svid for SpireServer {
         let life = entry.jwt_life.map(|life| life.min(authority.rules().max_life));
         let token = authority.issue_jwt(&entry.spiffe_id, audience, life).map_err(|error| {
             audit::refused("NewJWTSVID", &entry.spiffe_id, &error);
-            Status::invalid_argument(error.to_string())
+            Status::new(error.code(), error.to_string())
         })?;
         tracing::info!(
             target: "mesh_identity::audit",
