@@ -26,6 +26,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// Whole seconds since 1970; 0 for what was before.
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// A clock that never shows less than it showed before, across restarts too.
 ///
 /// A machine that boots in 1970, or whose time is set back, would take what has ended for valid again. Call
@@ -60,8 +65,7 @@ impl RatchetClock {
     /// # Errors
     /// [`file::Error`].
     pub fn save(&self) -> Result<(), file::Error> {
-        let seconds = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        file::replace(&self.path, seconds.to_string().as_bytes(), file::Mode::Public)
+        file::replace(&self.path, seconds(self.now()).to_string().as_bytes(), file::Mode::Public)
     }
 }
 

@@ -185,7 +185,6 @@ impl AwsIdentityDocument {
 
 /// A time as `2026-11-20T12:00:00Z`.
 fn parse_time(text: &str) -> Option<SystemTime> {
-    let digits = |range: std::ops::Range<usize>| text.get(range).and_then(|part| part.parse::<u8>().ok());
     let shape = text.len() == 20
         && text.bytes().enumerate().all(|(at, byte)| match at {
             4 | 7 => byte == b'-',
@@ -197,15 +196,8 @@ fn parse_time(text: &str) -> Option<SystemTime> {
     if !shape {
         return None;
     }
-    let year = text.get(0..4)?.parse::<u32>().ok()?;
-    let generalized = format!(
-        "{year:04}{:02}{:02}{:02}{:02}{:02}Z",
-        digits(5..7)?,
-        digits(8..10)?,
-        digits(11..13)?,
-        digits(14..16)?,
-        digits(17..19)?
-    );
+    // Without its marks it is a GeneralizedTime, whose rules know the months.
+    let generalized: String = text.chars().filter(|c| !matches!(c, '-' | ':' | 'T')).collect();
     use x509_parser::prelude::FromDer as _;
     let der = crate::der::value(0x18, generalized.as_bytes());
     let (_, time) = x509_parser::time::ASN1Time::from_der(&der).ok()?;

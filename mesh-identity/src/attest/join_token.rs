@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence};
+use crate::clock::seconds;
 use crate::file;
 use crate::hex::hex;
 
@@ -199,10 +200,6 @@ fn is_segment(text: &str) -> bool {
 
 fn name(token: &[u8]) -> String {
     hex(digest(&SHA256, token).as_ref())
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A random UUID (RFC 9562 section 5.4), the form that SPIRE's tokens have.

@@ -20,6 +20,7 @@ use super::rotate::Life;
 use super::signer::Signer;
 use super::state::{Revoked, Slots, State, TokenKey};
 use crate::bundle::{self, Bundle, JwtAuthority};
+use crate::clock::seconds;
 use crate::file;
 use crate::jose::{PublicKey, SigningKey};
 
@@ -299,10 +300,6 @@ impl Stored {
         state.sequence += u64::from(changed);
         Ok(state)
     }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn time(seconds: u64) -> SystemTime {
