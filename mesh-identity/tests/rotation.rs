@@ -389,6 +389,22 @@ fn from_a_root_of_our_own_to_a_plugged_in_one() {
 }
 
 #[test]
+fn a_root_that_is_prepared_late_gets_its_whole_lead() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let authority = open(dir.path(), &clock);
+    let old = authority.bundle().authorities()[0].certificate().clone();
+    clock.advance(18 * DAY);
+    authority.tick().unwrap();
+    assert_eq!(authority.bundle().authorities().len(), 2);
+    let lead = rotate::lead(authority.rules().authority_life);
+    for (passed, is_old) in [(lead - Duration::from_secs(1), true), (Duration::from_secs(60), false)] {
+        clock.advance(passed);
+        authority.tick().unwrap();
+        assert_eq!(signs_by(&authority, &old, &clock), is_old, "{passed:?}");
+    }
+}
+
+#[test]
 fn an_authority_that_slept_over_the_end_of_its_key() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
     let authority = open(dir.path(), &clock);

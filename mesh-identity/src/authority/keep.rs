@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use mesh_core::report::chain;
 use rustls_pki_types::CertificateDer;
 
-use super::rotate::{self, Step};
-use super::signer::Signer;
+use super::rotate::{self, Life, Step};
+use super::signer::{BACKDATE, Signer};
 use super::state::{State, TokenKey};
 use super::{Authority, Error, Origin, load};
 
@@ -96,8 +96,8 @@ impl Authority {
 
     fn rotate_signing(&self, now: SystemTime) -> Result<(), Error> {
         let state = self.state.snapshot();
-        // `begin` of a certificate lies a minute back; for the lead it counts from its making.
-        let next = state.signing.next.as_ref().map(|next| next.life);
+        // A certificate begins before it is made; its lead counts from its making.
+        let next = state.signing.next.as_ref().map(|next| Life { begin: next.life.begin + BACKDATE, ..next.life });
         match rotate::step(now, state.signing.current.life, next) {
             Step::Wait(_) => Ok(()),
             Step::Prepare => {

@@ -28,6 +28,12 @@ impl Authority {
     /// of cert-manager (`tls.crt`, `tls.key`, `ca.crt`). An authority of our own stands in `authority.json`, with
     /// `root-cert.pem` beside it for whoever needs the roots.
     ///
+    /// Files that are plugged in may be replaced at any time, and in place of a root of our own too. A new intermediate of a
+    /// root that is published signs at once; a new root is published first and signs after the lead that verifiers need.
+    /// Until then, and while anything that it signed may be revoked, the old key stands in `authority.json`; a key whose files
+    /// are in place does not. Where that cannot be written, or the files were replaced while no process ran, the new root
+    /// signs at once.
+    ///
     /// # Errors
     /// [`Error`] when some but not all files are there, or when they cannot be an authority: the key is not the
     /// certificate's, the certificate may not sign or is not valid now, the chain does not lead to the root.

@@ -130,7 +130,7 @@ impl State {
         self.retired.retain(|(_, until)| now < *until);
         self.retired_tokens.retain(|(_, until)| now < *until);
         self.former.retain(|(_, until)| now < *until);
-        self.revoked.retain(|one| now < one.not_after + KEPT);
+        self.revoked.retain(|one| one.not_after.checked_add(KEPT).is_none_or(|end| now < end));
         before != count(self)
     }
 
