@@ -79,7 +79,8 @@ mod tests {
         let watch = || Watch { entries: live_entries.changes(), bundles: live_bundles.changes() };
         let took = async |watch: Watch| {
             let begin = Instant::now();
-            watch.changed(&[]).await;
+            let changed = tokio::time::timeout(10 * LOOK_AGAIN, watch.changed(&[])).await;
+            changed.expect("it looks again");
             begin.elapsed()
         };
         assert_eq!(took(watch()).await, LOOK_AGAIN);
