@@ -26,6 +26,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// Whole seconds since 1970; 0 for what was before.
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// A clock that never shows less than it showed before, across restarts too.
 ///
 /// A machine that boots in 1970, or whose time is set back, would take what has ended for valid again. Call
@@ -46,8 +51,8 @@ impl RatchetClock {
         let floor = match file::read(path) {
             Ok(bytes) => {
                 let seconds = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
-                let seconds = seconds.ok_or_else(|| file::Error::malformed(path, "it holds no time"))?;
-                SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+                let time = seconds.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+                time.ok_or_else(|| file::Error::malformed(path, "it holds no time"))?
             }
             Err(error) if error.is_not_found() => SystemTime::UNIX_EPOCH,
             Err(error) => return Err(error),
@@ -60,8 +65,7 @@ impl RatchetClock {
     /// # Errors
     /// [`file::Error`].
     pub fn save(&self) -> Result<(), file::Error> {
-        let seconds = self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        file::replace(&self.path, seconds.to_string().as_bytes(), file::Mode::Public)
+        file::replace(&self.path, seconds(self.now()).to_string().as_bytes(), file::Mode::Public)
     }
 }
 
@@ -93,5 +97,27 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
         *self.0.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratchet_begins_where_it_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("time");
+        let second = |n| SystemTime::UNIX_EPOCH + Duration::from_secs(n);
+        RatchetClock::open(Arc::new(ManualClock::new(second(500))), &path).unwrap().save().unwrap();
+        let set_back = Arc::new(ManualClock::new(second(100)));
+        let clock = RatchetClock::open(Arc::<ManualClock>::clone(&set_back), &path).unwrap();
+        assert_eq!(clock.now(), second(500));
+        set_back.advance(Duration::from_secs(401));
+        assert_eq!(clock.now(), second(501));
+        for bad in ["", "-1", "soon", "18446744073709551615", "9223372036854775808"] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(RatchetClock::open(Arc::new(SystemClock), &path).is_err(), "{bad}");
+        }
     }
 }

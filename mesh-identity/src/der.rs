@@ -21,7 +21,7 @@ pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
         short @ 0..=0x7f => der.push(u8::try_from(short).unwrap_or(0)),
         long => {
             let bytes = long.to_be_bytes();
-            let significant = bytes.iter().position(|byte| *byte != 0).map_or(&[][..], |first| &bytes[first..]);
+            let significant = significant(&bytes);
             der.push(0x80 | u8::try_from(significant.len()).unwrap_or(0));
             der.extend(significant);
         }
@@ -56,12 +56,24 @@ pub(crate) fn bit_string(bytes: &[u8]) -> Vec<u8> {
     value(BIT_STRING, &[&[0], bytes].concat())
 }
 
-/// A positive integer.
+/// A number without its leading zeros; nothing, for zero.
+pub(crate) fn significant(bytes: &[u8]) -> &[u8] {
+    bytes.iter().position(|byte| *byte != 0).map_or(&[], |first| &bytes[first..])
+}
+
+/// A positive integer, or zero.
 pub(crate) fn positive_integer(bytes: &[u8]) -> Vec<u8> {
-    let first = bytes.iter().position(|byte| *byte != 0).unwrap_or_else(|| bytes.len().saturating_sub(1));
-    let bytes = &bytes[first..];
+    let bytes = significant(bytes);
     let sign: &[u8] = if bytes.first().is_none_or(|byte| byte & 0x80 != 0) { &[0] } else { &[] };
     value(INTEGER, &[sign, bytes].concat())
+}
+
+/// Both integers of an ECDSA signature (RFC 3279 section 2.2.3), without leading zeros.
+pub(crate) fn ecdsa_integers(signature: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (SEQUENCE, content, []) = take(signature)? else { return None };
+    let (INTEGER, r, rest) = take(content)? else { return None };
+    let (INTEGER, s, []) = take(rest)? else { return None };
+    Some((significant(r), significant(s)))
 }
 
 /// A certificate extension (RFC 5280 section 4.2) of an object identifier's content bytes.
@@ -112,6 +124,19 @@ mod tests {
         assert_eq!(positive_integer(&[0x80]), [2, 2, 0, 0x80]);
         assert_eq!(positive_integer(&[0, 0, 1]), [2, 1, 1]);
         assert_eq!(positive_integer(&[0, 0]), [2, 1, 0]);
+        assert_eq!(positive_integer(&[]), [2, 1, 0]);
+    }
+
+    #[test]
+    fn integers_of_a_signature() {
+        let signature = sequence(&[&positive_integer(&[0x80, 1]), &positive_integer(&[7])]);
+        assert_eq!(ecdsa_integers(&signature), Some((&[0x80, 1][..], &[7][..])));
+        for length in 0..signature.len() {
+            assert_eq!(ecdsa_integers(&signature[..length]), None);
+        }
+        assert_eq!(ecdsa_integers(&[&signature[..], &[0]].concat()), None);
+        let three = sequence(&[&positive_integer(&[1]), &positive_integer(&[2]), &positive_integer(&[3])]);
+        assert_eq!(ecdsa_integers(&three), None);
     }
 
     #[test]

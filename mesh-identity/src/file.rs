@@ -73,6 +73,18 @@ fn write(scratch: &Path, path: &Path, content: &[u8], mode: Mode) -> io::Result<
     Ok(())
 }
 
+/// Whether something stands at a path, be it a link that leads nowhere.
+///
+/// # Errors
+/// [`Error`] when that cannot be told: what cannot be looked at must not be taken for absent.
+pub fn exists(path: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(Error { verb: "look for", path: path.to_owned(), source }),
+    }
+}
+
 /// Reads a file whole.
 ///
 /// # Errors

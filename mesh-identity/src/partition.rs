@@ -21,7 +21,8 @@ pub struct Survival {
     pub authority_life: Duration,
     /// How long a revocation list counts.
     pub list_life: Duration,
-    /// Life of an SVID at the edge. It is renewed at half of it, so that at least half is left when the line is cut.
+    /// Life of an SVID at the edge. Whenever the line is cut, nine twentieths of it are left: [`left`] is no less than the
+    /// partition.
     pub edge_svid_life: Duration,
 }
 
@@ -30,23 +31,27 @@ pub struct Survival {
 #[error("{0}")]
 pub struct Impossible(String);
 
+/// The least that is left of an SVID of such a life while it can be renewed: that is due at half of its life, give or take a
+/// tenth of that half.
+#[must_use]
+pub fn left(svid_life: Duration) -> Duration {
+    svid_life.saturating_mul(9) / 20
+}
+
 impl Survival {
     /// What surviving a partition demands.
     ///
     /// # Errors
-    /// [`Impossible`] for more than 23 days, beyond which no successor of an authority is published ahead.
+    /// [`Impossible`] for more than three days and three hours: no SVID lives longer than seven days, whatever the life of
+    /// its authority ([`rotate::longest_issued`]), and an edge cannot renew its own.
     pub fn of(partition: Duration) -> Result<Self, Impossible> {
-        // Twice the partition, so that half of it is left at any time; and a sixth of the authority's life at most.
-        let edge_svid_life = (2 * partition).min(7 * DAY).max(DAY / 24);
-        let authority_life = (3 * partition).max(6 * edge_svid_life).max(30 * DAY);
-        let authority_life = if rotate::lead(authority_life) < partition { 90 * DAY } else { authority_life };
-        if rotate::lead(authority_life) < partition {
-            return Err(Impossible(format!(
-                "a partition of {} days cannot be survived: authorities are published 23 days ahead at most",
-                partition.as_secs() / DAY.as_secs()
-            )));
-        }
-        Ok(Self { bundle_max_age: partition, authority_life, list_life: partition.max(DAY), edge_svid_life })
+        let edge_svid_life = (partition.saturating_mul(20) / 9).saturating_add(Duration::from_secs(1)).max(DAY / 24);
+        // So long that a sixth of it is no less than the life of an SVID.
+        let least = edge_svid_life.saturating_mul(6).clamp(30 * DAY, 90 * DAY);
+        let authority_life = if rotate::lead(least) < partition { 90 * DAY } else { least };
+        let survival =
+            Self { bundle_max_age: partition, authority_life, list_life: partition.max(DAY), edge_svid_life };
+        survival.check(partition).map(|()| survival)
     }
 
     /// The rules of an authority that keep to it.
@@ -68,6 +73,10 @@ impl Survival {
             ("bundle_max_age", self.bundle_max_age),
             ("the lead of a new authority", rotate::lead(self.authority_life)),
             ("the life of revocation lists", self.list_life),
+            (
+                "what is left of an SVID at the edge",
+                left(self.edge_svid_life.min(rotate::longest_issued(self.authority_life))),
+            ),
         ];
         match faces.into_iter().find(|(_, face)| *face < partition) {
             None => Ok(()),
@@ -82,19 +91,48 @@ impl Survival {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::source::rotate::Schedule;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
 
     #[test]
     fn four_faces_of_one_number() {
-        for days in [1, 2, 3, 5, 7, 10, 14, 23] {
-            let partition = days * DAY;
+        for hours in [0, 1, 24, 48, 72, 75] {
+            let partition = hours * HOUR;
             let survival = Survival::of(partition).unwrap();
             assert_eq!(survival.check(partition), Ok(()), "{survival:?}");
-            assert!(rotate::longest_issued(survival.authority_life) >= survival.edge_svid_life);
+            assert!(rotate::longest_issued(survival.authority_life) >= survival.edge_svid_life, "{survival:?}");
+            assert_eq!(survival.rules().check().map_err(|error| error.to_string()), Ok(()));
         }
-        assert!(Survival::of(24 * DAY).is_err());
-        let mut hasty = Survival::of(3 * DAY).unwrap();
-        hasty.authority_life = DAY;
-        assert!(hasty.check(3 * DAY).unwrap_err().to_string().contains("lead"));
+        for impossible in [76 * HOUR, 4 * DAY, 23 * DAY, 24 * DAY, Duration::MAX] {
+            assert!(Survival::of(impossible).is_err(), "{impossible:?}");
+        }
+        let check = |change: fn(&mut Survival)| {
+            let mut survival = Survival::of(3 * DAY).unwrap();
+            change(&mut survival);
+            survival.check(3 * DAY).map_err(|error| error.to_string())
+        };
+        for (change, wanted) in [
+            ((|one| one.bundle_max_age = DAY) as fn(&mut Survival), "bundle_max_age"),
+            (|one| one.authority_life = DAY, "lead"),
+            (|one| one.list_life = DAY, "revocation lists"),
+            (|one| one.edge_svid_life = 6 * DAY, "SVID at the edge"),
+            (|one| one.authority_life = 35 * DAY, "SVID at the edge"),
+        ] {
+            assert!(check(change).unwrap_err().contains(wanted), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn an_svid_is_renewed_before_less_than_that_is_left() {
+        let life = 7 * DAY;
+        let mut schedule = Schedule::default();
+        schedule.handle_issued(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + life, 1.0);
+        let due = schedule.poll_wait(SystemTime::UNIX_EPOCH);
+        assert!(life - due >= left(life) - Duration::from_millis(1), "{due:?}");
+        assert!(life - due <= left(life) + Duration::from_secs(1), "{due:?}");
     }
 }

@@ -64,7 +64,8 @@ async fn files_of_somebody_else() {
     files.write(&Spec::new("spiffe://td.test/web"), false);
     assert!(matches!(files.source().fetch(&web).await, Err(Error::Svid { .. })));
     files.write(&Spec::new("spiffe://td.test/web"), true);
-    assert_ne!(files.source().fetch(&web).await.unwrap().svid.serial(), "");
+    let renewed = files.source().fetch(&web).await.unwrap();
+    assert_ne!(renewed.svid.serial(), first.svid.serial());
     // Under roots that do not sign it.
     std::fs::write(files.dir.path().join("bundle.pem"), pem::encode("CERTIFICATE", &Ca::root("td.test").certificate))
         .unwrap();

@@ -9,24 +9,29 @@
     reason = "a test"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient;
 use hyper_util::rt::TokioIo;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{SpiffeId, parse_spiffe_id, parse_trust_domain};
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::{Bundle, BundleSet};
-use mesh_identity::clock::SystemClock;
+use mesh_identity::clock::{Clock, ManualClock, SystemClock};
 use mesh_identity::proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use mesh_identity::proto::workload::spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer};
 use mesh_identity::proto::workload::*;
 use mesh_identity::registry::{Entries, Entry, Selector};
 use mesh_identity::source::{Identities, JwtCache, LocalSource};
 use mesh_identity::verify::Expected;
-use mesh_identity::workload_api::{Client, Endpoint, Listener, Parts, UnixAttestor, WorkloadApi, WorkloadSource};
+use mesh_identity::workload_api::{
+    AttestError, Client, Endpoint, Listener, Parts, Peer, UnixAttestor, WorkloadApi, WorkloadAttestor, WorkloadSource,
+};
 use mesh_test_support::pki::Ca;
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
@@ -53,11 +58,28 @@ struct Scene {
     authority: Arc<Authority>,
     entries: Publisher<Option<Entries>>,
     bundles: Publisher<BundleSet>,
+    attestor: Arc<CountingAttestor>,
     server: WorkloadApi,
+}
+
+/// Finds what the real one does, and counts.
+#[derive(Debug, Default)]
+struct CountingAttestor(AtomicUsize);
+
+impl WorkloadAttestor for CountingAttestor {
+    fn selectors(&self, peer: &Peer) -> Result<BTreeSet<Selector>, AttestError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        UnixAttestor { program: false }.selectors(peer)
+    }
 }
 
 impl Scene {
     fn new(entries: Option<Entries>) -> Self {
+        Self::by(entries, Arc::new(SystemClock))
+    }
+
+    /// Where `clock` judges ends of entries and bundles.
+    fn by(entries: Option<Entries>, judge: Arc<dyn Clock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("api.sock");
         let clock = Arc::new(SystemClock);
@@ -71,18 +93,19 @@ impl Scene {
         let (bundles, live_bundles) = Publisher::new(BundleSet::default().with(authority.bundle()));
         let source = LocalSource::new(Arc::clone(&authority), Duration::from_secs(3600), Names::default());
         let source = source.by_entries(live.clone());
+        let attestor = Arc::new(CountingAttestor::default());
         let server = WorkloadApi::new(Parts {
             entries: live,
             identities: Identities::builder(Arc::new(source), live_bundles.load().clone()).build(),
             bundles: live_bundles,
             tokens: Arc::new(JwtCache::new(Arc::<Authority>::clone(&authority), Arc::<SystemClock>::clone(&clock))),
-            attestor: Arc::new(UnixAttestor { program: false }),
-            clock,
+            attestor: Arc::<CountingAttestor>::clone(&attestor),
+            clock: judge,
         });
         let listener = Listener::bind(&socket).unwrap();
         let serving = server.clone();
         tokio::spawn(async move { serving.serve(listener).await.unwrap() });
-        Self { _dir: dir, socket, authority, entries, bundles, server }
+        Self { _dir: dir, socket, authority, entries, bundles, attestor, server }
     }
 
     fn stub(&self) -> SpiffeWorkloadApiClient<Channel> {
@@ -243,7 +266,7 @@ async fn tokens_are_issued_and_verified() {
     };
     let valid = validate("db", &svids[0].svid).await.unwrap();
     assert_eq!(valid.spiffe_id, "spiffe://td.test/web");
-    let claims: std::collections::BTreeSet<_> = valid.claims.unwrap().fields.into_keys().collect();
+    let claims: BTreeSet<_> = valid.claims.unwrap().fields.into_keys().collect();
     assert_eq!(claims.into_iter().collect::<Vec<_>>(), ["aud", "exp", "iat", "sub"]);
     for (audience, svid) in [("cache", svids[0].svid.as_str()), ("", &svids[0].svid), ("db", ""), ("db", "a.b.c")] {
         assert_eq!(validate(audience, svid).await.unwrap_err(), Code::InvalidArgument, "{audience} {svid}");
@@ -272,13 +295,30 @@ async fn our_client_at_our_server_and_mutual_tls_with_it() {
     let token = source.jwt(&["db".to_owned()], None).await.unwrap();
     assert_eq!(token.id(), identity.id());
 
-    // Loss of the server is no loss of the identity; to be told that there is none is.
+    // To be told that there is no identity takes it away.
     scene.entries.publish(Some(Entries::default()));
     let mut context = source.context().changes();
     while !context.current().svids.is_empty() {
         context.changed().await.unwrap();
     }
     assert!(identity.svid().is_none());
+}
+
+#[tokio::test]
+async fn loss_of_the_server_is_no_loss_of_the_identity() {
+    let scene = Scene::new(both());
+    let source = scene.source();
+    let identity = source.identity().await.unwrap();
+    let serial = identity.svid().unwrap().serial().to_owned();
+    scene.server.drain().await;
+    // It has noticed, tries again and again, and keeps what it has.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(Client::connect(&Endpoint::Unix(scene.socket.clone())).x509().await.is_err(), "nobody listens");
+    assert_eq!(identity.svid().unwrap().serial(), serial);
+    assert_eq!(source.context().load().svids.len(), 2);
+    let client = identity.client_config(Expected::Ids(vec![identity.id().clone()]), &[b"x"]);
+    assert!(client.is_ok());
 }
 
 #[cfg(target_os = "linux")]
@@ -347,6 +387,79 @@ async fn one_user_does_not_use_up_the_server() {
         }
     }
     assert_eq!((streams.len(), refused), (1000, 100));
+    // Nor by calls that end at once; and who is refused is not looked at.
+    let attested = scene.attestor.0.load(Ordering::SeqCst);
+    let request = || with_header(JwtsvidRequest { audience: vec!["db".into()], spiffe_id: String::new() });
+    let refused = scene.stub().fetch_jwtsvid(request()).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(scene.attestor.0.load(Ordering::SeqCst), attested);
+    drop(streams);
+    let mut stub = scene.stub();
+    while stub.fetch_jwtsvid(request()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_is_looked_at_once_for_each_connection() {
+    let scene = Scene::new(both());
+    for connections in 1..=2 {
+        let mut stub = scene.stub();
+        for _ in 0..3 {
+            let bundles = stub.fetch_x509_bundles(with_header(X509BundlesRequest {})).await.unwrap();
+            assert!(bundles.into_inner().message().await.unwrap().is_some());
+        }
+        assert_eq!(scene.attestor.0.load(Ordering::SeqCst), connections);
+    }
+}
+
+#[tokio::test]
+async fn secrets_end_with_the_entry_and_with_the_server() {
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let mut short = entry("web", me());
+    short.expires = Some(clock.now() + Duration::from_secs(60));
+    let scene = Scene::by(Some([short].into_iter().collect()), Arc::<ManualClock>::clone(&clock));
+    let open = async || {
+        let (wishes, receiver) = tokio::sync::mpsc::channel(1);
+        wishes.send(DiscoveryRequest { resource_names: vec!["default".into()], ..Default::default() }).await.unwrap();
+        let mut stub = SecretDiscoveryServiceClient::new(channel(&scene.socket));
+        let mut secrets = stub.stream_secrets(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+        assert_eq!(secrets.message().await.unwrap().unwrap().resources.len(), 1);
+        (wishes, secrets)
+    };
+    let (_wishes, mut secrets) = open().await;
+    clock.advance(Duration::from_secs(61));
+    // Nobody tells that an entry ended.
+    tokio::time::pause();
+    let ended = tokio::time::timeout(Duration::from_secs(30), secrets.message()).await.expect("looks again in time");
+    assert_eq!(ended.unwrap_err().code(), Code::PermissionDenied);
+    tokio::time::resume();
+
+    scene.entries.publish(both());
+    let (_wishes, mut secrets) = open().await;
+    scene.server.drain().await;
+    assert_eq!(secrets.message().await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_client_over_tcp_goes_to_the_address_that_it_was_given() {
+    // With a zone, as link-local addresses have: that is no authority of a URI.
+    let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else {
+        eprintln!("SKIPPED: no IPv6 on this machine");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let liar = Liar(Arc::new(Mutex::new(vec![Err(Status::data_loss("here"))])));
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(SpiffeWorkloadApiServer::new(liar))
+            .serve_with_incoming(incoming),
+    );
+    let endpoint: Endpoint = format!("tcp://[::1%1]:{port}").parse().unwrap();
+    let mut stream = Client::connect(&endpoint).x509().await.unwrap();
+    let error = stream.next(&SystemClock).await.unwrap().err().unwrap();
+    assert_eq!(error.code(), Some(Code::DataLoss));
 }
 
 /// A server that sends what it is given.

@@ -8,7 +8,7 @@ use mesh_core::name::{SpiffeId, parse_trust_domain};
 use mesh_host::admin::{Admin, page};
 use mesh_host::ready::Ready;
 use mesh_host::telemetry::LogLevel;
-use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateService, Names, Refusal, Rules};
+use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateService, Grant, Names, Refusal, Rules};
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
 use mesh_identity::partition::Survival;
@@ -209,13 +209,14 @@ struct NodeGrants {
 }
 
 impl CallerPolicy for NodeGrants {
-    fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<SpiffeId, Refusal> {
+    fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<Grant, Refusal> {
         let node = self.tokens.node(caller.metadata).map_err(|reason| Refusal::Unauthenticated(reason.to_owned()))?;
-        let Some(wanted) = wanted else { return Ok(self.node_identity.clone()) };
+        let caller = format!("node {node}");
+        let Some(wanted) = wanted else { return Ok(Grant { caller, identity: self.node_identity.clone() }) };
         if self.assignments.load().get(node).is_some_and(|identities| identities.contains(wanted)) {
-            return Ok(wanted.clone());
+            return Ok(Grant { caller, identity: wanted.clone() });
         }
-        Err(Refusal::Forbidden { caller: format!("node {node}"), wanted: wanted.to_string() })
+        Err(Refusal::Forbidden { caller, wanted: wanted.to_string() })
     }
 }
 

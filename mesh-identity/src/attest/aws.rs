@@ -42,17 +42,33 @@ impl AwsRegions {
     /// with `#` are comments.
     ///
     /// # Errors
-    /// [`AttestError::Unavailable`] with the region.
+    /// [`AttestError::Unavailable`] with the region that has no single certificate or stands twice, and for a text without
+    /// regions, or with something before the first.
     pub fn parse(text: &str) -> Result<Self, AttestError> {
+        let wrong = |what: &dyn fmt::Display| AttestError::Unavailable(format!("the keys of regions: {what}"));
+        let mut parts: Vec<(&str, String)> = Vec::new();
+        for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            match (line.strip_prefix("region "), parts.last_mut()) {
+                (Some(region), _) => parts.push((region.trim(), String::new())),
+                (None, Some((_, pem))) => pem.extend([line, "\n"]),
+                (None, None) => return Err(wrong(&"there is something before the first region")),
+            }
+        }
         let mut regions = BTreeMap::new();
-        for part in text.split("\nregion ").skip(1) {
-            let (region, pem) = part.split_once('\n').unwrap_or((part, ""));
-            let wrong = |what: &str| AttestError::Unavailable(format!("region `{region}`: {what}"));
-            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| wrong("no certificate"))?;
+        for (region, pem) in parts {
+            let wrong = |what: &dyn fmt::Display| wrong(&format_args!("`{region}`: {what}"));
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+            let certificates = certificates.unwrap_or_default();
+            let [certificate] = &certificates[..] else { return Err(wrong(&"one certificate is needed")) };
             // Read for its key alone: these certificates are older than today's rules.
-            let parsed = x509_parser::parse_x509_certificate(&certificate).map_err(|_| wrong("no certificate"))?;
-            let key = PublicKey::from_info(parsed.1.public_key()).map_err(|error| wrong(&error.to_string()))?;
-            regions.insert(region.trim().to_owned(), key);
+            let parsed = x509_parser::parse_x509_certificate(certificate).map_err(|_| wrong(&"no certificate"))?;
+            let key = PublicKey::from_info(parsed.1.public_key()).map_err(|error| wrong(&error))?;
+            if regions.insert(region.to_owned(), key).is_some() {
+                return Err(wrong(&"it stands twice"));
+            }
+        }
+        if regions.is_empty() {
+            return Err(wrong(&"there is none"));
         }
         Ok(Self(regions))
     }
@@ -169,7 +185,6 @@ impl AwsIdentityDocument {
 
 /// A time as `2026-11-20T12:00:00Z`.
 fn parse_time(text: &str) -> Option<SystemTime> {
-    let digits = |range: std::ops::Range<usize>| text.get(range).and_then(|part| part.parse::<u8>().ok());
     let shape = text.len() == 20
         && text.bytes().enumerate().all(|(at, byte)| match at {
             4 | 7 => byte == b'-',
@@ -181,15 +196,8 @@ fn parse_time(text: &str) -> Option<SystemTime> {
     if !shape {
         return None;
     }
-    let year = text.get(0..4)?.parse::<u32>().ok()?;
-    let generalized = format!(
-        "{year:04}{:02}{:02}{:02}{:02}{:02}Z",
-        digits(5..7)?,
-        digits(8..10)?,
-        digits(11..13)?,
-        digits(14..16)?,
-        digits(17..19)?
-    );
+    // Without its marks it is a GeneralizedTime, whose rules know the months.
+    let generalized: String = text.chars().filter(|c| !matches!(c, '-' | ':' | 'T')).collect();
     use x509_parser::prelude::FromDer as _;
     let der = crate::der::value(0x18, generalized.as_bytes());
     let (_, time) = x509_parser::time::ASN1Time::from_der(&der).ok()?;
@@ -309,6 +317,30 @@ mod tests {
         assert_eq!(at("1970-01-02T00:00:01Z"), Some(86_401));
         for bad in ["", "1970-01-02T00:00:01", "1970-13-02T00:00:01Z", "1970-01-02 00:00:01Z", "197é-01-0T00:00:01Z"] {
             assert_eq!(at(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn regions_of_a_text() {
+        let keys = include_str!("../../tests/evidence/aws/keys.pem");
+        let names =
+            |text: &str| AwsRegions::parse(text).map(|regions| regions.names().map(str::to_owned).collect::<Vec<_>>());
+        let both = ["eu-central-1".to_owned(), "us-east-1".to_owned()];
+        for good in [keys.to_owned(), format!("# comment\n\n{keys}"), keys.replace('\n', "\r\n")] {
+            assert_eq!(names(&good).unwrap(), both);
+        }
+        let (one, _) = keys.split_once("region eu-central-1").unwrap();
+        let certificate = one.strip_prefix("region us-east-1\n").unwrap();
+        for (what, bad) in [
+            ("nothing", String::new()),
+            ("comments only", "# none\n".to_owned()),
+            ("a misspelt first region", keys.replacen("region", "Region", 1)),
+            ("a certificate before the first region", format!("{certificate}{keys}")),
+            ("a region without a certificate", format!("region eu-west-1\n{keys}")),
+            ("a region with two", format!("{one}{certificate}")),
+            ("a region twice", format!("{one}{one}")),
+        ] {
+            assert!(matches!(names(&bad), Err(AttestError::Unavailable(_))), "{what}");
         }
     }
 

@@ -58,41 +58,41 @@ struct Parsed<'a> {
 fn parse(signed: &[u8]) -> Result<Parsed<'_>, &'static str> {
     const MALFORMED: &str = "not PKCS#7 signed data";
     let mut outer = Reader(signed);
-    let mut info = Reader(outer.expect(der::SEQUENCE).ok_or(MALFORMED)?);
-    if !outer.0.is_empty() || info.expect(der::OBJECT_IDENTIFIER) != Some(SIGNED_DATA) {
+    let mut info = Reader(outer.value(der::SEQUENCE).ok_or(MALFORMED)?);
+    if !outer.0.is_empty() || info.value(der::OBJECT_IDENTIFIER) != Some(SIGNED_DATA) {
         return Err(MALFORMED);
     }
-    let mut explicit = Reader(info.expect(EXPLICIT_0).ok_or(MALFORMED)?);
-    let mut data = Reader(explicit.expect(der::SEQUENCE).ok_or(MALFORMED)?);
-    data.expect(der::INTEGER).ok_or(MALFORMED)?;
-    data.expect(SET).ok_or(MALFORMED)?;
+    let mut explicit = Reader(info.value(EXPLICIT_0).ok_or(MALFORMED)?);
+    let mut data = Reader(explicit.value(der::SEQUENCE).ok_or(MALFORMED)?);
+    data.value(der::INTEGER).ok_or(MALFORMED)?;
+    data.value(SET).ok_or(MALFORMED)?;
 
-    let mut encapsulated = Reader(data.expect(der::SEQUENCE).ok_or(MALFORMED)?);
-    if encapsulated.expect(der::OBJECT_IDENTIFIER) != Some(DATA) {
+    let mut encapsulated = Reader(data.value(der::SEQUENCE).ok_or(MALFORMED)?);
+    if encapsulated.value(der::OBJECT_IDENTIFIER) != Some(DATA) {
         return Err(MALFORMED);
     }
-    let mut content = Reader(encapsulated.expect(EXPLICIT_0).ok_or("there is no content in it")?);
+    let mut content = Reader(encapsulated.value(EXPLICIT_0).ok_or("there is no content in it")?);
     let content = octets(&mut content, 0).ok_or(MALFORMED)?;
 
-    data.optional(EXPLICIT_0);
-    data.optional(EXPLICIT_1);
-    let mut signers = Reader(data.expect(SET).ok_or(MALFORMED)?);
-    let mut signer = Reader(signers.expect(der::SEQUENCE).ok_or("nobody signed it")?);
+    data.value(EXPLICIT_0);
+    data.value(EXPLICIT_1);
+    let mut signers = Reader(data.value(SET).ok_or(MALFORMED)?);
+    let mut signer = Reader(signers.value(der::SEQUENCE).ok_or("nobody signed it")?);
     if !signers.0.is_empty() {
         return Err("more than one signer");
     }
-    signer.expect(der::INTEGER).ok_or(MALFORMED)?;
-    signer.expect(der::SEQUENCE).ok_or(MALFORMED)?;
-    let hash = Reader(signer.expect(der::SEQUENCE).ok_or(MALFORMED)?).expect(der::OBJECT_IDENTIFIER);
+    signer.value(der::INTEGER).ok_or(MALFORMED)?;
+    signer.value(der::SEQUENCE).ok_or(MALFORMED)?;
+    let hash = Reader(signer.value(der::SEQUENCE).ok_or(MALFORMED)?).value(der::OBJECT_IDENTIFIER);
     if hash != Some(SHA256_DIGEST) {
         return Err("signed by another digest than SHA-256");
     }
-    let attributes = signer.optional(EXPLICIT_0);
-    let method = Reader(signer.expect(der::SEQUENCE).ok_or(MALFORMED)?).expect(der::OBJECT_IDENTIFIER);
+    let attributes = signer.value(EXPLICIT_0);
+    let method = Reader(signer.value(der::SEQUENCE).ok_or(MALFORMED)?).value(der::OBJECT_IDENTIFIER);
     if method != Some(RSA) && method != Some(RSA_SHA256) {
         return Err("signed by another algorithm than RSA");
     }
-    let signature = signer.expect(der::OCTET_STRING).ok_or(MALFORMED)?;
+    let signature = signer.value(der::OCTET_STRING).ok_or(MALFORMED)?;
     Ok(Parsed { content, attributes, signature })
 }
 
@@ -101,27 +101,27 @@ fn attribute<'a>(attributes: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let mut all = Reader(attributes);
     let mut found = None;
     while !all.0.is_empty() {
-        let mut attribute = Reader(all.expect(der::SEQUENCE)?);
-        if attribute.expect(der::OBJECT_IDENTIFIER)? != wanted {
+        let mut attribute = Reader(all.value(der::SEQUENCE)?);
+        if attribute.value(der::OBJECT_IDENTIFIER)? != wanted {
             continue;
         }
         if found.is_some() {
             return None;
         }
-        found = Some(attribute.expect(SET)?);
+        found = Some(attribute.value(SET)?);
     }
     found
 }
 
 /// An octet string, whole or in parts (X.690 section 8.7).
 fn octets(reader: &mut Reader<'_>, depth: usize) -> Option<Vec<u8>> {
-    if let Some(whole) = reader.optional(der::OCTET_STRING) {
+    if let Some(whole) = reader.value(der::OCTET_STRING) {
         return Some(whole.to_vec());
     }
     if depth == MAX_DEPTH {
         return None;
     }
-    let mut parts = Reader(reader.expect(der::OCTET_STRING | CONSTRUCTED)?);
+    let mut parts = Reader(reader.value(der::OCTET_STRING | CONSTRUCTED)?);
     let mut all = Vec::new();
     while !parts.0.is_empty() {
         all.extend(octets(&mut parts, depth + 1)?);
@@ -133,16 +133,13 @@ fn octets(reader: &mut Reader<'_>, depth: usize) -> Option<Vec<u8>> {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+    /// The content of the next value, if it has this tag; if not, nothing is taken.
+    fn value(&mut self, tag: u8) -> Option<&'a [u8]> {
         let (found, content, rest) = take(self.0, 0)?;
         (found == tag).then(|| {
             self.0 = rest;
             content
         })
-    }
-
-    fn optional(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.expect(tag)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -8,6 +9,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence};
+use crate::clock::seconds;
 use crate::file;
 use crate::hex::hex;
 
@@ -19,8 +21,10 @@ const MAX_TOKENS: usize = 100_000;
 /// Only their digests are kept. A token is used up by the attempt to use it, in time or not, and that is kept before the node
 /// hears of it; two that bring one token at once get one identity. Several processes may share a file: a command makes a token,
 /// the server takes it.
+///
+/// Those in a file wait for its lock and for the disk: on an async runtime, make them where blocking is allowed.
 #[derive(Debug)]
-pub struct JoinTokens(Store);
+pub struct JoinTokens(Arc<Store>);
 
 type Tokens = BTreeMap<String, Waiting>;
 
@@ -56,7 +60,7 @@ impl JoinTokens {
     /// Tokens that are forgotten when the process ends.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self(Store::Memory(Mutex::default()))
+        Self(Arc::new(Store::Memory(Mutex::default())))
     }
 
     /// Tokens that are kept in a file.
@@ -67,7 +71,7 @@ impl JoinTokens {
         let mut lock = path.as_os_str().to_owned();
         lock.push(".lock");
         read(path)?;
-        Ok(Self(Store::File { path: path.to_owned(), lock: PathBuf::from(lock) }))
+        Ok(Self(Arc::new(Store::File { path: path.to_owned(), lock: PathBuf::from(lock) })))
     }
 
     /// Makes a token, or takes one that was made elsewhere. `alias` is the path of a further identity for the node that uses
@@ -88,7 +92,7 @@ impl JoinTokens {
             None => uuid()?,
         };
         let expires = now + life;
-        self.change(|waiting| {
+        self.0.change(|waiting| {
             let second = seconds(now);
             waiting.retain(|_, waiting| waiting.expires > second);
             if waiting.len() >= MAX_TOKENS {
@@ -99,7 +103,9 @@ impl JoinTokens {
         })?;
         Ok(Minted { token, expires })
     }
+}
 
+impl Store {
     /// Uses a token up.
     fn redeem(&self, token: &[u8], now: SystemTime) -> Result<Attested, AttestError> {
         let text = std::str::from_utf8(token).ok().filter(|text| is_segment(text));
@@ -117,9 +123,9 @@ impl JoinTokens {
 
     /// Changes the tokens, and keeps them so, unless the change fails.
     fn change<T>(&self, edit: impl FnOnce(&mut Tokens) -> Result<T, AttestError>) -> Result<T, AttestError> {
-        match &self.0 {
-            Store::Memory(tokens) => edit(&mut tokens.lock()),
-            Store::File { path, lock } => {
+        match self {
+            Self::Memory(tokens) => edit(&mut tokens.lock()),
+            Self::File { path, lock } => {
                 let _locked = file::lock(lock).map_err(unavailable)?;
                 let mut tokens = read(path).map_err(unavailable)?;
                 let outcome = edit(&mut tokens)?;
@@ -149,7 +155,12 @@ impl Attestor for JoinTokens {
     }
 
     fn attest<'a>(&'a self, asked: Asked<'a>, _challenges: &'a mut dyn Challenges) -> Attest<'a> {
-        Box::pin(std::future::ready(self.redeem(asked.payload, asked.now)))
+        let (store, token, now) = (Arc::clone(&self.0), asked.payload.to_vec(), asked.now);
+        Box::pin(async move {
+            // It waits for a lock and for the disk; and it is done to its end, even if the node goes.
+            let redeemed = tokio::task::spawn_blocking(move || store.redeem(&token, now)).await;
+            redeemed.map_err(|_| AttestError::Unavailable("the tokens cannot be asked".to_owned()))?
+        })
     }
 }
 
@@ -189,10 +200,6 @@ fn is_segment(text: &str) -> bool {
 
 fn name(token: &[u8]) -> String {
     hex(digest(&SHA256, token).as_ref())
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A random UUID (RFC 9562 section 5.4), the form that SPIRE's tokens have.

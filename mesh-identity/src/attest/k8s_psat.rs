@@ -17,6 +17,9 @@ const LEEWAY: Duration = Duration::from_secs(30);
 /// Longest life of a token that is taken.
 const MAX_LIFE: Duration = Duration::from_secs(60 * 60 + 60);
 
+/// Latest time of a claim, in seconds since 1970: as for tokens of workloads.
+const MAX_SECONDS: u64 = 1_000_000_000_000_000;
+
 /// Most keys of one cluster.
 const MAX_KEYS: usize = 32;
 
@@ -183,12 +186,11 @@ impl K8sPsat {
         if claims.aud != [cluster.audience.as_str()] {
             return refuse("the token is for another audience");
         }
-        let at = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-        let (Some(expires), Some(issued)) = (at(claims.exp), at(claims.iat)) else { return refuse("impossible times") };
+        let (expires, issued) = (time(claims.exp)?, time(claims.iat)?);
         if now > expires + LEEWAY {
             return refuse("the token has expired");
         }
-        let begin = claims.nbf.and_then(at).unwrap_or(issued).max(issued);
+        let begin = claims.nbf.map_or(Ok(issued), time)?.max(issued);
         if begin > now + LEEWAY {
             return refuse("the token is not valid yet");
         }
@@ -212,6 +214,13 @@ impl K8sPsat {
         }
         Ok((namespace, name))
     }
+}
+
+/// A time of a claim. A cluster may sign any number; the bound leaves room for leeway.
+fn time(seconds: u64) -> Result<SystemTime, AttestError> {
+    let time = Some(seconds).filter(|seconds| *seconds < MAX_SECONDS).map(Duration::from_secs);
+    let time = time.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    time.ok_or_else(|| AttestError::Evidence("a claim is no possible time".to_owned()))
 }
 
 impl Default for K8sPsat {

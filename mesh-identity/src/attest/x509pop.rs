@@ -4,6 +4,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA256_ASN1, EcdsaKeyPair,
     RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair, RsaParameters, RsaPssSaltLength, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,13 +15,12 @@ use serde::{Deserialize, Serialize};
 use webpki::KeyUsage;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use x509_parser::public_key::PublicKey;
 
 use super::machine_ca::{MachineCa, fingerprint};
 use super::{Answer, Asked, Attest, AttestError, Attested, Attestor, Challenges, Evidence, from_json, nonce};
 use crate::der;
 use crate::hex::hex;
-use crate::jose::KeyKind;
+use crate::jose::{KeyKind, PublicKey};
 use crate::limits::MAX_CERTIFICATE_BYTES;
 
 /// Most intermediates below the CA.
@@ -103,9 +103,10 @@ impl X509Pop {
 
         let ours = nonce()?;
         let challenge = Challenge { nonce: STANDARD.encode(ours) };
-        let exchange = match key {
-            Key::Rsa(_) => Exchange { rsa_signature: Some(challenge), ecdsa_signature: None },
-            Key::P256(_) | Key::P384(_) => Exchange { rsa_signature: None, ecdsa_signature: Some(challenge) },
+        let exchange = if key.kind == KeyKind::Rsa {
+            Exchange { rsa_signature: Some(challenge), ecdsa_signature: None }
+        } else {
+            Exchange { rsa_signature: None, ecdsa_signature: Some(challenge) }
         };
         let challenge = serde_json::to_vec(&exchange).map_err(|error| AttestError::Unavailable(error.to_string()))?;
         let answer = challenges.ask(challenge).await?;
@@ -123,8 +124,7 @@ fn selectors(leaf: &X509Certificate<'_>, issuers: &[CertificateDer<'_>], trust_d
     for authority in issuers {
         all.push(format!("ca:fingerprint:{}", fingerprint(authority)));
     }
-    let serial: Vec<u8> = leaf.raw_serial().iter().copied().skip_while(|byte| *byte == 0).collect();
-    all.push(format!("serialnumber:{}", hex(&serial)));
+    all.push(format!("serialnumber:{}", hex(der::significant(leaf.raw_serial()))));
     // A URI of the form `x509pop://<trust domain>/<key>/<value>`.
     let prefix = format!("x509pop://{trust_domain}/");
     if let Ok(Some(names)) = leaf.subject_alternative_name() {
@@ -138,24 +138,19 @@ fn selectors(leaf: &X509Certificate<'_>, issuers: &[CertificateDer<'_>], trust_d
     all
 }
 
-enum Key {
-    Rsa(Vec<u8>),
-    P256(Vec<u8>),
-    P384(Vec<u8>),
+/// The key of a certificate: SPIRE's algorithms are not those of tokens, so its bare bits are needed.
+struct Key {
+    kind: KeyKind,
+    bits: Vec<u8>,
 }
 
 impl Key {
     fn of(certificate: &X509Certificate<'_>) -> Result<Self, AttestError> {
         let info = certificate.public_key();
-        let bits = info.subject_public_key.data.to_vec();
-        match info.parsed() {
-            Ok(PublicKey::RSA(rsa)) if (2048..=8192).contains(&rsa.key_size()) => Ok(Self::Rsa(bits)),
-            Ok(PublicKey::EC(_)) => match crate::jose::PublicKey::from_info(info).map(|key| key.kind()) {
-                Ok(KeyKind::P256) => Ok(Self::P256(bits)),
-                Ok(KeyKind::P384) => Ok(Self::P384(bits)),
-                _ => Err(AttestError::Evidence("keys of this curve are not taken".to_owned())),
-            },
-            _ => Err(AttestError::Evidence("keys of this kind are not taken".to_owned())),
+        let refuse = |why: String| AttestError::Evidence(why);
+        match PublicKey::from_info(info).map_err(|error| refuse(error.to_string()))?.kind() {
+            KeyKind::P521 => Err(refuse("keys of this curve are not taken".to_owned())),
+            kind => Ok(Self { kind, bits: info.subject_public_key.data.to_vec() }),
         }
     }
 
@@ -164,10 +159,7 @@ impl Key {
     fn verify(&self, ours: &[u8; NONCE], answer: &[u8]) -> Result<(), AttestError> {
         let refuse = |why: &str| AttestError::Challenge(why.to_owned());
         let answer: Exchange<Response> = from_json(answer).ok_or_else(|| refuse("not an answer"))?;
-        let answer = match self {
-            Self::Rsa(_) => answer.rsa_signature,
-            Self::P256(_) | Self::P384(_) => answer.ecdsa_signature,
-        };
+        let answer = if self.kind == KeyKind::Rsa { answer.rsa_signature } else { answer.ecdsa_signature };
         let answer = answer.ok_or_else(|| refuse("not an answer for this kind of key"))?;
         let bytes = |text: Option<&String>| text.and_then(|text| STANDARD.decode(text).ok());
         let theirs = bytes(Some(&answer.nonce)).filter(|nonce| nonce.len() == NONCE);
@@ -182,21 +174,17 @@ impl Key {
             let fits = |bytes: &[u8]| !bytes.is_empty() && bytes.len() <= 66;
             (fits(&r) && fits(&s)).then(|| der::sequence(&[&der::positive_integer(&r), &der::positive_integer(&s)]))
         };
-        let verified = match self {
-            Self::Rsa(key) => {
+        let by = |by: &'static dyn VerificationAlgorithm, signature: &[u8]| {
+            UnparsedPublicKey::new(by, &self.bits).verify(&message, signature).is_ok()
+        };
+        let verified = match self.kind {
+            KeyKind::Rsa => {
                 let signature = bytes(answer.signature.as_ref()).ok_or_else(absent)?;
-                [&RSA_PSS_2048_8192_SHA256, &RSA_PSS_LONGEST_SALT]
-                    .iter()
-                    .any(|by| UnparsedPublicKey::new(*by, key).verify(&message, &signature).is_ok())
+                by(&RSA_PSS_2048_8192_SHA256, &signature) || by(&RSA_PSS_LONGEST_SALT, &signature)
             }
-            Self::P256(key) => {
-                let signature = points().ok_or_else(absent)?;
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(&message, &signature).is_ok()
-            }
-            Self::P384(key) => {
-                let signature = points().ok_or_else(absent)?;
-                UnparsedPublicKey::new(&ECDSA_P384_SHA256_ASN1, key).verify(&message, &signature).is_ok()
-            }
+            KeyKind::P256 => by(&ECDSA_P256_SHA256_ASN1, &points().ok_or_else(absent)?),
+            KeyKind::P384 => by(&ECDSA_P384_SHA256_ASN1, &points().ok_or_else(absent)?),
+            KeyKind::P521 => false,
         };
         if verified { Ok(()) } else { Err(refuse("the signature does not verify")) }
     }
@@ -266,21 +254,12 @@ impl X509PopEvidence {
                 .or_else(|_| EcdsaKeyPair::from_private_key_der(algorithm, key))
                 .map_err(|_| failed("the key is not ECDSA of P-256"))?;
             let signature = pair.sign(&random, &message).map_err(|_| failed("cannot sign"))?;
-            let (r, s) = integers(signature.as_ref()).ok_or_else(|| failed("cannot sign"))?;
-            let response = Response { nonce, signature: None, r: text(&r), s: text(&s) };
+            let (r, s) = der::ecdsa_integers(signature.as_ref()).ok_or_else(|| failed("cannot sign"))?;
+            let response = Response { nonce, signature: None, r: text(r), s: text(s) };
             Exchange { rsa_signature: None, ecdsa_signature: Some(response) }
         };
         serde_json::to_vec(&answer).map_err(|error| AttestError::Challenge(error.to_string()))
     }
-}
-
-/// Both integers of an ECDSA signature.
-fn integers(signature: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (_, content, _) = der::take(signature)?;
-    let (_, r, rest) = der::take(content)?;
-    let (_, s, _) = der::take(rest)?;
-    let bare = |bytes: &[u8]| bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
-    Some((bare(r), bare(s)))
 }
 
 impl Evidence for X509PopEvidence {

@@ -8,6 +8,7 @@ use super::request::RequestKey;
 use super::signer::BACKDATE;
 use super::{Authority, Error, request};
 use crate::bundle::BundleSet;
+use crate::clock::seconds;
 use crate::jose;
 use crate::svid::JwtSvid;
 use crate::verify::{self, Audiences, Purpose};
@@ -134,9 +135,6 @@ impl Authority {
         let now = self.clock.now();
         let asked = life.unwrap_or(self.rules.token_life);
         let not_after = self.rules.not_after(Some(asked), now, signer.life.end)?;
-        let seconds = |time: std::time::SystemTime| {
-            time.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-        };
         let claims = json!({ "sub": id.to_string(), "aud": audience, "iat": seconds(now), "exp": seconds(not_after) });
         let token = jose::sign(&signer.key, &signer.key_id, &claims)
             .map_err(|_| Error::Crypto(rcgen::Error::RemoteKeyError))?;

@@ -7,7 +7,7 @@ use mesh_core::report::chain;
 use rustls_pki_types::CertificateDer;
 
 use super::rotate::{self, Life, Step};
-use super::signer::Signer;
+use super::signer::{BACKDATE, Signer};
 use super::state::{State, TokenKey};
 use super::{Authority, Error, Origin, load};
 
@@ -79,7 +79,7 @@ impl Authority {
         }
         tracing::info!(trust_domain = %self.trust_domain, "the next signing key takes over");
         self.change(|state| {
-            state.activate();
+            state.activate(self.clock.now(), self.rules.max_life);
             Ok(())
         })
     }
@@ -96,8 +96,8 @@ impl Authority {
 
     fn rotate_signing(&self, now: SystemTime) -> Result<(), Error> {
         let state = self.state.snapshot();
-        // `begin` of a certificate lies a minute back; for the lead it counts from its making.
-        let next = state.signing.next.as_ref().map(|next| next.life);
+        // A certificate begins before it is made; its lead counts from its making.
+        let next = state.signing.next.as_ref().map(|next| Life { begin: next.life.begin + BACKDATE, ..next.life });
         match rotate::step(now, state.signing.current.life, next) {
             Step::Wait(_) => Ok(()),
             Step::Prepare => {
@@ -128,33 +128,33 @@ impl Authority {
     /// once; a new root is published at once and signs after the lead that verifiers need.
     fn take_files(&self, read: Signer, now: SystemTime) -> Result<(), Error> {
         let state = self.state.snapshot();
-        let mut announced = self.announced.lock();
-        let current = &state.signing.current;
-        let unchanged = current.chain == read.chain && current.root_authorities() == read.root_authorities();
-        if unchanged {
-            *announced = None;
+        let known = state.signing.next.as_ref().is_some_and(|next| next.is_same(&read));
+        if state.signing.current.is_same(&read) {
+            // What was to come was taken back.
+            return if state.signing.next.is_none() {
+                Ok(())
+            } else {
+                self.change(|state| {
+                    (state.signing.next, state.announced) = (None, None);
+                    Ok(())
+                })
+            };
+        }
+        let lead = rotate::lead(self.rules.authority_life);
+        let announced = state.announcement(&read, now);
+        let due = announced.map_or(now, |since| since + lead).min(state.signing.current.life.end);
+        if now < due && known && announced == state.announced {
             return Ok(());
         }
-        let bundle = self.bundle();
-        let published = read.root_authorities().iter().all(|root| bundle.authorities().contains(root));
-        let lead = rotate::lead(self.rules.authority_life);
-        let due = match *announced {
-            None if published => now,
-            None => {
-                tracing::info!(trust_domain = %self.trust_domain, lead_seconds = lead.as_secs(),
-                    "a new root was plugged in; it is published now and signs after its lead");
-                *announced = Some(now);
-                now + lead
-            }
-            Some(since) => since + lead,
-        };
-        let Life { end, .. } = current.life;
+        if now < due {
+            tracing::info!(trust_domain = %self.trust_domain, lead_seconds = lead.as_secs(),
+                "a new root was plugged in; it is published now and signs after its lead");
+        }
         let read = Arc::new(read);
         self.change(|state| {
-            state.signing.next = Some(read);
-            if now >= due.min(end) {
-                state.activate();
-                *announced = None;
+            (state.signing.next, state.announced) = (Some(read), announced);
+            if now >= due {
+                state.activate(now, self.rules.max_life);
             }
             Ok(())
         })

@@ -1,5 +1,7 @@
 use std::time::{Duration, SystemTime};
 
+use rustls_pki_types::CertificateRevocationListDer;
+
 use super::signer::{BACKDATE, Signer, authority_key_id};
 use super::state::Revoked;
 use super::{Authority, Error};
@@ -7,7 +9,7 @@ use crate::der;
 
 impl Authority {
     /// Revokes a certificate that this authority issued, by its serial number, which must be kept until it would have
-    /// ended by itself. The list of [`Authority::revocation_list`] has it from now on.
+    /// ended by itself. The lists of [`Authority::revocation_lists`] have it from now on.
     ///
     /// # Errors
     /// [`Error::File`] when the state cannot be stored: then nothing changed.
@@ -21,12 +23,17 @@ impl Authority {
         })
     }
 
-    /// A revocation list (RFC 5280 section 5) of everything revoked, in DER: version 2, a number that grows, valid for a
-    /// day or for as long as a partition must be survived.
+    /// Revocation lists (RFC 5280 section 5) in DER: version 2, with a number that grows, valid for a day or for as long as a
+    /// partition must be survived.
+    ///
+    /// A list counts only for certificates of its own signer, so there is one of each: of the signer in use, of the next one,
+    /// and of former ones while anything that they signed may live. Whoever verifies needs them all. Every list has
+    /// everything revoked: of a serial number alone nobody can tell whose it is, and as they are random none is anybody
+    /// else's.
     ///
     /// # Errors
-    /// [`Error`] when the signing certificate may sign no lists, or when its number cannot be stored.
-    pub fn revocation_list(&self) -> Result<Vec<u8>, Error> {
+    /// [`Error::NoLists`] when no signing certificate may sign lists, and others when the number cannot be stored.
+    pub fn revocation_lists(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
         self.change(|state| {
             state.list_number += 1;
             Ok(())
@@ -34,7 +41,15 @@ impl Authority {
         let state = self.state.load();
         let now = self.clock.now();
         let end = now + self.rules.list_life.max(Duration::from_secs(24 * 60 * 60));
-        list(&state.signing.current, &state.revoked, state.list_number, now - BACKDATE, end)
+        let signers = state.list_signers();
+        let able: Vec<_> = signers.iter().filter(|signer| signer.signs_lists).collect();
+        if able.is_empty() {
+            return Err(Error::NoLists);
+        }
+        if able.len() < signers.len() {
+            tracing::warn!(trust_domain = %self.trust_domain, "a signing certificate lacks cRLSign: what it signs cannot be revoked");
+        }
+        able.into_iter().map(|signer| list(signer, &state.revoked, state.list_number, now - BACKDATE, end)).collect()
     }
 }
 
@@ -44,11 +59,8 @@ fn list(
     number: u64,
     this_update: SystemTime,
     next_update: SystemTime,
-) -> Result<Vec<u8>, Error> {
+) -> Result<CertificateRevocationListDer<'static>, Error> {
     const LIST_NUMBER: [u8; 3] = [0x55, 0x1d, 20];
-    if !signer.signs_lists {
-        return Err(Error::NoLists);
-    }
     let time = |time| der::time(time).ok_or(Error::Crypto(rcgen::Error::Time));
     let mut entries = Vec::new();
     for one in revoked {
@@ -67,5 +79,5 @@ fn list(
         &entries,
         &extensions,
     ]);
-    signer.sign(&to_be_signed)
+    signer.sign(&to_be_signed).map(CertificateRevocationListDer::from)
 }

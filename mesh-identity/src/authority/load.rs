@@ -28,6 +28,12 @@ impl Authority {
     /// of cert-manager (`tls.crt`, `tls.key`, `ca.crt`). An authority of our own stands in `authority.json`, with
     /// `root-cert.pem` beside it for whoever needs the roots.
     ///
+    /// Files that are plugged in may be replaced at any time, and in place of a root of our own too. A new intermediate of a
+    /// root that is published signs at once; a new root is published first and signs after the lead that verifiers need.
+    /// Until then, and while anything that it signed may be revoked, the old key stands in `authority.json`; a key whose files
+    /// are in place does not. Where that cannot be written, or the files were replaced while no process ran, the new root
+    /// signs at once.
+    ///
     /// # Errors
     /// [`Error`] when some but not all files are there, or when they cannot be an authority: the key is not the
     /// certificate's, the certificate may not sign or is not valid now, the chain does not lead to the root.
@@ -40,7 +46,7 @@ impl Authority {
         Self::open_sealed(directory, trust_domain, rules, clock, None)
     }
 
-    /// As [`Authority::open`], with keys of our own making sealed at rest.
+    /// As [`Authority::open`], with keys of our own making sealed at rest. A file that is not sealed yet is sealed.
     ///
     /// # Errors
     /// As [`Authority::open`], and [`Error::Sealed`] when the file was sealed by another key.
@@ -52,45 +58,51 @@ impl Authority {
         sealing: Option<SealingKey>,
     ) -> Result<Self, Error> {
         let now = clock.now();
-        let plugged =
-            LAYOUTS.into_iter().find(|names| directory.join(names[0]).exists() || directory.join(names[1]).exists());
+        let plugged = plugged(directory)?;
         let store = Store::new(directory, trust_domain.clone(), sealing, plugged.is_some());
-        if let Some(names) = plugged {
-            let signer = read(directory, names, &trust_domain)?;
-            let state = match store.exists().then(|| store.load(Some(signer))).transpose()? {
-                Some(state) => state,
-                None => {
-                    let signer = read(directory, names, &trust_domain)?;
-                    State::new(signer, TokenKey::generate(now, rules.authority_life)?)
-                }
-            };
-            let origin = Origin::Files { directory: directory.to_owned(), names };
+        let (origin, files) = match plugged {
+            Some(names) => {
+                rules.check_times()?;
+                let signer = read(directory, names, &trust_domain)?;
+                (Origin::Files { directory: directory.to_owned(), names }, Some(signer))
+            }
+            None => {
+                rules.check()?;
+                file::private_directory(directory)?;
+                (Origin::Own, None)
+            }
+        };
+        let (mut state, mut is_kept) = match (store.read()?, files) {
+            (Some((stored, is_kept)), files) => {
+                (stored.into_state(&trust_domain, files, now, rules.max_life)?, is_kept)
+            }
+            (None, files) => {
+                let root = || Signer::root(&trust_domain, now, rules.authority_life);
+                let signer = files.map_or_else(root, Ok)?;
+                (State::new(signer, TokenKey::generate(now, rules.authority_life)?), false)
+            }
+        };
+        // It may have slept over the end of the key in use; the next one was published long ago.
+        if now >= state.signing.current.life.end && state.signing.next.is_some() {
+            state.activate(now, rules.max_life);
+            is_kept = false;
+        }
+        let store = match (&origin, is_kept) {
+            (Origin::Own, true) => Some(store),
+            (Origin::Own, false) => store.save(&state).map(|()| Some(store))?,
             // A secret that is mounted read-only is the usual case: then keys of tokens live as long as the process.
-            let store = match store.save(&state) {
-                Ok(()) => Some(store),
-                Err(error) => {
+            (Origin::Files { .. }, _) => store
+                .save(&state)
+                .inspect_err(|error| {
                     tracing::info!(
-                        error = mesh_core::report::chain(&error),
+                        error = mesh_core::report::chain(error),
                         "the authority's directory cannot be written: token keys and revocations end with this process"
                     );
-                    None
-                }
-            };
-            return Self::assemble(trust_domain, state, origin, rules, clock, store);
-        }
-        rules.check()?;
-        file::private_directory(directory)?;
-        let state = if store.exists() {
-            store.load(None)?
-        } else {
-            let state = State::new(
-                Signer::root(&trust_domain, now, rules.authority_life)?,
-                TokenKey::generate(now, rules.authority_life)?,
-            );
-            store.save(&state)?;
-            state
+                })
+                .is_ok()
+                .then_some(store),
         };
-        Self::assemble(trust_domain, state, Origin::Own, rules, clock, Some(store))
+        Self::assemble(trust_domain, state, origin, rules, clock, store)
     }
 
     /// A new self-signed authority in memory: for tests and for programs that trust only themselves.
@@ -145,7 +157,6 @@ impl Authority {
             state: live,
             bundles,
             live_bundle,
-            announced: Mutex::new(None),
         };
         authority.prove()?;
         Ok(authority)
@@ -158,6 +169,16 @@ impl Authority {
         let (_, request) = certificate_request(&id, KeyKind::P256).map_err(Error::Crypto)?;
         self.issue_to_key(&request, &id, Some(self.rules.min_life), &Names::default()).map(drop)
     }
+}
+
+/// The layout of the plugged-in authority in a directory, if there is one.
+fn plugged(directory: &Path) -> Result<Option<[&'static str; 4]>, Error> {
+    for names in LAYOUTS {
+        if file::exists(&directory.join(names[0]))? || file::exists(&directory.join(names[1]))? {
+            return Ok(Some(names));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads a plugged-in authority.

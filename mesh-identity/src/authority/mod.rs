@@ -8,6 +8,7 @@ mod limit;
 mod list;
 mod load;
 mod request;
+mod resume;
 pub mod rotate;
 mod rule;
 mod serve;
@@ -27,7 +28,7 @@ use parking_lot::Mutex;
 pub use issue::Names;
 pub use limit::RateLimit;
 pub use rule::Rules;
-pub use serve::{Caller, CallerPolicy, CertificateService, Refusal};
+pub use serve::{Caller, CallerPolicy, CertificateService, Grant, Refusal};
 pub use store::SealingKey;
 
 use crate::bundle::{self, Bundle};
@@ -54,8 +55,6 @@ pub struct Authority {
     state: Live<State>,
     bundles: Publisher<Bundle>,
     live_bundle: Live<Bundle>,
-    /// When a plugged-in root that does not sign yet was published.
-    announced: Mutex<Option<SystemTime>>,
 }
 
 /// Who makes the signing keys.
@@ -181,8 +180,8 @@ pub enum Error {
     /// Only an authority that signs no more can be revoked.
     #[error("only an authority that signs no more can be taken out of the bundle")]
     NotRetired,
-    /// The signing certificate may sign no revocation lists.
-    #[error("the signing certificate lacks cRLSign")]
+    /// The signing certificates may sign no revocation lists.
+    #[error("the signing certificates lack cRLSign")]
     NoLists,
     /// A token could not be issued.
     #[error("the token cannot be issued")]
@@ -221,9 +220,17 @@ pub enum Error {
         /// Allowed.
         limit: Duration,
     },
-    /// What is left of the signing certificate's own life, or what was asked for, is too short to issue under.
-    #[error("a life of {} s is below the least of {} s", left.as_secs(), least.as_secs())]
+    /// The life asked for is too short.
+    #[error("a life of {} s is below the least of {} s", asked.as_secs(), least.as_secs())]
     LifeTooShort {
+        /// Asked for.
+        asked: Duration,
+        /// The least.
+        least: Duration,
+    },
+    /// What is left of the signing certificate's own life is too short to issue under.
+    #[error("the signing certificate ends in {} s, and the least life is {} s", left.as_secs(), least.as_secs())]
+    Ending {
         /// Left.
         left: Duration,
         /// The least.

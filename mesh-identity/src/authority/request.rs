@@ -6,9 +6,10 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::Error;
+use crate::jose::{KeyKind, PublicKey};
 use crate::limits::MAX_REQUEST_BYTES;
 
 /// The public key of a request (SubjectPublicKeyInfo, byte for byte) and its bare key bits.
@@ -16,10 +17,6 @@ pub(super) struct RequestKey {
     pub(super) info: Vec<u8>,
     pub(super) bits: Vec<u8>,
 }
-
-const ID_EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
-const P256: &str = "1.2.840.10045.3.1.7";
-const P384: &str = "1.3.132.0.34";
 
 /// Reads a request in PEM; see [`read_der`].
 pub(super) fn read_pem(text: &str, granted: Option<&SpiffeId>) -> Result<RequestKey, Error> {
@@ -57,23 +54,13 @@ pub(super) fn read_der(der: &[u8], granted: Option<&SpiffeId>) -> Result<Request
     Ok(RequestKey { info: info.subject_pki.raw.to_vec(), bits: info.subject_pki.subject_public_key.data.to_vec() })
 }
 
-fn key_policy(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> Result<(), Error> {
-    let algorithm = key.algorithm.algorithm.to_id_string();
-    match key.parsed() {
-        Ok(PublicKey::EC(_)) if algorithm == ID_EC_PUBLIC_KEY => {
-            let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-            let curve = curve.map(|curve| curve.to_id_string()).unwrap_or_default();
-            if curve == P256 || curve == P384 { Ok(()) } else { Err(Error::RequestKey(format!("curve {curve}"))) }
+fn key_policy(info: &SubjectPublicKeyInfo<'_>) -> Result<(), Error> {
+    let key = PublicKey::from_info(info).map_err(|error| Error::RequestKey(error.to_string()))?;
+    match (key.kind(), key.rsa_size()) {
+        (KeyKind::P256 | KeyKind::P384, _) | (KeyKind::Rsa, Some((2048..=4096, 65537))) => Ok(()),
+        (KeyKind::Rsa, Some((bits, exponent))) => {
+            Err(Error::RequestKey(format!("RSA of {bits} bits with exponent {exponent}")))
         }
-        Ok(PublicKey::RSA(rsa)) => {
-            let bits = rsa.key_size();
-            let exponent = rsa.try_exponent().ok();
-            if (2048..=4096).contains(&bits) && exponent == Some(65537) {
-                Ok(())
-            } else {
-                Err(Error::RequestKey(format!("RSA of {bits} bits")))
-            }
-        }
-        _ => Err(Error::RequestKey(format!("algorithm {algorithm}"))),
+        (kind, _) => Err(Error::RequestKey(format!("{kind:?}"))),
     }
 }

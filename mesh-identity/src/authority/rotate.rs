@@ -53,6 +53,14 @@ impl Life {
     pub fn retired_at(self) -> SystemTime {
         self.end + RETIRED
     }
+
+    /// Until when it stays in the bundle if it signs for the last time at `last`, nothing that lives for more than
+    /// `max_life`: an authority of ten years that was replaced is not trusted for ten years.
+    #[must_use]
+    pub fn retired_after(self, last: SystemTime, max_life: Duration) -> SystemTime {
+        let ended = last.checked_add(max_life.max(longest_issued(self.span())));
+        ended.map_or(self.end, |ended| ended.min(self.end)) + RETIRED
+    }
 }
 
 /// The longest life of what a key of such a life may sign, so that nothing outlives its signer: a sixth, at most 7 days.
@@ -97,6 +105,19 @@ mod tests {
         ] {
             assert_eq!((lead(life), longest_issued(life)), (wanted_lead, wanted_issued), "{life:?}");
         }
+    }
+
+    #[test]
+    fn a_signer_is_retired_when_what_it_signed_has_ended() {
+        let begin = SystemTime::UNIX_EPOCH + 1000 * DAY;
+        let month = Life { begin, end: begin + 30 * DAY };
+        // At its regular time that is its own end, earlier it is what it may have signed last.
+        assert_eq!(month.retired_after(month.activate_at(), DAY), month.retired_at());
+        assert_eq!(month.retired_after(begin + 10 * DAY, DAY), begin + 16 * DAY);
+        let decade = Life { begin, end: begin + 3650 * DAY };
+        assert_eq!(decade.retired_after(begin + DAY, DAY), begin + 9 * DAY);
+        assert_eq!(decade.retired_after(begin + DAY, 20 * DAY), begin + 22 * DAY);
+        assert_eq!(decade.retired_after(begin + DAY, Duration::MAX), decade.retired_at());
     }
 
     #[test]

@@ -2,6 +2,9 @@ use std::time::{Duration, SystemTime};
 
 use super::{Error, rotate};
 
+/// Longest life of a key or a list.
+const MAX_LIFE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
 /// Limits of what an authority issues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,7 +42,8 @@ impl Default for Rules {
 
 impl Rules {
     /// Refuses rules under which an SVID would outlive its authority, or a verifier learn of a key too late.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.check_times()?;
         let longest = rotate::longest_issued(self.authority_life);
         if self.max_life > longest || self.token_life > longest {
             return Err(Error::Rules(format!(
@@ -49,12 +53,22 @@ impl Rules {
             )));
         }
         let lead = rotate::lead(self.authority_life);
-        if lead < 5 * self.refresh_hint {
+        if lead < self.refresh_hint.saturating_mul(5) {
             return Err(Error::Rules(format!(
                 "a new authority must be published at least 5 refresh hints ({} s) before it signs, not {} s",
-                5 * self.refresh_hint.as_secs(),
+                self.refresh_hint.as_secs().saturating_mul(5),
                 lead.as_secs()
             )));
+        }
+        Ok(())
+    }
+
+    /// Refuses times that no certificate can carry.
+    pub(super) fn check_times(&self) -> Result<(), Error> {
+        for (name, life) in [("authority_life", self.authority_life), ("list_life", self.list_life)] {
+            if life > MAX_LIFE {
+                return Err(Error::Rules(format!("{name} of {} s is longer than a century", life.as_secs())));
+            }
         }
         Ok(())
     }
@@ -70,11 +84,14 @@ impl Rules {
         if life > self.max_life {
             return Err(Error::LifeTooLong { asked: life, limit: self.max_life });
         }
-        let left = issuer_end.duration_since(now).unwrap_or_default().min(life);
-        if left < self.min_life {
-            return Err(Error::LifeTooShort { left, least: self.min_life });
+        if life < self.min_life {
+            return Err(Error::LifeTooShort { asked: life, least: self.min_life });
         }
-        Ok(now + left)
+        let left = issuer_end.duration_since(now).unwrap_or_default();
+        if left < self.min_life {
+            return Err(Error::Ending { left, least: self.min_life });
+        }
+        Ok(now + left.min(life))
     }
 
     /// Refuses rules under which whoever asks for no life gets nothing. They hold for plugged-in authorities too.

@@ -20,7 +20,17 @@ pub trait CallerPolicy: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Refusal`] when the caller is unknown or may not act for `wanted`.
-    fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<SpiffeId, Refusal>;
+    fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<Grant, Refusal>;
+}
+
+/// What a policy grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Who calls, by what it has proved, such as the name of its node: its requests are counted by this, and the audit log
+    /// has it.
+    pub caller: String,
+    /// The identity that it gets.
+    pub identity: SpiffeId,
 }
 
 /// What a call carries that may prove who makes it.
@@ -30,13 +40,6 @@ pub struct Caller<'a> {
     pub metadata: &'a tonic::metadata::MetadataMap,
     /// What the listener put there, such as a verified peer.
     pub extensions: &'a tonic::Extensions,
-}
-
-impl Caller<'_> {
-    /// By what its requests are counted and logged: the address that it comes from. What it says of itself does not count.
-    fn name(&self) -> String {
-        self.extensions.get::<std::net::SocketAddr>().map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string())
-    }
 }
 
 /// Why a caller gets nothing. The caller hears one opaque sentence; the audit log has the reason.
@@ -80,7 +83,7 @@ impl CertificateService {
     fn create(&self, request: &Request<IstioCertificateRequest>) -> Result<IstioCertificateResponse, Status> {
         let wanted = wanted(request.get_ref())?;
         let caller = Caller { metadata: request.metadata(), extensions: request.extensions() };
-        let granted = self.policy.grant(&caller, wanted.as_ref()).map_err(|refusal| {
+        let Grant { caller, identity } = self.policy.grant(&caller, wanted.as_ref()).map_err(|refusal| {
             tracing::warn!(
                 target: "mesh_identity::audit",
                 wanted = wanted.as_ref().map(tracing::field::display),
@@ -92,18 +95,18 @@ impl CertificateService {
                 Refusal::Forbidden { .. } => Status::unauthenticated("request impersonation authentication failure"),
             }
         })?;
-        if let Err(wait) = self.limit.take(&caller.name(), self.authority.now()) {
-            audit::refused("CreateCertificate", &granted, &"too many requests");
+        if let Err(wait) = self.limit.take(&caller, self.authority.now()) {
+            audit::refused("CreateCertificate", &identity, &"too many requests");
             return Err(Status::resource_exhausted(format!("too many requests: wait {} ms", wait.as_millis())));
         }
         let asked = request.get_ref().validity_duration;
         let life = u64::try_from(asked).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
-        let issued = self.authority.issue(&request.get_ref().csr, &granted, life, &Names::default());
+        let issued = self.authority.issue(&request.get_ref().csr, &identity, life, &Names::default());
         let chain = issued.map_err(|error| {
-            audit::refused("CreateCertificate", &granted, &error);
-            Status::new(code(&error), format!("CSR signing error: {error}"))
+            audit::refused("CreateCertificate", &identity, &error);
+            Status::new(error.code(), format!("CSR signing error: {error}"))
         })?;
-        audit::issued("CreateCertificate", &caller.name(), &granted, &chain);
+        audit::issued("CreateCertificate", &caller, &identity, &chain);
         let mut texts: Vec<String> = chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
         texts.push(self.authority.bundle().to_pem());
         Ok(IstioCertificateResponse { cert_chain: texts })
@@ -122,17 +125,22 @@ fn wanted(request: &IstioCertificateRequest) -> Result<Option<SpiffeId>, Status>
     }
 }
 
-fn code(error: &Error) -> Code {
-    match error {
-        Error::RequestTooLarge(_)
-        | Error::RequestMalformed
-        | Error::RequestSignature
-        | Error::RequestKey(_)
-        | Error::RequestIdentity { .. }
-        | Error::LifeTooLong { .. }
-        | Error::LifeTooShort { .. } => Code::InvalidArgument,
-        Error::Identity(_) => Code::Unauthenticated,
-        _ => Code::Internal,
+impl Error {
+    /// What a caller is told, over gRPC, who asked for what could not be issued.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::RequestTooLarge(_)
+            | Self::RequestMalformed
+            | Self::RequestSignature
+            | Self::RequestKey(_)
+            | Self::RequestIdentity { .. }
+            | Self::Token(_)
+            | Self::LifeTooLong { .. }
+            | Self::LifeTooShort { .. } => Code::InvalidArgument,
+            Self::Identity(_) => Code::PermissionDenied,
+            Self::Ending { .. } | Self::NotValidNow => Code::Unavailable,
+            _ => Code::Internal,
+        }
     }
 }
 
@@ -143,5 +151,53 @@ impl IstioCertificateService for CertificateService {
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         self.create(&request).map(Response::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_core::name::parse_trust_domain;
+
+    use super::*;
+    use crate::authority::Rules;
+    use crate::clock::SystemClock;
+
+    /// Believes what a call says of itself. Not for use.
+    #[derive(Debug)]
+    struct Believing;
+
+    impl CallerPolicy for Believing {
+        fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<Grant, Refusal> {
+            let name = caller.metadata.get("name").and_then(|name| name.to_str().ok());
+            let name = name.ok_or_else(|| Refusal::Unauthenticated("no name".to_owned()))?;
+            let identity = wanted.cloned().ok_or_else(|| Refusal::Unauthenticated("no wish".to_owned()))?;
+            Ok(Grant { caller: name.to_owned(), identity })
+        }
+    }
+
+    #[test]
+    fn requests_are_counted_by_caller() {
+        let domain = parse_trust_domain("td.test").unwrap();
+        let authority = Arc::new(Authority::ephemeral(domain, Rules::default(), Arc::new(SystemClock)).unwrap());
+        let limit = RateLimit::new(3, 1);
+        let service = CertificateService { authority, policy: Arc::new(Believing), limit };
+        let call = |name: Option<&'static str>| {
+            let kind = Some(Kind::StringValue("spiffe://td.test/web".to_owned()));
+            let wish = envoy_types::pb::google::protobuf::Value { kind };
+            let metadata =
+                envoy_types::pb::google::protobuf::Struct { fields: [(IMPERSONATED_IDENTITY.to_owned(), wish)].into() };
+            let mut request = Request::new(IstioCertificateRequest { metadata: Some(metadata), ..Default::default() });
+            if let Some(name) = name {
+                request.metadata_mut().insert("name", tonic::metadata::MetadataValue::from_static(name));
+            }
+            service.create(&request).unwrap_err().code()
+        };
+        for _ in 0..10 {
+            assert_eq!(call(None), Code::Unauthenticated, "nobody uses up what others have");
+        }
+        let codes = [(); 5].map(|()| call(Some("one")));
+        assert_eq!(codes[..3], [Code::InvalidArgument; 3], "there is no request to certify");
+        assert_eq!(codes[4], Code::ResourceExhausted);
+        assert_eq!(call(Some("two")), Code::InvalidArgument);
     }
 }

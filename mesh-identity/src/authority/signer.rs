@@ -76,6 +76,11 @@ impl Signer {
         Self::new(key, vec![certificate], roots)
     }
 
+    /// Whether it signs as another does: by the same certificates, below the same roots.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.chain == other.chain && self.root_authorities() == other.root_authorities()
+    }
+
     pub(super) fn root_authorities(&self) -> &[bundle::Authority] {
         self.roots.authorities()
     }

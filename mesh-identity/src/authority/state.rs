@@ -15,9 +15,13 @@ use crate::jose::SigningKey;
 pub(super) struct State {
     pub(super) signing: Slots<Signer>,
     pub(super) tokens: Slots<TokenKey>,
+    /// When the next signer of a plugged-in authority was published, with a root that nobody knew.
+    pub(super) announced: Option<SystemTime>,
     /// Authorities that sign no more, and until when what they signed is still believed.
     pub(super) retired: Vec<(bundle::Authority, SystemTime)>,
     pub(super) retired_tokens: Vec<(JwtAuthority, SystemTime)>,
+    /// Signers that sign no certificates any more, but lists of what they signed, until that has ended.
+    pub(super) former: Vec<(Arc<Signer>, SystemTime)>,
     pub(super) revoked: Vec<Revoked>,
     /// Number of the revocation list; it grows with each.
     pub(super) list_number: u64,
@@ -69,8 +73,10 @@ impl State {
         Self {
             signing: Slots { current: Arc::new(signer), next: None },
             tokens: Slots { current: Arc::new(tokens), next: None },
+            announced: None,
             retired: Vec::new(),
             retired_tokens: Vec::new(),
+            former: Vec::new(),
             revoked: Vec::new(),
             list_number: 0,
             sequence: 1,
@@ -89,18 +95,22 @@ impl State {
             .with_refresh_hint(Some(refresh_hint))
     }
 
-    /// Signs with the next key from now on.
-    pub(super) fn activate(&mut self) {
+    /// Signs with the next key from now on. What the current one signed lives for `max_life` at most.
+    pub(super) fn activate(&mut self, now: SystemTime, max_life: Duration) {
         if let Some(next) = self.signing.next.take() {
+            self.announced = None;
             let old = std::mem::replace(&mut self.signing.current, next);
-            for authority in old.root_authorities() {
-                let still = self.signing.current.root_authorities().contains(authority);
-                if !still {
-                    let life = Life { begin: old.life.begin, end: authority.not_after().min(old.life.end) };
-                    self.retired.push((authority.clone(), life.retired_at()));
-                }
-            }
+            let until = old.life.retired_after(now, max_life);
+            self.retire(old.root_authorities(), until);
+            self.former.push((old, until));
         }
+    }
+
+    /// Keeps roots in the bundle until what was signed below them has ended, but for those of the current signer.
+    pub(super) fn retire(&mut self, roots: &[bundle::Authority], until: SystemTime) {
+        let current = self.signing.current.root_authorities();
+        let ended = roots.iter().filter(|root| !current.contains(root));
+        self.retired.extend(ended.map(|root| (root.clone(), until)));
     }
 
     /// Signs tokens with the next key from now on.
@@ -148,17 +158,39 @@ impl State {
     /// Forgets what ended. Says whether there was anything.
     pub(super) fn prune(&mut self, now: SystemTime) -> bool {
         const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-        let before = (self.retired.len(), self.retired_tokens.len(), self.revoked.len());
+        let count =
+            |state: &Self| [state.retired.len(), state.retired_tokens.len(), state.former.len(), state.revoked.len()];
+        let before = count(self);
         self.retired.retain(|(_, until)| now < *until);
         self.retired_tokens.retain(|(_, until)| now < *until);
-        self.revoked.retain(|one| now < one.not_after + KEPT);
-        before != (self.retired.len(), self.retired_tokens.len(), self.revoked.len())
+        self.former.retain(|(_, until)| now < *until);
+        self.revoked.retain(|one| one.not_after.checked_add(KEPT).is_none_or(|end| now < end));
+        before != count(self)
     }
 
     /// Drops an authority at once: nothing that it signed is believed any more, wherever this bundle is known.
     pub(super) fn revoke_authority(&mut self, certificate: &CertificateDer<'_>) -> bool {
         let before = self.retired.len();
         self.retired.retain(|(authority, _)| authority.certificate() != certificate);
-        before != self.retired.len()
+        let Self { signing, retired, former, .. } = self;
+        let signers = std::iter::once(&signing.current).chain(&signing.next);
+        let published: Vec<_> =
+            signers.flat_map(|signer| signer.root_authorities()).chain(retired.iter().map(|(root, _)| root)).collect();
+        former.retain(|(signer, _)| signer.root_authorities().iter().any(|root| published.contains(&root)));
+        before != retired.len()
+    }
+
+    /// Everyone whose lists count: the one that signs now, the next one, so that whoever demands a list has one when it
+    /// begins, and former ones, whose certificates are still about. Of those that share a name and a key, one.
+    pub(super) fn list_signers(&self) -> Vec<&Arc<Signer>> {
+        let former = self.former.iter().map(|(signer, _)| signer);
+        let mut signers: Vec<&Arc<Signer>> = Vec::new();
+        for signer in std::iter::once(&self.signing.current).chain(&self.signing.next).chain(former) {
+            let is_known = |known: &&Arc<Signer>| (&known.subject, &known.key_id) == (&signer.subject, &signer.key_id);
+            if !signers.iter().any(is_known) {
+                signers.push(signer);
+            }
+        }
+        signers
     }
 }

@@ -15,10 +15,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::resume::{self, Known, Resumed};
 use super::rotate::Life;
 use super::signer::Signer;
 use super::state::{Revoked, Slots, State, TokenKey};
 use crate::bundle::{self, Bundle, JwtAuthority};
+use crate::clock::seconds;
 use crate::file;
 use crate::jose::{PublicKey, SigningKey};
 
@@ -78,15 +80,19 @@ enum File {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+pub(super) struct Stored {
     /// Version of the format.
     format: u32,
     /// A file that was moved to another authority's place is not taken.
     trust_domain: String,
     signing: Vec<StoredSigner>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    announced: Option<u64>,
     tokens: Vec<StoredToken>,
     retired: Vec<(String, u64)>,
     retired_tokens: Vec<(String, String, u64)>,
+    #[serde(default)]
+    former: Vec<(StoredSigner, u64)>,
     revoked: Vec<(String, u64, u64)>,
     list_number: u64,
     sequence: u64,
@@ -94,7 +100,9 @@ struct Stored {
 
 #[derive(Serialize, Deserialize)]
 struct StoredSigner {
-    key: String,
+    /// Absent while it stands in files of others; when those are replaced, what still needs the key has it from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     chain: Vec<String>,
     roots: Vec<String>,
 }
@@ -118,15 +126,8 @@ impl Store {
         self.directory.join(FILE)
     }
 
-    pub(super) fn exists(&self) -> bool {
-        self.path().exists()
-    }
-
     pub(super) fn save(&self, state: &State) -> Result<(), Error> {
-        let mut stored = Stored::of(state, &self.trust_domain)?;
-        if self.plugged {
-            stored.signing.clear();
-        }
+        let stored = Stored::of(state, &self.trust_domain, self.plugged)?;
         let open = serde_json::to_vec(&File::Open(Box::new(stored))).map_err(|_| Error::Stored("cannot be written"))?;
         let bytes = match &self.sealing {
             None => open,
@@ -141,13 +142,16 @@ impl Store {
         Ok(file::replace(&self.directory.join("root-cert.pem"), roots.as_bytes(), file::Mode::Public)?)
     }
 
-    /// Reads the state; `plugged` is the signing key that stands elsewhere.
-    pub(super) fn load(&self, plugged: Option<Signer>) -> Result<State, Error> {
+    /// What is stored, and whether as it should be: an open file where keys are to be sealed is not. `None` without a file.
+    pub(super) fn read(&self) -> Result<Option<(Stored, bool)>, Error> {
+        if !file::exists(&self.path())? {
+            return Ok(None);
+        }
         let malformed = || Error::Stored("is not what this program writes");
         let read: File = serde_json::from_slice(&file::read(&self.path())?).map_err(|_| malformed())?;
-        let stored = match (read, &self.sealing) {
-            (File::Open(stored), _) => *stored,
-            (File::Sealed { .. }, None) => return Err(Error::Sealed),
+        match (read, &self.sealing) {
+            (File::Open(stored), sealing) => Ok(Some((*stored, sealing.is_none()))),
+            (File::Sealed { .. }, None) => Err(Error::Sealed),
             (File::Sealed { sealed, nonce }, Some(key)) => {
                 let nonce = STANDARD.decode(nonce).map_err(|_| malformed())?;
                 let nonce = Nonce::try_assume_unique_for_key(&nonce).map_err(|_| malformed())?;
@@ -155,12 +159,11 @@ impl Store {
                 let domain = Aad::from(self.trust_domain.as_str().as_bytes());
                 let open = key.cipher()?.open_in_place(nonce, domain, &mut bytes).map_err(|_| Error::Sealed)?;
                 match serde_json::from_slice(open).map_err(|_| malformed())? {
-                    File::Open(stored) => *stored,
-                    File::Sealed { .. } => return Err(malformed()),
+                    File::Open(stored) => Ok(Some((*stored, true))),
+                    File::Sealed { .. } => Err(malformed()),
                 }
             }
-        };
-        stored.into_state(&self.trust_domain, plugged)
+        }
     }
 
     fn seal(&self, key: &SealingKey, mut bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
@@ -172,10 +175,13 @@ impl Store {
 }
 
 impl Stored {
-    fn of(state: &State, trust_domain: &TrustDomain) -> Result<Self, Error> {
+    fn of(state: &State, trust_domain: &TrustDomain, plugged: bool) -> Result<Self, Error> {
         let encode = |der: &CertificateDer<'_>| STANDARD.encode(der);
+        // The newest one is what stands in the files of a plugged-in authority.
+        let in_files = plugged.then(|| state.signing.next.as_ref().unwrap_or(&state.signing.current));
         let signer = |signer: &Arc<Signer>| StoredSigner {
-            key: STANDARD.encode(signer.key.serialize_der()),
+            key: (!in_files.is_some_and(|one| Arc::ptr_eq(one, signer)))
+                .then(|| STANDARD.encode(signer.key.serialize_der())),
             chain: signer.chain.iter().map(encode).collect(),
             roots: signer.root_authorities().iter().map(|authority| encode(authority.certificate())).collect(),
         };
@@ -189,6 +195,7 @@ impl Stored {
             format: FORMAT,
             trust_domain: trust_domain.to_string(),
             signing: std::iter::once(&state.signing.current).chain(&state.signing.next).map(signer).collect(),
+            announced: state.announced.map(seconds),
             tokens: tokens.collect::<Result<_, Error>>()?,
             retired: state.retired.iter().map(|(one, until)| (encode(one.certificate()), seconds(*until))).collect(),
             retired_tokens: state
@@ -196,6 +203,7 @@ impl Stored {
                 .iter()
                 .map(|(one, until)| (one.key_id().to_owned(), STANDARD.encode(one.key().to_der()), seconds(*until)))
                 .collect(),
+            former: state.former.iter().map(|(one, until)| (signer(one), seconds(*until))).collect(),
             revoked: state
                 .revoked
                 .iter()
@@ -206,7 +214,14 @@ impl Stored {
         })
     }
 
-    fn into_state(self, trust_domain: &TrustDomain, plugged: Option<Signer>) -> Result<State, Error> {
+    /// The state; `plugged` is the signing key that stands elsewhere. Nothing that was signed lives for more than `max_life`.
+    pub(super) fn into_state(
+        self,
+        trust_domain: &TrustDomain,
+        plugged: Option<Signer>,
+        now: SystemTime,
+        max_life: Duration,
+    ) -> Result<State, Error> {
         if self.format != FORMAT {
             return Err(Error::Stored("is of another format"));
         }
@@ -218,13 +233,28 @@ impl Stored {
         let certificates = |texts: &[String]| -> Result<Vec<CertificateDer<'static>>, Error> {
             texts.iter().map(|text| decode(text).map(CertificateDer::from)).collect()
         };
-        let mut signing: Vec<_> = plugged.into_iter().map(Arc::new).collect();
-        for one in &self.signing {
-            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(decode(&one.key)?));
-            let key = KeyPair::try_from(&key).map_err(Error::Crypto)?;
+        let known = |one: &StoredSigner| -> Result<Known, Error> {
+            let key = one.key.as_ref().map(|key| {
+                let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(decode(key)?));
+                KeyPair::try_from(&key).map_err(Error::Crypto)
+            });
             let roots = Bundle::new(trust_domain.clone(), certificates(&one.roots)?).map_err(Error::Bundle)?;
-            signing.push(Arc::new(Signer::new(key, certificates(&one.chain)?, roots)?));
-        }
+            Ok(Known { key: key.transpose()?, chain: certificates(&one.chain)?, roots })
+        };
+        let mut signing = self.signing.iter().map(known).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let (current, next) = (signing.next(), signing.next());
+        let mut published: Vec<_> =
+            current.iter().chain(&next).flat_map(|known| known.roots.authorities()).cloned().collect();
+        let resumed = match plugged {
+            Some(files) => resume::resume(current, next.as_ref(), files)?,
+            None => {
+                let gone = || Error::Stored("is of a plugged-in authority, whose files are gone");
+                let signer = |known: Known| known.into_signer()?.map(Arc::new).ok_or_else(gone);
+                let current = signer(current.ok_or_else(gone)?)?;
+                let next = next.map(signer).transpose()?;
+                Resumed { signing: Slots { current, next }, is_announced: false, ended: None }
+            }
+        };
         let mut tokens = Vec::new();
         for one in &self.tokens {
             let key = SigningKey::from_pkcs8(&decode(&one.key)?).map_err(|_| malformed())?;
@@ -236,34 +266,40 @@ impl Stored {
             let authority = bundle::Authority::parse(decode(certificate)?.into()).map_err(Error::Signing)?;
             retired.push((authority, time(*until)));
         }
+        published.extend(retired.iter().map(|(root, _)| root).cloned());
         let mut retired_tokens = Vec::new();
         for (key_id, key, until) in &self.retired_tokens {
             let key = PublicKey::from_der(&decode(key)?).map_err(|_| malformed())?;
             retired_tokens.push((JwtAuthority::new(key_id, key), time(*until)));
         }
+        let mut former = Vec::new();
+        for (one, until) in &self.former {
+            former.extend(known(one)?.into_signer()?.map(|signer| (Arc::new(signer), time(*until))));
+        }
         let mut revoked = Vec::new();
         for (serial, at, not_after) in &self.revoked {
             revoked.push(Revoked { serial: decode(serial)?, at: time(*at), not_after: time(*not_after) });
         }
-        Ok(State {
-            signing: slots(signing).ok_or_else(malformed)?,
-            tokens: slots(tokens).ok_or_else(malformed)?,
+        let mut tokens = tokens.into_iter();
+        let mut state = State {
+            signing: resumed.signing,
+            announced: self.announced.map(time).filter(|_| resumed.is_announced),
+            tokens: Slots { current: tokens.next().ok_or_else(malformed)?, next: tokens.next() },
             retired,
             retired_tokens,
+            former,
             revoked,
             list_number: self.list_number,
             sequence: self.sequence,
-        })
+        };
+        if let Some((roots, life)) = resumed.ended {
+            state.retire(&roots, life.retired_after(now, max_life));
+        }
+        let before = Bundle::of(trust_domain.clone(), published, Vec::new());
+        let changed = before.authorities() != state.bundle(trust_domain, Duration::ZERO).authorities();
+        state.sequence += u64::from(changed);
+        Ok(state)
     }
-}
-
-fn slots<T>(keys: Vec<Arc<T>>) -> Option<Slots<T>> {
-    let mut keys = keys.into_iter();
-    Some(Slots { current: keys.next()?, next: keys.next() })
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn time(seconds: u64) -> SystemTime {

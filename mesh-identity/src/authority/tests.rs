@@ -71,6 +71,35 @@ fn keys_at_rest_are_sealed_where_that_is_asked_for() {
 }
 
 #[test]
+fn keys_that_lay_open_are_sealed_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = open(dir.path()).unwrap().bundle();
+    let read = || std::fs::read_to_string(dir.path().join("authority.json")).unwrap();
+    assert!(read().contains("signing"));
+    let key = SealingKey::new([7; 32]);
+    let domain = parse_trust_domain("td.test").unwrap();
+    let sealed = Authority::open_sealed(dir.path(), domain, Rules::default(), Arc::new(SystemClock), Some(key));
+    assert_eq!(sealed.unwrap().bundle(), bundle);
+    assert!(!read().contains("signing"), "{}", read());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_state_that_cannot_be_looked_at_is_not_replaced() {
+    use std::os::unix::fs::symlink;
+    for name in ["authority.json", "ca-cert.pem", "tls.key"] {
+        // The volume behind it is not mounted; or the link leads to itself.
+        for target in ["/nowhere/it", name] {
+            let dir = tempfile::tempdir().unwrap();
+            symlink(target, dir.path().join(name)).unwrap();
+            assert!(matches!(open(dir.path()), Err(Error::File(_) | Error::FileMissing(_))), "{name} -> {target}");
+            assert!(!dir.path().join("root-cert.pem").exists());
+            assert!(std::fs::symlink_metadata(dir.path().join(name)).unwrap().is_symlink());
+        }
+    }
+}
+
+#[test]
 fn rules_that_contradict_each_other() {
     let day = Duration::from_secs(24 * 60 * 60);
     let with = |change: fn(&mut Rules)| {
@@ -83,6 +112,13 @@ fn rules_that_contradict_each_other() {
     assert!(matches!(with(|rules| rules.authority_life = Duration::from_secs(3600)), Err(Error::Rules(_))));
     assert!(matches!(with(|rules| rules.refresh_hint = Duration::from_secs(3 * 24 * 3600)), Err(Error::Rules(_))));
     assert_eq!(rotate::longest_issued(30 * day), 5 * day);
+    for change in [
+        (|rules| rules.authority_life = Duration::MAX) as fn(&mut Rules),
+        |rules| rules.list_life = Duration::MAX,
+        |rules| rules.refresh_hint = Duration::MAX,
+    ] {
+        assert!(matches!(with(change), Err(Error::Rules(_))));
+    }
 }
 
 #[test]
@@ -150,6 +186,11 @@ fn life_and_identity_rules() {
     };
     assert_eq!(issue(&web(), 3600).unwrap(), 1);
     assert!(matches!(issue(&web(), 29), Err(Error::LifeTooShort { .. })));
+    // Not the caller's fault: whoever asks again after a rotation gets it.
+    let rules = authority.rules();
+    let (now, soon) = (authority.now(), authority.now() + Duration::from_secs(29));
+    let ending = rules.not_after(None, now, soon).unwrap_err();
+    assert!(matches!(ending, Error::Ending { .. }) && ending.code() == tonic::Code::Unavailable, "{ending}");
     assert!(matches!(issue(&web(), 24 * 3600 + 1), Err(Error::LifeTooLong { .. })));
     for foreign in ["spiffe://other.test/ns/a/sa/web", "spiffe://td.test", "spiffe://td.test/spire/server"] {
         assert!(matches!(issue(&parse_spiffe_id(foreign).unwrap(), 3600), Err(Error::Identity(_))), "{foreign}");

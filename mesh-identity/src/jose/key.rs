@@ -98,7 +98,7 @@ impl PublicKey {
             }
             None => {
                 let (modulus, exponent) = self.rsa_parts().unwrap_or_default();
-                json!({ "kty": "RSA", "n": encode(&modulus), "e": encode(&exponent) })
+                json!({ "kty": "RSA", "n": encode(modulus), "e": encode(exponent) })
             }
         };
         match members {
@@ -173,9 +173,8 @@ impl PublicKey {
     }
 
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
-        let significant = |bytes: &[u8]| bytes.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<_>>();
-        let (modulus, exponent) = (significant(modulus), significant(exponent));
-        let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
+        let (modulus, exponent) = (der::significant(modulus), der::significant(exponent));
+        let bits = bits(modulus);
         if !(2048..=8192).contains(&bits) {
             return Err(KeyError::Weak(format!("RSA of {bits} bits")));
         }
@@ -183,17 +182,25 @@ impl PublicKey {
         if !odd || exponent == [1] || exponent.len() > 8 {
             return Err(KeyError::Weak("RSA with that exponent".to_owned()));
         }
-        let bytes = der::sequence(&[&der::positive_integer(&modulus), &der::positive_integer(&exponent)]);
+        let bytes = der::sequence(&[&der::positive_integer(modulus), &der::positive_integer(exponent)]);
         Self::checked(KeyKind::Rsa, bytes)
     }
 
-    fn rsa_parts(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        let info = self.to_der();
-        use x509_parser::prelude::FromDer as _;
-        let (_, info) = SubjectPublicKeyInfo::from_der(&info).ok()?;
-        let x509_parser::public_key::PublicKey::RSA(rsa) = info.parsed().ok()? else { return None };
-        let significant = |bytes: &[u8]| bytes.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<_>>();
-        Some((significant(rsa.modulus), significant(rsa.exponent)))
+    /// Modulus and exponent, if it is RSA, without leading zeros.
+    fn rsa_parts(&self) -> Option<(&[u8], &[u8])> {
+        if self.kind != KeyKind::Rsa {
+            return None;
+        }
+        let (_, content, _) = der::take(&self.bytes)?;
+        let (_, modulus, rest) = der::take(content)?;
+        let (_, exponent, _) = der::take(rest)?;
+        Some((der::significant(modulus), der::significant(exponent)))
+    }
+
+    /// Bits of the modulus, and the exponent, if it is RSA.
+    pub(crate) fn rsa_size(&self) -> Option<(usize, u64)> {
+        let (modulus, exponent) = self.rsa_parts()?;
+        Some((bits(modulus), exponent.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))))
     }
 
     /// Takes a key that the cryptography library takes: a point on its curve, a plausible modulus.
@@ -203,6 +210,11 @@ impl PublicKey {
             .map_err(|_| KeyError::Weak("not a valid public key".to_owned()))?;
         Ok(Self { kind, bytes })
     }
+}
+
+/// Bits of a number without leading zeros.
+fn bits(number: &[u8]) -> usize {
+    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }
 
 impl fmt::Debug for PublicKey {

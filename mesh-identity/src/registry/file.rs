@@ -1,3 +1,4 @@
+use std::collections::btree_map::Entry as Slot;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -68,8 +69,8 @@ struct Found {
 
 impl Entries {
     /// Reads entries in the form that SPIRE's command for their creation takes: `{"entries": [{"spiffe_id", "parent_id",
-    /// "selectors": [{"type", "value"}], …}]}`. An entry without `entry_id` is named by its content; what changes gets another
-    /// revision.
+    /// "selectors": [{"type", "value"}], …}]}`. An entry without `entry_id` is named by its content, and one that is there
+    /// twice counts once. What changes gets another revision; the order of entries is their age and changes none.
     ///
     /// # Errors
     /// [`EntriesError`] with the entry. Unknown members are refused: a misspelt limit would otherwise not count.
@@ -79,9 +80,12 @@ impl Entries {
         let mut all = std::collections::BTreeMap::new();
         for (index, one) in file.entries.into_iter().enumerate() {
             let entry = read(one, index).map_err(|reason| EntriesError::Entry { index, reason })?;
-            let name = entry.id.clone();
-            if all.insert(name.clone(), entry).is_some() {
-                return Err(EntriesError::Twice(name));
+            match all.entry(entry.id.clone()) {
+                Slot::Vacant(slot) => {
+                    slot.insert(entry);
+                }
+                Slot::Occupied(known) if known.get().revision == entry.revision => {}
+                Slot::Occupied(known) => return Err(EntriesError::Twice(known.key().clone())),
             }
         }
         Ok(all.into_values().collect())
@@ -102,7 +106,7 @@ fn read(one: One, index: usize) -> Result<Entry, String> {
         return Err("a selector is empty".to_owned());
     }
     let federates_with = one.federates_with.iter().map(|name| {
-        let name = name.trim_start_matches("spiffe://");
+        let name = name.strip_prefix("spiffe://").unwrap_or(name);
         parse_trust_domain(name).map_err(|error| format!("`federates_with`: {error}"))
     });
     let federates_with = federates_with.collect::<Result<_, _>>()?;
@@ -119,7 +123,8 @@ fn read(one: One, index: usize) -> Result<Entry, String> {
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(1 + index as u64),
         ..Entry::new("", spiffe_id, parent_id, selectors)
     };
-    let content = digest(&SHA256, format!("{entry:?}").as_bytes());
+    let content = content(&entry).map_err(|error| error.to_string())?;
+    let content = digest(&SHA256, &content);
     // The content is the revision: 63 bits of its digest.
     let revision = content.as_ref().iter().take(8).fold(0_i64, |all, byte| all << 8 | i64::from(*byte));
     entry.revision = revision & i64::MAX;
@@ -127,8 +132,26 @@ fn read(one: One, index: usize) -> Result<Entry, String> {
     Ok(entry)
 }
 
+/// What an entry says, in one form only: a list, so that no order of members is left to chance. Neither name nor age is in it.
+fn content(entry: &Entry) -> serde_json::Result<Vec<u8>> {
+    let seconds = |life: Option<Duration>| life.map_or(0, |life| life.as_secs());
+    let expires = entry.expires.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok());
+    serde_json::to_vec(&(
+        entry.spiffe_id.to_string(),
+        entry.parent_id.to_string(),
+        entry.selectors.iter().map(|one| (&one.kind, &one.value)).collect::<Vec<_>>(),
+        (seconds(entry.x509_life), seconds(entry.jwt_life), seconds(expires)),
+        entry.federates_with.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        &entry.dns_names,
+        &entry.hint,
+        entry.downstream,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[test]
@@ -146,7 +169,8 @@ mod tests {
         assert_eq!(web.federates_with.len(), 2);
         assert!(web.revision > 0);
         let changed = Entries::from_json(text.replace("300", "301").as_bytes()).unwrap();
-        assert_ne!(changed.get("db").unwrap().revision, web.revision);
+        let again = changed.of(&web.spiffe_id).unwrap();
+        assert_ne!((&again.id, again.revision), (&web.id, web.revision));
         assert_eq!(changed.get("db"), entries.get("db"));
         for bad in [
             "",
@@ -155,11 +179,56 @@ mod tests {
             r#"{"entries": [], "more": 1}"#,
             r#"{"entries": [{"spiffe_id": "spiffe://td.test/web", "parent_id": "spiffe://td.test/n", "selectors": []}]}"#,
             r#"{"entries": [{"spiffe_id": "spiffe://td.test", "parent_id": "spiffe://td.test/n", "selectors": [{"type":"a","value":"b"}]}]}"#,
+            r#"{"entries": [{"spiffe_id": "spiffe://td.test/web", "parent_id": "spiffe://td.test/n", "selectors": [{"type":"a","value":"b"}], "federates_with": ["spiffe://spiffe://x.test"]}]}"#,
             r#"{"entries": [{"spiffe_id": "web", "parent_id": "spiffe://td.test/n", "selectors": [{"type":"a","value":"b"}]}]}"#,
         ] {
             assert!(Entries::from_json(bad.as_bytes()).is_err(), "{bad}");
         }
-        let twice = text.replace(r#""entry_id": "db", "#, "").replace("uid:2", "uid:1").replace("/db", "/web");
-        assert!(Entries::from_json(twice.as_bytes()).is_ok());
+    }
+
+    fn one(more: &str, path: &str) -> String {
+        format!(
+            r#"{{{more} "spiffe_id": "spiffe://td.test/{path}", "parent_id": "spiffe://td.test/n",
+                "selectors": [{{"type": "a", "value": "b"}}]}}"#
+        )
+    }
+
+    fn of(all: &[String]) -> Result<Entries, EntriesError> {
+        Entries::from_json(format!(r#"{{"entries": [{}]}}"#, all.join(",")).as_bytes())
+    }
+
+    #[test]
+    fn what_is_not_changed_keeps_its_name_and_revision() {
+        let named = |entries: &Entries| {
+            let all = entries.all().into_iter();
+            all.map(|entry| (entry.spiffe_id.clone(), (entry.id.clone(), entry.revision))).collect::<BTreeMap<_, _>>()
+        };
+        let before = named(&of(&[one("", "a"), one("", "b"), one(r#""entry_id": "c","#, "c")]).unwrap());
+        let after = named(&of(&[one("", "new"), one("", "b"), one("", "a"), one(r#""entry_id": "c","#, "c")]).unwrap());
+        for (id, known) in &before {
+            assert_eq!(after.get(id), Some(known), "{id}");
+        }
+        // Each member counts.
+        let all: Vec<String> = [
+            "",
+            r#""x509_svid_ttl": 1,"#,
+            r#""jwt_svid_ttl": 1,"#,
+            r#""federates_with": ["x.test"],"#,
+            r#""dns_names": ["x"],"#,
+            r#""hint": "x","#,
+            r#""downstream": true,"#,
+            r#""entry_expiry": 1,"#,
+        ]
+        .map(|more| one(more, "a"))
+        .to_vec();
+        let revisions: BTreeSet<i64> = of(&all).unwrap().all().iter().map(|entry| entry.revision).collect();
+        assert_eq!(revisions.len(), all.len());
+    }
+
+    #[test]
+    fn the_same_twice() {
+        assert_eq!(of(&[one("", "a"), one("", "b"), one("", "a")]).unwrap().all().len(), 2);
+        let name = r#""entry_id": "x","#;
+        assert_eq!(of(&[one(name, "a"), one(name, "b")]), Err(EntriesError::Twice("x".to_owned())));
     }
 }

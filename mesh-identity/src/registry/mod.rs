@@ -4,7 +4,7 @@
 
 mod file;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -73,11 +73,11 @@ pub struct Entry {
     pub dns_names: Vec<String>,
     /// Tells one of several identities of a workload from the others.
     pub hint: String,
-    /// Whether it may have signing certificates below ours.
+    /// Whether it is for a server below ours. It is carried for SPIRE's sake: no signing certificates are given out.
     pub downstream: bool,
     /// From when on it does not count.
     pub expires: Option<SystemTime>,
-    /// Grows with every change of the entry.
+    /// Another number with every change of the entry, by which nodes see that theirs is old. Never negative.
     pub revision: i64,
     /// When it was made.
     pub created: SystemTime,
@@ -111,90 +111,132 @@ impl Entry {
 
     fn matches(&self, found: &BTreeSet<Selector>, now: SystemTime) -> bool {
         // An entry without selectors would match everybody.
-        !self.selectors.is_empty() && self.selectors.is_subset(found) && self.expires.is_none_or(|end| now < end)
+        !self.selectors.is_empty() && self.selectors.is_subset(found) && self.is_alive(now)
+    }
+
+    fn is_alive(&self, now: SystemTime) -> bool {
+        self.expires.is_none_or(|end| now < end)
     }
 }
 
-/// All entries. Immutable and cheap to clone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Entries(Arc<BTreeMap<String, Arc<Entry>>>);
+/// All entries. Immutable and cheap to clone; a change costs as much as making it anew.
+#[derive(Debug, Clone, Default)]
+pub struct Entries(Arc<Index>);
+
+/// Entries by what is asked for.
+#[derive(Debug, Default)]
+struct Index {
+    by_name: BTreeMap<String, Arc<Entry>>,
+    /// Oldest first; of the same age, by name. The others are places in it.
+    by_age: Vec<Arc<Entry>>,
+    /// The oldest of each.
+    by_identity: HashMap<SpiffeId, usize>,
+    by_parent: HashMap<SpiffeId, Vec<usize>>,
+    /// Those that name nodes: their parent is the server.
+    of_nodes: Vec<usize>,
+}
+
+impl Index {
+    fn new(by_name: BTreeMap<String, Arc<Entry>>) -> Self {
+        let mut by_age: Vec<_> = by_name.values().map(Arc::clone).collect();
+        by_age.sort_by_key(|entry| entry.created);
+        let mut index = Self { by_name, ..Self::default() };
+        for (place, entry) in by_age.iter().enumerate() {
+            index.by_identity.entry(entry.spiffe_id.clone()).or_insert(place);
+            index.by_parent.entry(entry.parent_id.clone()).or_default().push(place);
+            if entry.parent_id.path() == "/spire/server" {
+                index.of_nodes.push(place);
+            }
+        }
+        index.by_age = by_age;
+        index
+    }
+
+    fn at<'a>(&'a self, places: &'a [usize]) -> impl Iterator<Item = &'a Arc<Entry>> {
+        places.iter().filter_map(|place| self.by_age.get(*place))
+    }
+}
 
 impl Entries {
     /// An entry by its name.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Arc<Entry>> {
-        self.0.get(id)
+        self.0.by_name.get(id)
     }
 
     /// All entries, oldest first; of the same age, by name.
     #[must_use]
     pub fn all(&self) -> Vec<&Arc<Entry>> {
-        let mut all: Vec<_> = self.0.values().collect();
-        all.sort_by_key(|entry| entry.created);
-        all
+        self.0.by_age.iter().collect()
     }
 
     /// An entry for an identity, the oldest.
     #[must_use]
     pub fn of(&self, id: &SpiffeId) -> Option<&Arc<Entry>> {
-        self.all().into_iter().find(|entry| entry.spiffe_id == *id)
+        self.0.by_identity.get(id).and_then(|place| self.0.by_age.get(*place))
     }
 
     /// The entries that fit what was found of a workload, oldest first.
     #[must_use]
     pub fn matching(&self, found: &BTreeSet<Selector>, now: SystemTime) -> Vec<Arc<Entry>> {
-        self.all().into_iter().filter(|entry| entry.matches(found, now)).map(Arc::clone).collect()
+        self.0.by_age.iter().filter(|entry| entry.matches(found, now)).map(Arc::clone).collect()
     }
 
-    /// The entries of what may run on a node: below its own ID, below the IDs that its selectors give it, and below those
-    /// in turn.
+    /// The entries of what may run on a node, by name: below its own ID, below the IDs that its selectors give it, and below
+    /// those in turn.
     #[must_use]
     pub fn authorized(&self, node: &SpiffeId, found: &BTreeSet<Selector>, now: SystemTime) -> Vec<Arc<Entry>> {
-        let server = |id: &SpiffeId| id.path() == "/spire/server";
-        let aliases = self.all().into_iter().filter(|entry| server(&entry.parent_id) && entry.matches(found, now));
-        let mut parents: Vec<SpiffeId> = aliases.map(|entry| entry.spiffe_id.clone()).collect();
-        parents.push(node.clone());
-        let mut seen = BTreeSet::new();
-        let mut authorized = Vec::new();
+        let aliases = self.0.at(&self.0.of_nodes).filter(|entry| entry.matches(found, now));
+        let mut parents: Vec<&SpiffeId> = aliases.map(|entry| &entry.spiffe_id).collect();
+        parents.push(node);
+        let mut authorized: BTreeMap<&str, &Arc<Entry>> = BTreeMap::new();
         while let Some(parent) = parents.pop() {
-            for entry in self.all() {
-                let alive = entry.expires.is_none_or(|end| now < end);
-                if entry.parent_id == parent && alive && seen.insert(&entry.id) {
-                    parents.push(entry.spiffe_id.clone());
-                    authorized.push(Arc::clone(entry));
+            let below = self.0.by_parent.get(parent).map(Vec::as_slice).unwrap_or_default();
+            for entry in self.0.at(below) {
+                if entry.is_alive(now) && authorized.insert(&entry.id, entry).is_none() {
+                    parents.push(&entry.spiffe_id);
                 }
             }
         }
-        authorized.sort_by(|a, b| a.id.cmp(&b.id));
-        authorized
+        authorized.into_values().map(Arc::clone).collect()
     }
 
     /// These entries with one added or replaced.
     #[must_use]
     pub fn with(&self, entry: Entry) -> Self {
-        let mut all = BTreeMap::clone(&self.0);
+        let mut all = self.0.by_name.clone();
         all.insert(entry.id.clone(), Arc::new(entry));
-        Self(Arc::new(all))
+        Self(Arc::new(Index::new(all)))
     }
 
     /// These entries without one.
     #[must_use]
     pub fn without(&self, id: &str) -> Self {
-        let mut all = BTreeMap::clone(&self.0);
+        let mut all = self.0.by_name.clone();
         all.remove(id);
-        Self(Arc::new(all))
+        Self(Arc::new(Index::new(all)))
     }
 }
 
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.by_name == other.0.by_name
+    }
+}
+
+impl Eq for Entries {}
+
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
-        Self(Arc::new(entries.into_iter().map(|entry| (entry.id.clone(), Arc::new(entry))).collect()))
+        let all = entries.into_iter().map(|entry| (entry.id.clone(), Arc::new(entry))).collect();
+        Self(Arc::new(Index::new(all)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use mesh_core::name::parse_spiffe_id;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -250,5 +292,41 @@ mod tests {
         assert_eq!(names("/spire/agent/x", &[]), ["/below-web", "/web"]);
         assert_eq!(names("/spire/agent/y", &["x509pop:cn:edge"]), ["/db", "/of-fleet"]);
         assert!(names("/spire/agent/z", &[]).is_empty());
+    }
+
+    proptest! {
+        /// Against the definition, entry by entry.
+        #[test]
+        fn what_may_run_on_a_node_however_entries_hang_together(
+            hanging in proptest::collection::vec((0_usize..8, 0_usize..9, any::<bool>(), 0_u64..3), 0..14),
+            node in 0_usize..8,
+        ) {
+            let name = |number: usize| if number == 8 { id("/spire/server") } else { id(&format!("/{number}")) };
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
+            let all: Vec<Entry> = hanging.iter().enumerate().map(|(index, (own, parent, alive, created))| Entry {
+                expires: (!alive).then_some(now),
+                created: SystemTime::UNIX_EPOCH + Duration::from_secs(*created),
+                ..Entry::new(&format!("{index:02}"), name(*own), name(*parent), selectors(&["unix:uid:1"]))
+            }).collect();
+            let mut reached: BTreeSet<SpiffeId> = [name(node)].into();
+            reached.extend(all.iter().filter(|e| e.parent_id == name(8) && e.expires.is_none()).map(|e| e.spiffe_id.clone()));
+            for _ in 0..all.len() {
+                let more: Vec<_> = all.iter().filter(|e| e.expires.is_none() && reached.contains(&e.parent_id)).collect();
+                reached.extend(more.into_iter().map(|entry| entry.spiffe_id.clone()));
+            }
+            let wanted: Vec<_> = all.iter().filter(|e| e.expires.is_none() && reached.contains(&e.parent_id)).collect();
+            let entries: Entries = all.iter().cloned().collect();
+            let found = selectors(&["unix:uid:1"]);
+            let authorized = entries.authorized(&name(node), &found, now);
+            prop_assert_eq!(authorized.iter().map(|entry| &**entry).collect::<Vec<_>>(), wanted);
+            let mut by_age: Vec<_> = all.iter().collect();
+            by_age.sort_by_key(|entry| (entry.created, entry.id.clone()));
+            prop_assert_eq!(entries.all().into_iter().map(|entry| &**entry).collect::<Vec<_>>(), by_age.clone());
+            let oldest = by_age.iter().find(|entry| entry.spiffe_id == name(node)).copied();
+            prop_assert_eq!(entries.of(&name(node)).map(|entry| &**entry), oldest);
+            if let Some(first) = all.first() {
+                prop_assert_eq!(entries.without(&first.id).with(first.clone()), entries);
+            }
+        }
     }
 }

@@ -187,3 +187,37 @@ async fn a_forgotten_identity_is_not_renewed() {
     assert_eq!(source.calls.load(Ordering::SeqCst), 1);
     assert!(identities.summaries().is_empty());
 }
+
+/// Issues tokens, and counts them.
+#[derive(Debug)]
+struct CountingTokens(Arc<Authority>, AtomicUsize);
+
+impl JwtSource for CountingTokens {
+    fn fetch_token<'a>(&'a self, id: &'a SpiffeId, audience: &'a [String], life: Option<Duration>) -> FetchToken<'a> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.fetch_token(id, audience, life)
+    }
+}
+
+#[tokio::test]
+async fn a_workload_that_asks_for_ever_new_audiences_takes_nothing_from_others() {
+    let clock = Arc::new(SystemClock);
+    let domain = parse_trust_domain("td.test").unwrap();
+    let authority = Authority::ephemeral(domain, Rules::default(), Arc::<SystemClock>::clone(&clock)).unwrap();
+    let source = Arc::new(CountingTokens(Arc::new(authority), AtomicUsize::new(0)));
+    let cache = JwtCache::new(Arc::<CountingTokens>::clone(&source), clock);
+    let [modest, greedy] =
+        ["modest", "greedy"].map(|name| parse_spiffe_id(&format!("spiffe://td.test/{name}")).unwrap());
+    let fetched = async |id: &SpiffeId, audience: &str| {
+        let before = source.1.load(Ordering::SeqCst);
+        cache.token(id, &[audience.to_owned()], None).await.unwrap();
+        source.1.load(Ordering::SeqCst) - before
+    };
+    assert_eq!(fetched(&modest, "db").await, 1);
+    for number in 0..200 {
+        assert_eq!(fetched(&greedy, &number.to_string()).await, 1);
+    }
+    assert_eq!(fetched(&modest, "db").await, 0);
+    let kept = cache.kept(&greedy);
+    assert!(kept <= 64, "{kept}");
+}

@@ -3,7 +3,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mesh_core::name::SpiffeId;
 use parking_lot::Mutex;
@@ -29,15 +29,16 @@ impl JwtSource for Authority {
     }
 }
 
-/// Most tokens that are kept.
-const MAX_TOKENS: usize = 10_000;
+/// Most tokens that are kept of one identity: with the largest tokens, a mebibyte. Beyond it those that end first go, so that
+/// a workload that asks for ever new audiences takes nothing from others.
+const MAX_TOKENS: usize = 64;
 
 /// Tokens by identity and audience, in memory only: served to half of their life, and to their end while the issuer cannot
 /// be reached.
 pub struct JwtCache {
     source: Arc<dyn JwtSource>,
     clock: Arc<dyn Clock>,
-    tokens: Mutex<HashMap<(SpiffeId, Vec<String>), JwtSvid>>,
+    tokens: Mutex<HashMap<SpiffeId, HashMap<Vec<String>, JwtSvid>>>,
 }
 
 impl JwtCache {
@@ -57,9 +58,9 @@ impl JwtCache {
     pub async fn token(&self, id: &SpiffeId, audience: &[String], life: Option<Duration>) -> Result<JwtSvid, Error> {
         let mut sorted = audience.to_vec();
         sorted.sort();
-        let name = (id.clone(), sorted);
         let now = self.clock.now();
-        let known = self.tokens.lock().get(&name).filter(|known| now < known.expires()).cloned();
+        let known = self.tokens.lock().get(id).and_then(|tokens| tokens.get(&sorted)).cloned();
+        let known = known.filter(|known| now < known.expires());
         if let Some(known) = &known {
             let left = known.expires().duration_since(now).unwrap_or_default();
             let whole = known.issued().and_then(|begin| known.expires().duration_since(begin).ok()).unwrap_or_default();
@@ -69,13 +70,7 @@ impl JwtCache {
         }
         match (self.source.fetch_token(id, audience, life).await, known) {
             (Ok(token), _) => {
-                let mut tokens = self.tokens.lock();
-                if tokens.len() >= MAX_TOKENS {
-                    tokens.retain(|_, token| now < token.expires());
-                }
-                if tokens.len() < MAX_TOKENS {
-                    tokens.insert(name, token.clone());
-                }
+                self.keep(id, sorted, token.clone(), now);
                 Ok(token)
             }
             (Err(error), Some(known)) => {
@@ -85,10 +80,29 @@ impl JwtCache {
             (Err(error), None) => Err(error),
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self, id: &SpiffeId) -> usize {
+        self.tokens.lock().get(id).map_or(0, HashMap::len)
+    }
+
+    fn keep(&self, id: &SpiffeId, audience: Vec<String>, token: JwtSvid, now: SystemTime) {
+        let mut all = self.tokens.lock();
+        if !all.contains_key(id) {
+            // Identities that went leave nothing behind.
+            all.retain(|_, tokens| tokens.values().any(|token| now < token.expires()));
+        }
+        let tokens = all.entry(id.clone()).or_default();
+        tokens.insert(audience, token);
+        if tokens.len() > MAX_TOKENS {
+            let first = tokens.iter().min_by_key(|(_, token)| token.expires()).map(|(audience, _)| audience.clone());
+            first.and_then(|first| tokens.remove(&first));
+        }
+    }
 }
 
 impl fmt::Debug for JwtCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JwtCache").field("tokens", &self.tokens.lock().len()).finish_non_exhaustive()
+        f.debug_struct("JwtCache").field("identities", &self.tokens.lock().len()).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use mesh_core::name::{SpiffeId, parse_spiffe_id};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Uri};
 use tonic::{Code, Request, Status, Streaming};
@@ -123,22 +123,24 @@ impl Client {
     /// A client of the Workload API at an endpoint.
     #[must_use]
     pub fn connect(endpoint: &Endpoint) -> Self {
+        // The URI is not used but for the authority of requests: an address with a zone would make none.
+        let uri = tonic::transport::Endpoint::from_static("http://localhost");
         let channel = match endpoint {
             Endpoint::Unix(path) => {
                 let path: Arc<PathBuf> = Arc::new(path.clone());
-                // The URI is not used but for the authority of requests.
-                tonic::transport::Endpoint::from_static("http://localhost").connect_with_connector_lazy(
-                    tower::service_fn(move |_: Uri| {
-                        let path = Arc::clone(&path);
-                        async move { UnixStream::connect(&*path).await.map(TokioIo::new) }
-                    }),
-                )
+                uri.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+                    let path = Arc::clone(&path);
+                    async move { UnixStream::connect(&*path).await.map(TokioIo::new) }
+                }))
             }
-            Endpoint::Tcp(address) => match tonic::transport::Endpoint::from_shared(format!("http://{address}")) {
-                Ok(endpoint) => endpoint.connect_lazy(),
-                // An address makes a URI.
-                Err(_) => tonic::transport::Endpoint::from_static("http://localhost").connect_lazy(),
-            },
+            Endpoint::Tcp(address) => {
+                let address = *address;
+                uri.connect_with_connector_lazy(tower::service_fn(move |_: Uri| async move {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    std::io::Result::Ok(TokioIo::new(stream))
+                }))
+            }
         };
         Self { channel }
     }

@@ -1,23 +1,33 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::OnceCell;
+use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
 use super::peer::Peer;
 use super::rewrite::Rewriter;
+use crate::registry::Selector;
+
+/// Pause after a connection that could not be taken, most often for want of file descriptors: at once it fails again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A Unix socket for a Workload API: connections that know their peer and speak plain HTTP/2.
 #[derive(Debug)]
 pub struct Listener {
     inner: UnixListener,
     path: PathBuf,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// A socket cannot be made.
@@ -55,7 +65,7 @@ impl Listener {
         }
         let inner = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(failed)?;
-        Ok(Self { inner, path: path.to_owned() })
+        Ok(Self { inner, path: path.to_owned(), pause: None })
     }
 
     /// Where it listens.
@@ -74,13 +84,20 @@ impl Drop for Listener {
 impl Stream for Listener {
     type Item = io::Result<Connection>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let (stream, _) = match std::task::ready!(self.inner.poll_accept(cx)) {
-            Ok(accepted) => accepted,
-            Err(error) => return Poll::Ready(Some(Err(error))),
-        };
-        let peer = Peer::of(&stream);
-        Poll::Ready(Some(Ok(Connection { stream, peer, rewriter: Rewriter::default(), ready: Vec::new(), at: 0 })))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                std::task::ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            match std::task::ready!(self.inner.poll_accept(cx)) {
+                Ok((stream, _)) => return Poll::Ready(Some(Ok(Connection::new(stream)))),
+                Err(error) => {
+                    tracing::warn!(%error, socket = %self.path.display(), "a connection cannot be taken");
+                    self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+                }
+            }
+        }
     }
 }
 
@@ -88,22 +105,43 @@ impl Stream for Listener {
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
-    peer: Option<Peer>,
+    caller: Caller,
     rewriter: Rewriter,
     /// Rewritten bytes that were not read yet, from `at` on.
     ready: Vec<u8>,
     at: usize,
 }
 
+impl Connection {
+    fn new(stream: UnixStream) -> Self {
+        let caller = Caller { peer: Peer::of(&stream), selectors: Arc::default() };
+        Self { stream, caller, rewriter: Rewriter::default(), ready: Vec::new(), at: 0 }
+    }
+}
+
 /// Who a connection comes from, among the extensions of a request.
 #[derive(Debug, Clone)]
-pub struct Caller(pub(super) Option<Peer>);
+pub struct Caller {
+    peer: Option<Peer>,
+    /// What was found of it, at its first request.
+    selectors: Arc<OnceCell<Arc<BTreeSet<Selector>>>>,
+}
+
+impl Caller {
+    pub(super) fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
+    }
+
+    pub(super) fn selectors(&self) -> &OnceCell<Arc<BTreeSet<Selector>>> {
+        &self.selectors
+    }
+}
 
 impl Connected for Connection {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller(self.peer.clone())
+        self.caller.clone()
     }
 }
 

@@ -27,6 +27,7 @@ mod sds;
 mod server;
 mod source;
 mod view;
+mod watch;
 
 pub use client::{Client, ClientError, X509Stream};
 pub use endpoint::{Endpoint, EndpointError};

@@ -7,8 +7,8 @@
 //! No header is decompressed for it. Header fields (RFC 7541 section 6) are only told apart; where one is a literal of the
 //! name `:authority` (index 1 of the static table, or spelt out) its value is replaced in place, in the same representation. A field
 //! that the sender adds to its dynamic table is so added at the same place of the receiver's, with the other value, and
-//! later references to it find that. The new value is the shorter one, so the receiver's table never drops an entry that
-//! the sender still refers to.
+//! later references to it find that. The new value is never the longer one, so the receiver's table never drops an entry that
+//! the sender still refers to; but for one octet in the place of an empty value, which no library is known to send.
 
 /// The name as it may be spelt out: bare, and in the code of RFC 7541 appendix B.
 const NAMES: [&[u8]; 2] = [b":authority", &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f]];

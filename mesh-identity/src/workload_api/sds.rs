@@ -1,6 +1,5 @@
 //! Envoy's secret discovery (`envoy.service.secret.v3`) on the socket of the Workload API, with SPIRE's names of secrets.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
@@ -18,14 +17,13 @@ use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_server
 };
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::protobuf::value::Kind;
-use futures_util::future::select_all;
 use mesh_core::name::parse_spiffe_id;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::server::WorkloadApi;
+use super::server::{WorkloadApi, ending};
 use super::view::Attested;
 use crate::bundle::Bundle;
 use crate::pem;
@@ -131,12 +129,11 @@ impl WorkloadApi {
         let (mut wish, mut asked) = (Wish::default(), false);
         let (mut version, mut sent): (u64, Option<(Wish, Vec<Any>)>) = (0, None);
         loop {
-            let parts = &self.inner.parts;
-            let (mut entries, mut bundles) = (parts.entries.changes(), parts.bundles.changes());
+            let watch = self.inner.parts.watch();
             let mut identities = Vec::new();
             if asked {
                 let secrets;
-                (secrets, identities) = self.secrets(&caller, &wish).await?;
+                (secrets, identities) = self.inner.unless_draining(self.secrets(&caller, &wish)).await?;
                 if sent.as_ref().is_none_or(|(before, known)| (before, known) != (&wish, &secrets)) {
                     version += 1;
                     let response = DiscoveryResponse {
@@ -152,15 +149,6 @@ impl WorkloadApi {
                     sent = Some((wish.clone(), secrets));
                 }
             }
-            let mut svids: Vec<_> = identities.iter().map(|identity| identity.state().changes()).collect();
-            let renewed: Pin<Box<dyn Future<Output = ()> + Send + '_>> = if svids.is_empty() {
-                Box::pin(std::future::pending())
-            } else {
-                let any = select_all(svids.iter_mut().map(|svid| Box::pin(svid.changed())));
-                Box::pin(async move {
-                    let _ = any.await;
-                })
-            };
             tokio::select! {
                 request = requests.message() => {
                     let Some(request) = request? else { return Ok(()) };
@@ -174,11 +162,9 @@ impl WorkloadApi {
                     wish = Wish::of(&request, &wish)?;
                     asked = true;
                 }
-                _ = entries.changed() => {}
-                _ = bundles.changed() => {}
-                () = renewed => {}
+                () = watch.changed(&identities) => {}
                 () = sender.closed() => return Ok(()),
-                () = self.draining() => return Err(Status::unavailable("the server is ending")),
+                () = self.inner.draining.cancelled() => return Err(ending()),
             }
         }
     }
@@ -255,8 +241,7 @@ impl SecretDiscoveryService for WorkloadApi {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
-        let caller = self.inner.parts.attest(&request).await?;
-        let admitted = self.admit(&caller)?;
+        let (caller, admitted) = self.admit(&request).await?;
         let (sender, receiver) = mpsc::channel(1);
         let server = self.clone();
         self.inner.tasks.spawn(async move {
@@ -270,7 +255,7 @@ impl SecretDiscoveryService for WorkloadApi {
     }
 
     async fn fetch_secrets(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
-        let caller = self.inner.parts.attest(&request).await?;
+        let (caller, _admitted) = self.admit(&request).await?;
         let wish = Wish::of(request.get_ref(), &Wish::default())?;
         let (resources, _) = self.secrets(&caller, &wish).await?;
         Ok(Response::new(DiscoveryResponse {

@@ -1,11 +1,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::select_all;
 use mesh_core::live::Live;
 use mesh_core::name::parse_spiffe_id;
 use mesh_core::report::chain;
@@ -17,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::listen::Listener;
 use super::peer::WorkloadAttestor;
-use super::view::{Attested, security_header};
+use super::view::{Attested, caller, security_header};
 use crate::bundle::BundleSet;
 use crate::clock::Clock;
 use crate::proto::workload::spiffe_workload_api_server::{SpiffeWorkloadApi, SpiffeWorkloadApiServer};
@@ -31,14 +28,8 @@ use crate::task::Tasks;
 use crate::tls::Identity;
 use crate::verify::{self, Audiences};
 
-/// Most streams of one user at a time.
-const MAX_STREAMS: usize = 1_000;
-
-/// Changes within this time are sent as one.
-const COALESCE: Duration = Duration::from_millis(50);
-
-/// How often a stream looks for what ended by itself.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Most calls of one user at a time; each stream is one.
+const MAX_CALLS: usize = 1_000;
 
 /// Claims that are passed on of a token that was verified. Others mean nothing outside of their trust domain.
 const CLAIMS: [&str; 5] = ["sub", "aud", "exp", "iat", "iss"];
@@ -73,8 +64,8 @@ pub struct WorkloadApi {
 pub(super) struct Inner {
     pub(super) parts: Parts,
     pub(super) tasks: Tasks,
-    draining: CancellationToken,
-    streams: Mutex<HashMap<u32, usize>>,
+    pub(super) draining: CancellationToken,
+    calls: Mutex<HashMap<u32, usize>>,
 }
 
 impl WorkloadApi {
@@ -82,7 +73,7 @@ impl WorkloadApi {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let (tasks, draining) = (Tasks::default(), CancellationToken::new());
-        Self { inner: Arc::new(Inner { parts, tasks, draining, streams: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { parts, tasks, draining, calls: Mutex::default() }) }
     }
 
     /// Serves a socket until the server is drained.
@@ -111,20 +102,11 @@ impl WorkloadApi {
         self.inner.tasks.wait().await;
     }
 
-    pub(super) async fn draining(&self) {
-        self.inner.draining.cancelled().await;
-    }
-
-    /// Admits one more stream of a user.
-    pub(super) fn admit(&self, caller: &Attested) -> Result<Admitted, Status> {
-        let uid = caller.uid();
-        let mut streams = self.inner.streams.lock();
-        let count = streams.entry(uid).or_default();
-        if *count >= MAX_STREAMS {
-            return Err(Status::resource_exhausted("too many streams of this user"));
-        }
-        *count += 1;
-        Ok(Admitted { inner: Arc::clone(&self.inner), uid })
+    /// Admits one more call of a user, and finds out who it is: in this order, since that costs more than to be refused.
+    pub(super) async fn admit<T>(&self, request: &Request<T>) -> Result<(Attested, Admitted), Status> {
+        let (caller, peer) = caller(request)?;
+        let admitted = self.inner.count(peer.uid)?;
+        Ok((self.inner.parts.attest(caller, peer).await?, admitted))
     }
 
     /// Sends what `make` gives, now and after every change that a caller can see, until it fails or nobody reads.
@@ -147,14 +129,9 @@ impl WorkloadApi {
             let mut sent = None;
             loop {
                 let Ok(permit) = sender.reserve().await else { return };
-                let (mut entries, mut bundles) = (inner.parts.entries.changes(), inner.parts.bundles.changes());
+                let watch = inner.parts.watch();
                 let made = async { make(Arc::clone(&inner), inner.parts.entries(&caller)?).await };
-                let made = tokio::select! {
-                    biased;
-                    () = inner.draining.cancelled() => Err(Status::unavailable("the server is ending")),
-                    made = made => made,
-                };
-                let identities = match made {
+                let identities = match inner.unless_draining(made).await {
                     Ok((message, identities)) => {
                         if sent.as_ref() == Some(&message) {
                             drop(permit);
@@ -169,27 +146,9 @@ impl WorkloadApi {
                         return;
                     }
                 };
-                let mut svids: Vec<_> = identities.iter().map(|identity| identity.state().changes()).collect();
-                let renewed = svids.iter_mut().map(|svid| Box::pin(svid.changed()));
-                let renewed: Pin<Box<dyn Future<Output = ()> + Send>> = if identities.is_empty() {
-                    Box::pin(std::future::pending())
-                } else {
-                    let any = select_all(renewed);
-                    Box::pin(async move {
-                        let _ = any.await;
-                    })
-                };
                 tokio::select! {
-                    _ = entries.changed() => {}
-                    _ = bundles.changed() => {}
-                    () = renewed => {}
+                    () = watch.changed(&identities) => {}
                     () = sender.closed() => return,
-                    // Ends of entries, bundles and processes come without a word.
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
-                    () = inner.draining.cancelled() => continue,
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(COALESCE) => {}
                     () = inner.draining.cancelled() => {}
                 }
             }
@@ -198,7 +157,36 @@ impl WorkloadApi {
     }
 }
 
-/// One stream of a user, until it ends.
+/// What every stream ends with when the server does.
+pub(super) fn ending() -> Status {
+    Status::unavailable("the server is ending")
+}
+
+impl Inner {
+    /// What a future gives, or that the server ends when it does so first.
+    pub(super) async fn unless_draining<T>(
+        &self,
+        future: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            () = self.draining.cancelled() => Err(ending()),
+            outcome = future => outcome,
+        }
+    }
+
+    fn count(self: &Arc<Self>, uid: u32) -> Result<Admitted, Status> {
+        let mut calls = self.calls.lock();
+        let count = calls.entry(uid).or_default();
+        if *count >= MAX_CALLS {
+            return Err(Status::resource_exhausted("too many calls of this user"));
+        }
+        *count += 1;
+        Ok(Admitted { inner: Arc::clone(self), uid })
+    }
+}
+
+/// One call of a user, until it ends.
 pub(super) struct Admitted {
     inner: Arc<Inner>,
     uid: u32,
@@ -206,11 +194,11 @@ pub(super) struct Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut streams = self.inner.streams.lock();
-        if let Some(count) = streams.get_mut(&self.uid) {
+        let mut calls = self.inner.calls.lock();
+        if let Some(count) = calls.get_mut(&self.uid) {
             *count -= 1;
             if *count == 0 {
-                streams.remove(&self.uid);
+                calls.remove(&self.uid);
             }
         }
     }
@@ -227,8 +215,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<X509svidRequest>,
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
         security_header(&request)?;
-        let caller = self.inner.parts.attest(&request).await?;
-        let admitted = self.admit(&caller)?;
+        let (caller, admitted) = self.admit(&request).await?;
         Ok(Response::new(self.stream(caller, admitted, |inner, entries| async move {
             let identities = inner.parts.identities(&entries).await?;
             Ok((inner.parts.x509(&entries, &identities)?, identities))
@@ -240,8 +227,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<X509BundlesRequest>,
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
         security_header(&request)?;
-        let caller = self.inner.parts.attest(&request).await?;
-        let admitted = self.admit(&caller)?;
+        let (caller, admitted) = self.admit(&request).await?;
         Ok(Response::new(self.stream(caller, admitted, |inner, entries| async move {
             Ok((inner.parts.x509_bundles(&entries), Vec::new()))
         })))
@@ -255,7 +241,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
             "" => None,
             text => Some(parse_spiffe_id(text).map_err(|error| Status::invalid_argument(error.to_string()))?),
         };
-        let caller = self.inner.parts.attest(&request).await?;
+        let (caller, _admitted) = self.admit(&request).await?;
         let entries = self.inner.parts.entries(&caller)?;
         let mine = entries.iter().filter(|entry| wanted.as_ref().is_none_or(|wanted| entry.spiffe_id == *wanted));
         let mut svids: Vec<Jwtsvid> = Vec::new();
@@ -282,8 +268,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<JwtBundlesRequest>,
     ) -> Result<Response<Self::FetchJWTBundlesStream>, Status> {
         security_header(&request)?;
-        let caller = self.inner.parts.attest(&request).await?;
-        let admitted = self.admit(&caller)?;
+        let (caller, admitted) = self.admit(&request).await?;
         Ok(Response::new(self.stream(caller, admitted, |inner, entries| async move {
             Ok((inner.parts.jwt_bundles(&entries), Vec::new()))
         })))
@@ -294,7 +279,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
         request: Request<ValidateJwtsvidRequest>,
     ) -> Result<Response<ValidateJwtsvidResponse>, Status> {
         security_header(&request)?;
-        let caller = self.inner.parts.attest(&request).await?;
+        let (caller, _admitted) = self.admit(&request).await?;
         let entries = self.inner.parts.entries(&caller)?;
         let ValidateJwtsvidRequest { audience, svid } = request.get_ref();
         let refuse = |error: verify::JwtError| Status::invalid_argument(chain(&error));
@@ -332,6 +317,6 @@ fn value(json: &serde_json::Value) -> envoy_types::pb::google::protobuf::Value {
 
 impl fmt::Debug for WorkloadApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkloadApi").field("streams", &*self.inner.streams.lock()).finish_non_exhaustive()
+        f.debug_struct("WorkloadApi").field("calls", &*self.inner.calls.lock()).finish_non_exhaustive()
     }
 }

@@ -22,10 +22,10 @@ pub(super) struct Attested {
     selectors: Arc<BTreeSet<Selector>>,
 }
 
-impl Attested {
-    pub(super) fn uid(&self) -> u32 {
-        self.peer.uid
-    }
+/// Who makes a call, by what the kernel said when it connected.
+pub(super) fn caller<T>(request: &Request<T>) -> Result<(&Caller, &Peer), Status> {
+    let caller = request.extensions().get::<Caller>().and_then(|caller| Some((caller, caller.peer()?)));
+    caller.ok_or_else(|| Status::permission_denied("the calling process cannot be identified"))
 }
 
 /// Refuses a request without the security header (SPIFFE Workload Endpoint sections 3 and 6).
@@ -38,23 +38,20 @@ pub(super) fn security_header<T>(request: &Request<T>) -> Result<(), Status> {
 }
 
 impl Parts {
-    /// Finds out who calls.
-    pub(super) async fn attest<T>(&self, request: &Request<T>) -> Result<Attested, Status> {
-        let Some(Caller(Some(peer))) = request.extensions().get::<Caller>().cloned() else {
-            return Err(Status::permission_denied("the calling process cannot be identified"));
-        };
-        let attestor = Arc::clone(&self.attestor);
-        let asked = peer.clone();
-        // It reads files of /proc, and the program itself where that is asked for.
-        let found = tokio::task::spawn_blocking(move || attestor.selectors(&asked)).await;
-        match found {
-            Ok(Ok(selectors)) => Ok(Attested { peer, selectors: Arc::new(selectors) }),
-            Ok(Err(error)) => {
+    /// Finds out what a caller is, once for each connection.
+    pub(super) async fn attest(&self, caller: &Caller, peer: &Peer) -> Result<Attested, Status> {
+        let failed = || Status::unavailable("the calling process could not be attested");
+        let look = async || {
+            let (attestor, asked) = (Arc::clone(&self.attestor), peer.clone());
+            // It reads files of /proc, and the program itself where that is asked for.
+            let found = tokio::task::spawn_blocking(move || attestor.selectors(&asked)).await;
+            found.map_err(|_| failed())?.map(Arc::new).map_err(|error| {
                 tracing::warn!(%error, "caller not attested");
-                Err(Status::unavailable("the calling process could not be attested"))
-            }
-            Err(_) => Err(Status::unavailable("the calling process could not be attested")),
-        }
+                failed()
+            })
+        };
+        let selectors = caller.selectors().get_or_try_init(look).await?;
+        Ok(Attested { peer: peer.clone(), selectors: Arc::clone(selectors) })
     }
 
     /// The entries of a caller. `PERMISSION_DENIED` only when it is certain that it has none.

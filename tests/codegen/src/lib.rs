@@ -67,6 +67,9 @@ pub fn generate(unit: Unit) -> Result<Vec<(String, String)>, Box<dyn Error>> {
     let files: Vec<PathBuf> = unit.protos.iter().map(|name| folder.join(name)).collect();
     let descriptors = protox::compile(&files, [&folder])?;
     let scratch = tempfile::tempdir()?;
+    let mut config = tonic_prost_build::Config::new();
+    // The Workload API's messages have no package.
+    config.default_package_filename("workload");
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
@@ -78,7 +81,7 @@ pub fn generate(unit: Unit) -> Result<Vec<(String, String)>, Box<dyn Error>> {
         .btree_map(".")
         .out_dir(scratch.path())
         .extern_path(".google.protobuf", "::envoy_types::pb::google::protobuf")
-        .compile_fds(descriptors)?;
+        .compile_fds_with_config(descriptors, config)?;
     let mut generated = Vec::new();
     for entry in fs::read_dir(scratch.path())? {
         let path = entry?.path();
@@ -91,22 +94,33 @@ pub fn generate(unit: Unit) -> Result<Vec<(String, String)>, Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the switch between comparing and writing")]
     fn checked_in_code_is_current() {
         let write = std::env::var("MESH_CODEGEN_WRITE").is_ok_and(|value| value == "1");
+        let mut expected: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
         for unit in UNITS {
+            let folder = workspace().join(unit.package).join("src/proto");
             for (name, text) in generate(unit).unwrap() {
-                let path = workspace().join(unit.package).join("src/proto").join(&name);
+                let path = folder.join(&name);
                 if write {
                     fs::write(&path, text).unwrap();
                 } else {
                     let current = fs::read_to_string(&path).unwrap_or_default();
                     assert!(current == text, "{} is not what its proto gives", path.display());
                 }
+                expected.entry(folder.clone()).or_default().insert(name);
             }
+        }
+        // What no proto gives any more must go.
+        for (folder, expected) in expected {
+            let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+            let names = files.map(|name| name.to_string_lossy().into_owned()).filter(|name| name != "mod.rs");
+            assert_eq!(names.collect::<BTreeSet<_>>(), expected, "{}", folder.display());
         }
     }
 }

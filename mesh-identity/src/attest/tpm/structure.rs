@@ -183,9 +183,8 @@ impl Public {
 /// Both integers of a signature in so many bytes each.
 fn fixed(length: usize, r: &[u8], s: &[u8]) -> Option<Vec<u8>> {
     let padded = |bytes: &[u8]| {
-        let bare: Vec<u8> = bytes.iter().copied().skip_while(|byte| *byte == 0).collect();
-        let zeros = length.checked_sub(bare.len())?;
-        Some([vec![0; zeros], bare].concat())
+        let bare = der::significant(bytes);
+        Some([&vec![0; length.checked_sub(bare.len())?][..], bare].concat())
     };
     Some([padded(r)?, padded(s)?].concat())
 }
@@ -193,9 +192,7 @@ fn fixed(length: usize, r: &[u8], s: &[u8]) -> Option<Vec<u8>> {
 /// An ECDSA signature in DER, in the form that keys here verify.
 pub(super) fn from_der(kind: KeyKind, signature: &[u8]) -> Option<Vec<u8>> {
     let length = if kind == KeyKind::P384 { 48 } else { 32 };
-    let (der::SEQUENCE, content, []) = der::take(signature)? else { return None };
-    let (der::INTEGER, r, rest) = der::take(content)? else { return None };
-    let (der::INTEGER, s, []) = der::take(rest)? else { return None };
+    let (r, s) = der::ecdsa_integers(signature)?;
     fixed(length, r, s)
 }
 

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::google::protobuf::Empty;
@@ -9,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::super::convert::{id, seconds, svid_message};
 use super::{NODE_LIFE, SpireServer, caller, refusal};
 use crate::attest::{Answer, Asked, AttestError, Attested, Challenges, MAX_EVIDENCE_BYTES};
-use crate::authority::{self, audit};
+use crate::authority::audit;
 use crate::proto::spire::api::server::agent::v1::agent_server::Agent;
 use crate::proto::spire::api::server::agent::v1::attest_agent_request::{Params, Step as Asks};
 use crate::proto::spire::api::server::agent::v1::attest_agent_response::{Result as Outcome, Step as Tells};
@@ -99,8 +100,9 @@ impl SpireServer {
         };
         parts.nodes.may_attest(&node).map_err(refused)?;
         let chain = self.node_svid("AttestAgent", &node, &params.csr)?;
-        let leaf = chain.first().ok_or_else(|| Status::internal("an empty chain"))?;
-        parts.nodes.attested(&node, attestor.kind(), &attested, leaf).map_err(refused)?;
+        let leaf = chain.first().ok_or_else(|| Status::internal("an empty chain"))?.clone();
+        let (id, kind, found) = (node.clone(), attestor.kind(), attested.clone());
+        self.with_nodes(move |nodes| nodes.attested(&id, kind, &found, &leaf)).await?.map_err(refused)?;
         audit::issued("AttestAgent", address, &node, &chain);
         Ok(Outcome { svid: Some(svid_message(&node, &chain, "")), reattestable: attested.reattestable })
     }
@@ -115,10 +117,7 @@ impl SpireServer {
         let life = self.parts().node_life.unwrap_or(NODE_LIFE).min(authority.rules().max_life);
         authority.issue_to_node(csr, node, Some(life)).map_err(|error| {
             audit::refused(method, node, &error);
-            match error {
-                authority::Error::LifeTooShort { .. } => Status::unavailable(error.to_string()),
-                _ => Status::invalid_argument(error.to_string()),
-            }
+            Status::new(error.code(), error.to_string())
         })
     }
 }
@@ -160,13 +159,14 @@ impl Agent for SpireServer {
     }
 
     async fn renew_agent(&self, request: Request<RenewAgentRequest>) -> Result<Response<RenewAgentResponse>, Status> {
-        let node = self.node(&request)?;
+        let node = self.node(&request).await?;
         self.count(&node)?;
         let params = request.get_ref().params.as_ref();
         let params = params.ok_or_else(|| Status::invalid_argument("a certificate request is needed"))?;
         let chain = self.node_svid("RenewAgent", &node.id, &params.csr)?;
-        let leaf = chain.first().ok_or_else(|| Status::internal("an empty chain"))?;
-        self.parts().nodes.renewed(&node.id, leaf).map_err(|error| {
+        let leaf = chain.first().ok_or_else(|| Status::internal("an empty chain"))?.clone();
+        let id = node.id.clone();
+        self.with_nodes(move |nodes| nodes.renewed(&id, &leaf)).await?.map_err(|error| {
             audit::refused("RenewAgent", &node.id, &error);
             refusal(&error)
         })?;
@@ -175,7 +175,7 @@ impl Agent for SpireServer {
     }
 
     async fn post_status(&self, request: Request<PostStatusRequest>) -> Result<Response<PostStatusResponse>, Status> {
-        let node = self.node(&request)?;
+        let node = self.node(&request).await?;
         let PostStatusRequest { current_bundle_serial, agent_version } = request.get_ref();
         tracing::debug!(node = %node.id, current_bundle_serial, agent_version, "a node tells how it is");
         Ok(Response::new(PostStatusResponse {}))
@@ -201,8 +201,14 @@ impl Agent for SpireServer {
                 Some(id.path().to_owned())
             }
         };
-        let minted = self.parts().tokens.mint(Some(token), life, alias, self.parts().clock.now());
-        let minted = minted.map_err(|error| Status::unavailable(error.to_string()))?;
+        let (tokens, now) = (Arc::clone(&self.parts().tokens), self.parts().clock.now());
+        // It waits for a lock and for the disk.
+        let minted = tokio::task::spawn_blocking(move || tokens.mint(Some(token), life, alias, now)).await;
+        let minted = minted.map_err(|_| Status::internal("no join token could be made"))?;
+        let minted = minted.map_err(|error| match error {
+            AttestError::Evidence(_) => Status::invalid_argument(error.to_string()),
+            _ => Status::unavailable(error.to_string()),
+        })?;
         tracing::info!(target: "mesh_identity::audit", method = "CreateJoinToken", caller = %administrator, "join token made");
         Ok(Response::new(types::JoinToken { value: minted.token, expires_at: seconds(minted.expires) }))
     }
@@ -210,7 +216,8 @@ impl Agent for SpireServer {
     async fn ban_agent(&self, request: Request<BanAgentRequest>) -> Result<Response<Empty>, Status> {
         let administrator = self.administrator(&request)?;
         let node = id(request.get_ref().id.as_ref()).map_err(Status::invalid_argument)?;
-        if !self.parts().nodes.ban(&node).map_err(|error| refusal(&error))? {
+        let id = node.clone();
+        if !self.with_nodes(move |nodes| nodes.ban(&id)).await?.map_err(|error| refusal(&error))? {
             return Err(Status::not_found("agent not found"));
         }
         tracing::warn!(target: "mesh_identity::audit", method = "BanAgent", caller = %administrator, %node, "node banned");
@@ -220,7 +227,8 @@ impl Agent for SpireServer {
     async fn delete_agent(&self, request: Request<DeleteAgentRequest>) -> Result<Response<Empty>, Status> {
         let administrator = self.administrator(&request)?;
         let node = id(request.get_ref().id.as_ref()).map_err(Status::invalid_argument)?;
-        if !self.parts().nodes.delete(&node).map_err(|error| refusal(&error))? {
+        let id = node.clone();
+        if !self.with_nodes(move |nodes| nodes.delete(&id)).await?.map_err(|error| refusal(&error))? {
             return Err(Status::not_found("agent not found"));
         }
         tracing::warn!(target: "mesh_identity::audit", method = "DeleteAgent", caller = %administrator, %node, "node deleted");

@@ -18,7 +18,7 @@ impl Bundle for SpireServer {
         &self,
         request: Request<GetFederatedBundleRequest>,
     ) -> Result<Response<types::Bundle>, Status> {
-        self.node(&request)?;
+        self.node(&request).await?;
         let name = request.get_ref().trust_domain.trim_start_matches("spiffe://");
         let domain = parse_trust_domain(name).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let bundles = self.parts().bundles.load();

@@ -23,7 +23,7 @@ impl Service for SpireServer {
         &self,
         request: Request<GetAuthorizedEntriesRequest>,
     ) -> Result<Response<GetAuthorizedEntriesResponse>, Status> {
-        let node = self.node(&request)?;
+        let node = self.node(&request).await?;
         let entries = self.entries(&node)?.values().map(|entry| entry_message(entry)).collect();
         Ok(Response::new(GetAuthorizedEntriesResponse { entries }))
     }
@@ -34,7 +34,7 @@ impl Service for SpireServer {
         &self,
         request: Request<Streaming<SyncAuthorizedEntriesRequest>>,
     ) -> Result<Response<Self::SyncAuthorizedEntriesStream>, Status> {
-        let node = self.node(&request)?;
+        let node = self.node(&request).await?;
         let entries = self.entries(&node)?;
         let (sender, receiver) = mpsc::channel(1);
         let mut asked = request.into_inner();

@@ -112,13 +112,32 @@ impl SpireServer {
     }
 
     /// The node that calls.
-    fn node<T>(&self, request: &Request<T>) -> Result<NodeView, Status> {
+    async fn node<T>(&self, request: &Request<T>) -> Result<NodeView, Status> {
         let peer =
             caller(request)?.peer().ok_or_else(|| Status::permission_denied("a node's certificate is needed"))?;
-        self.parts().nodes.authorize(peer, self.parts().clock.now()).map_err(|refused| {
+        let now = self.parts().clock.now();
+        let seen = match self.parts().nodes.look(peer, now) {
+            Ok(None) => {
+                let peer = peer.clone();
+                self.with_nodes(move |nodes| nodes.authorize(&peer, now)).await?
+            }
+            Ok(Some(view)) => Ok(view),
+            Err(refused) => Err(refused),
+        };
+        seen.map_err(|refused| {
             tracing::warn!(node = %peer.id(), reason = %refused, "a call of a node is refused");
             refusal(&refused)
         })
+    }
+
+    /// Does something with the nodes that may wait for the disk. It is done to its end, whether or not the call goes on.
+    async fn with_nodes<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Nodes) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let nodes = Arc::clone(&self.parts().nodes);
+        let done = tokio::task::spawn_blocking(move || change(&nodes)).await;
+        done.map_err(|_| Status::internal("the nodes cannot be asked"))
     }
 
     /// An administrator calls.

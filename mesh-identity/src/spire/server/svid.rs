@@ -27,7 +27,7 @@ impl SpireServer {
         let names = Names { dns: entry.dns_names.clone(), ips: Vec::new() };
         let chain = authority.issue_to_key(csr, &entry.spiffe_id, life, &names).map_err(|error| {
             audit::refused("BatchNewX509SVID", &entry.spiffe_id, &error);
-            Status::invalid_argument(error.to_string())
+            Status::new(error.code(), error.to_string())
         })?;
         audit::issued("BatchNewX509SVID", &node.id.to_string(), &entry.spiffe_id, &chain);
         Ok(svid_message(&entry.spiffe_id, &chain, &entry.hint))
@@ -40,7 +40,7 @@ impl Svid for SpireServer {
         &self,
         request: Request<BatchNewX509svidRequest>,
     ) -> Result<Response<BatchNewX509svidResponse>, Status> {
-        let node = self.node(&request)?;
+        let node = self.node(&request).await?;
         let asked = &request.get_ref().params;
         if asked.is_empty() || asked.len() > MAX_BATCH {
             return Err(Status::invalid_argument(format!("between 1 and {MAX_BATCH} certificates at once")));
@@ -57,7 +57,7 @@ impl Svid for SpireServer {
     }
 
     async fn new_jwtsvid(&self, request: Request<NewJwtsvidRequest>) -> Result<Response<NewJwtsvidResponse>, Status> {
-        let node = self.node(&request)?;
+        let node = self.node(&request).await?;
         let NewJwtsvidRequest { entry_id, audience } = request.get_ref();
         let entries = self.entries(&node)?;
         let entry = entries.get(entry_id).ok_or_else(|| Status::not_found("entry not found or not authorized"))?;
@@ -66,7 +66,7 @@ impl Svid for SpireServer {
         let life = entry.jwt_life.map(|life| life.min(authority.rules().max_life));
         let token = authority.issue_jwt(&entry.spiffe_id, audience, life).map_err(|error| {
             audit::refused("NewJWTSVID", &entry.spiffe_id, &error);
-            Status::invalid_argument(error.to_string())
+            Status::new(error.code(), error.to_string())
         })?;
         tracing::info!(
             target: "mesh_identity::audit",
