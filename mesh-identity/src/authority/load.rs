@@ -131,7 +131,7 @@ impl Authority {
         let now = clock.now();
         if matches!(origin, Origin::Own) {
             let known = state.bundle(&trust_domain, rules.refresh_hint);
-            if state.catch_up(&trust_domain, now, rules.authority_life)? {
+            if state.catch_up(&trust_domain, now, &rules)? {
                 let changed = !state.bundle(&trust_domain, rules.refresh_hint).is_same_trust(&known);
                 state.sequence += u64::from(changed);
                 if let Some(store) = &store {

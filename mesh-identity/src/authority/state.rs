@@ -5,6 +5,7 @@ use mesh_core::name::TrustDomain;
 use rustls_pki_types::CertificateDer;
 
 use super::Error;
+use super::Rules;
 use super::rotate::Life;
 use super::signer::Signer;
 use crate::bundle::{self, Bundle, JwtAuthority};
@@ -128,8 +129,9 @@ impl State {
         &mut self,
         trust_domain: &TrustDomain,
         now: SystemTime,
-        life: Duration,
+        rules: &Rules,
     ) -> Result<bool, Error> {
+        let life = rules.authority_life;
         let ended = |life: Life| now >= life.end;
         let (signing, tokens) = (ended(self.signing.current.life), ended(self.tokens.current.life));
         if signing {
@@ -141,7 +143,7 @@ impl State {
                     Arc::new(Signer::root(trust_domain, now, life)?)
                 }
             });
-            self.activate();
+            self.activate(now, rules.max_life);
         }
         if tokens {
             let next = self.tokens.next.take().filter(|next| !ended(next.life));
