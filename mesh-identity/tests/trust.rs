@@ -115,6 +115,66 @@ fn ages_and_ends() {
     assert!(store.confirm_unchanged(&td("b.test")).is_err());
 }
 
+#[test]
+fn nobody_else_speaks_for_our_own_domain() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let store = store(&clock, None);
+    let (own, other) = (Ca::root("a.test"), Ca::root("a.test"));
+    let of = |ca, sequence| Arc::new(bundle(ca, "a.test", Some(sequence)));
+    store.own(of(&own, 1));
+    for source in [Source::Bootstrap, Source::Server, Source::Endpoint, Source::Bucket, Source::File] {
+        assert_eq!(store.confirm(of(&other, 9), source), Err(TrustError::Own("a.test".into())), "{source:?}");
+        store.withdraw(&td("a.test"), source);
+    }
+    let outcome = store.confirm_all([of(&other, 9), Arc::new(bundle(&other, "b.test", None))], Source::Bucket);
+    assert_eq!(outcome, [Err(TrustError::Own("a.test".into())), Ok(Change::New)]);
+    store.bootstrap(of(&other, 9), RevocationPolicy::Soft);
+    assert_eq!(store.bundles().load().get(&td("a.test")), Some(&of(&own, 1)));
+    // It tells itself whatever its number.
+    store.own(of(&other, 0));
+    assert_eq!(store.bundles().load().get(&td("a.test")), Some(&of(&other, 0)));
+    assert_eq!(store.age(&td("a.test")).unwrap().left_seconds, None);
+}
+
+#[test]
+fn an_end_lasts_until_the_domain_is_admitted() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let ca = Ca::root("b.test");
+    let of = |sequence| bundle(&ca, "b.test", sequence);
+    let first = store(&clock, Some(dir.path()));
+    first.confirm(of(Some(3)), Source::Bucket).unwrap();
+    first.terminate(&td("b.test"));
+    // Ended before it was ever known, too.
+    first.terminate(&td("c.test"));
+    for store in [first, store(&clock, Some(dir.path()))] {
+        for source in [Source::Bucket, Source::Endpoint, Source::Server] {
+            assert_eq!(store.confirm(of(Some(4)), source), Err(TrustError::Unknown("b.test".into())), "{source:?}");
+        }
+        assert!(store.confirm(bundle(&ca, "c.test", None), Source::Bucket).is_err());
+        store.bootstrap(of(None), RevocationPolicy::Soft);
+        assert!(store.bundles().load().is_empty());
+    }
+    let again = store(&clock, Some(dir.path()));
+    again.admit(&td("b.test"));
+    assert_eq!(again.confirm(of(Some(1)), Source::Bucket), Ok(Change::New));
+    assert!(store(&clock, Some(dir.path())).confirm(of(Some(2)), Source::Bucket).is_ok());
+}
+
+#[test]
+fn a_source_that_does_not_vouch_any_more() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let store = store(&clock, None);
+    let ca = Ca::root("b.test");
+    let known = || store.bundles().load().get(&td("b.test")).is_some();
+    store.confirm(bundle(&ca, "b.test", Some(3)), Source::Endpoint).unwrap();
+    store.withdraw(&td("b.test"), Source::Server);
+    assert!(known(), "another source showed it");
+    store.confirm(bundle(&ca, "b.test", Some(3)), Source::Server).unwrap();
+    store.withdraw(&td("b.test"), Source::Server);
+    assert!(!known());
+    assert_eq!(store.confirm(bundle(&ca, "b.test", Some(3)), Source::Server), Ok(Change::New));
+}
+
 #[tokio::test]
 async fn whoever_follows_hears_of_an_end() {
     let clock = Arc::new(ManualClock::new(at(0)));

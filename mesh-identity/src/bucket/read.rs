@@ -14,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::clock::Clock;
 use crate::file;
 use crate::jose::json;
-use crate::trust::{Source, TrustStore};
+use crate::trust::{Source, TrustError, TrustStore};
 
 /// Deadline of one reading of the whole repository.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -86,8 +86,10 @@ impl Reader {
     pub async fn refresh(&self, trust: &TrustStore) -> Result<u64, BucketError> {
         let contents = self.read().await?;
         for outcome in trust.confirm_all(contents.bundles, Source::Bucket) {
-            if let Err(error) = outcome {
-                tracing::error!(%error, "a bundle of the bucket is not taken; the last one counts");
+            match outcome {
+                // The same bucket serves others, to whom it is foreign.
+                Ok(_) | Err(TrustError::Own(_)) => {}
+                Err(error) => tracing::error!(%error, "a bundle of the bucket is not taken; the last one counts"),
             }
         }
         Ok(contents.version)

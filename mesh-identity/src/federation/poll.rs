@@ -42,7 +42,8 @@ impl Federation {
     }
 
     /// Federates with exactly these: those that are new begin, those that changed begin anew, those that are not there any
-    /// more end at once, and nobody of them is trusted from then on.
+    /// more end at once, and nobody of them is trusted from then on, until they are there again
+    /// ([`TrustStore::terminate`], [`TrustStore::admit`]).
     ///
     /// # Errors
     /// [`FetchError::Settings`] with what cannot be begun; everything else has happened.
@@ -62,6 +63,7 @@ impl Federation {
             if running.get(&domain).is_some_and(|(known, _)| *known == one) {
                 continue;
             }
+            self.store.admit(&domain);
             if let Profile::Spiffe { bootstrap: Some(bundle), .. } = &one.profile {
                 self.store.bootstrap(bundle.clone(), one.revocation);
             }

@@ -36,8 +36,9 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// `None` for no end, and for one that no clock will show.
     pub(super) fn until(&self) -> Option<SystemTime> {
-        self.max_age.map(|age| self.confirmed + age)
+        self.confirmed.checked_add(self.max_age?)
     }
 
     pub(super) fn trusted(&self) -> Trusted {
