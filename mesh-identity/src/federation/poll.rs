@@ -103,16 +103,20 @@ async fn poll(fetcher: &mut Fetcher, store: &TrustStore) -> Option<Duration> {
     let domain = fetcher.relationship().trust_domain.clone();
     let hint = || store.bundles().load().get(&domain).and_then(|bundle| bundle.refresh_hint());
     let verified_by = fetcher.relationship().verified_by().map(ToString::to_string);
-    match fetcher.fetch().await {
-        Ok(Fetched::Unchanged) => {
-            let _ = store.confirm_unchanged(&domain);
-        }
-        Ok(Fetched::Bundle(bundle, skipped)) => {
+    let fetched = fetcher.fetch().await.map(|fetched| match fetched {
+        // Not to be taken for a word on the bundle in force: that may be another one.
+        Fetched::Unchanged(bundle) => bundle,
+        Fetched::Bundle(bundle, skipped) => {
             for (index, reason) in skipped {
                 tracing::warn!(trust_domain = %domain, index, error = chain(&reason), "a key of a bundle is not used");
             }
+            bundle
+        }
+    });
+    match fetched {
+        Ok(bundle) => {
             let sequence = bundle.sequence();
-            match store.confirm(*bundle, Source::Endpoint) {
+            match store.confirm(bundle, Source::Endpoint) {
                 Ok(Change::Confirmed) => {
                     tracing::debug!(trust_domain = %domain, sequence, verified_by, "bundle confirmed")
                 }

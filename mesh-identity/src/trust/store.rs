@@ -127,19 +127,6 @@ impl TrustStore {
             .change(|state| bundles.into_iter().map(|bundle| state.confirm(bundle, source, now, max_age)).collect())
     }
 
-    /// A source said that the bundle in force still is the newest.
-    ///
-    /// # Errors
-    /// [`TrustError::Unknown`] when there is none.
-    pub fn confirm_unchanged(&self, trust_domain: &TrustDomain) -> Result<(), TrustError> {
-        let now = self.inner.clock.now();
-        self.inner.change(|state| {
-            let known = state.kept.known.get_mut(trust_domain);
-            known.ok_or_else(|| TrustError::Unknown(trust_domain.to_string()))?.confirmed = now;
-            Ok(())
-        })
-    }
-
     /// Ends trust in a domain: from now on nobody of it is let in, whatever any source shows, and over restarts too, until
     /// the domain is admitted again.
     pub fn terminate(&self, trust_domain: &TrustDomain) {
