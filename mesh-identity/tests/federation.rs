@@ -15,7 +15,7 @@ use std::time::Duration;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{SpiffeId, TrustDomain, parse_spiffe_id, parse_trust_domain};
 use mesh_identity::authority::{Authority, Names, Rules};
-use mesh_identity::bundle::{Bundle, BundleSet};
+use mesh_identity::bundle::{Bundle, BundleSet, RevocationPolicy};
 use mesh_identity::clock::{ManualClock, SystemClock};
 use mesh_identity::federation::{
     BundleEndpoint, Federation, FetchError, Fetched, Fetcher, Profile, Relationship, RelationshipError, check_all,
@@ -314,6 +314,34 @@ fn what_an_endpoint_answers() {
     assert_eq!([ask("GET", "/", None).status(), ask("GET", "/bundle/x", None).status()], [404, 404]);
     one.prepare().unwrap();
     assert_eq!(ask("GET", "/bundle", Some(&tag)).status(), 200);
+}
+
+#[tokio::test]
+async fn an_endpoint_of_a_third_domain_makes_nobody_of_it_trusted() {
+    let (remote, host) = (authority("b.test"), authority("host.test"));
+    let address = endpoint(remote.live_bundle(), spiffe_tls(&host, &id("spiffe://host.test/e")).await).await;
+    let mut hosted = spiffe("b.test", "spiffe://host.test/e", address, Some(&host.bundle()));
+    hosted.revocation = RevocationPolicy::Required;
+    let (tls, root) = web_tls("localhost", false);
+    let url = format!("https://localhost:{}/", endpoint(authority("c.test").live_bundle(), tls).await.port());
+    let mut web = Relationship::new(td("c.test"), &url, Profile::Web { roots: Some(root) }).unwrap();
+    web.revocation = RevocationPolicy::Required;
+    let store = TrustStore::builder(Arc::new(SystemClock)).build();
+    let federation = Federation::new(store.clone(), Arc::new(SystemClock));
+    let mut changes = store.bundles().changes();
+    federation.set(vec![hosted, web]).unwrap();
+    let fetched = async {
+        while store.bundles().load().len() < 2 {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), fetched).await.expect("both bundles");
+    let set = store.bundles().snapshot();
+    assert!(set.get(&td("host.test")).is_none());
+    for name in ["b.test", "c.test"] {
+        assert_eq!(set.trusted(&td(name)).unwrap().revocation, RevocationPolicy::Required, "{name}");
+    }
+    federation.shutdown().await;
 }
 
 #[tokio::test]

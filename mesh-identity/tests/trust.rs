@@ -59,7 +59,7 @@ fn the_newest_wins_and_nothing_is_merged() {
     assert_eq!(confirm(&two, Some(1), Source::Endpoint), Ok(Change::Changed));
     assert_eq!(confirm(&one, None, Source::Endpoint), Ok(Change::Changed));
     // What is known is newer than the configuration.
-    store.bootstrap(bundle(&two, "b.test", None), RevocationPolicy::Soft);
+    store.bootstrap(bundle(&two, "b.test", None));
     assert_eq!(store.age(&td("b.test")).unwrap().source, Source::Endpoint);
 }
 
@@ -129,7 +129,7 @@ fn nobody_else_speaks_for_our_own_domain() {
     }
     let outcome = store.confirm_all([of(&other, 9), Arc::new(bundle(&other, "b.test", None))], Source::Bucket);
     assert_eq!(outcome, [Err(TrustError::Own("a.test".into())), Ok(Change::New)]);
-    store.bootstrap(of(&other, 9), RevocationPolicy::Soft);
+    store.bootstrap(of(&other, 9));
     assert_eq!(store.bundles().load().get(&td("a.test")), Some(&of(&own, 1)));
     // It tells itself whatever its number.
     store.own(of(&other, 0));
@@ -152,13 +152,42 @@ fn an_end_lasts_until_the_domain_is_admitted() {
             assert_eq!(store.confirm(of(Some(4)), source), Err(TrustError::Unknown("b.test".into())), "{source:?}");
         }
         assert!(store.confirm(bundle(&ca, "c.test", None), Source::Bucket).is_err());
-        store.bootstrap(of(None), RevocationPolicy::Soft);
+        store.bootstrap(of(None));
         assert!(store.bundles().load().is_empty());
     }
     let again = store(&clock, Some(dir.path()));
     again.admit(&td("b.test"));
     assert_eq!(again.confirm(of(Some(1)), Source::Bucket), Ok(Change::New));
     assert!(store(&clock, Some(dir.path())).confirm(of(Some(2)), Source::Bucket).is_ok());
+}
+
+#[test]
+fn what_lists_must_say_is_told_once_and_stays() {
+    use RevocationPolicy::{Required, Soft};
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let ca = Ca::root("x.test");
+    let first = store(&clock, Some(dir.path()));
+    let policies = |store: &TrustStore| {
+        let set = store.bundles().snapshot();
+        ["a.test", "b.test", "c.test"].map(|name| set.trusted(&td(name)).map(|trusted| trusted.revocation))
+    };
+    // Before anybody told of them.
+    for name in ["a.test", "b.test", "c.test"] {
+        first.set_policy(&td(name), Required);
+    }
+    for _ in 0..2 {
+        first.own(bundle(&ca, "a.test", None));
+        first.confirm(bundle(&ca, "b.test", None), Source::Endpoint).unwrap();
+        first.bootstrap(bundle(&ca, "c.test", None));
+        assert_eq!(policies(&first), [Some(Required); 3]);
+    }
+    first.confirm(bundle(&ca, "c.test", None), Source::Bucket).unwrap();
+    first.set_policy(&td("b.test"), Soft);
+    let again = store(&clock, Some(dir.path()));
+    for store in [first, again] {
+        store.confirm(bundle(&ca, "c.test", None), Source::Endpoint).unwrap();
+        assert_eq!(policies(&store), [Some(Required), Some(Soft), Some(Required)]);
+    }
 }
 
 #[test]

@@ -45,8 +45,8 @@ pub enum Fetched {
 }
 
 impl Fetcher {
-    /// A fetcher for a relationship. `bundles` verify endpoints that prove themselves by an SVID: they must be those that
-    /// are in force when the fetch is made.
+    /// A fetcher for a relationship. `bundles` verify endpoints that prove themselves by an SVID, unless they are of another
+    /// trust domain whose bundle the relationship holds: they must be those that are in force when the fetch is made.
     ///
     /// # Errors
     /// [`FetchError::Settings`] when TLS cannot be set up.
@@ -60,6 +60,8 @@ impl Fetcher {
             Profile::Web { roots: Some(roots) } => tls::server_named_client(roots, alpn),
             Profile::Web { roots: None } => tls::web_client(alpn),
             Profile::Spiffe { endpoint_id, .. } => {
+                let pinned = relationship.pinned().map(|bundle| BundleSet::default().with(bundle.clone()));
+                let bundles = pinned.map_or(bundles, Live::constant);
                 tls::server_authenticated_client(bundles, Expected::Ids(vec![endpoint_id.clone()]), clock, alpn)
             }
         };

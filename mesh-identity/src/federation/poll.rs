@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{FetchError, Fetched, Fetcher};
-use super::relationship::{Profile, Relationship};
+use super::relationship::Relationship;
 use crate::clock::Clock;
 use crate::task::Tasks;
 use crate::trust::{Change, Level, Source, TrustStore};
@@ -64,8 +64,9 @@ impl Federation {
                 continue;
             }
             self.store.admit(&domain);
-            if let Profile::Spiffe { bootstrap: Some(bundle), .. } = &one.profile {
-                self.store.bootstrap(bundle.clone(), one.revocation);
+            self.store.set_policy(&domain, one.revocation);
+            if let Some(bundle) = one.bootstrap() {
+                self.store.bootstrap(bundle.clone());
             }
             match Fetcher::new(one.clone(), self.store.bundles(), Arc::clone(&self.clock)) {
                 Ok(fetcher) => {

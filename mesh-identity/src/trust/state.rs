@@ -66,38 +66,47 @@ pub(super) struct Kept {
 pub(super) struct State {
     pub(super) kept: Kept,
     pub(super) revocations: Revocations,
+    /// What revocation lists must say, where that is not the default. Domains that are not known yet are among them.
+    policies: BTreeMap<TrustDomain, RevocationPolicy>,
     /// How near their ends the bundles were when that was looked at last.
     levels: BTreeMap<TrustDomain, Level>,
 }
 
 impl State {
     pub(super) fn new(kept: Kept) -> Self {
-        Self { kept, revocations: Revocations::default(), levels: BTreeMap::new() }
+        // Until the configuration says something else, what it said before the restart counts.
+        let policies = kept.known.iter().map(|(domain, known)| (domain.clone(), known.revocation)).collect();
+        Self { kept, revocations: Revocations::default(), policies, levels: BTreeMap::new() }
+    }
+
+    fn policy(&self, trust_domain: &TrustDomain) -> RevocationPolicy {
+        self.policies.get(trust_domain).copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_policy(&mut self, trust_domain: &TrustDomain, policy: RevocationPolicy) {
+        self.policies.insert(trust_domain.clone(), policy);
+        if let Some(known) = self.kept.known.get_mut(trust_domain) {
+            known.revocation = policy;
+        }
     }
 
     pub(super) fn own(&mut self, bundle: Arc<Bundle>, now: SystemTime) {
         let domain = bundle.trust_domain().clone();
         self.kept.terminated.remove(&domain);
-        let revocation = RevocationPolicy::Soft;
+        let revocation = self.policy(&domain);
         self.kept
             .known
             .insert(domain, Known { bundle, source: Source::Own, confirmed: now, max_age: None, revocation });
     }
 
-    pub(super) fn bootstrap(
-        &mut self,
-        bundle: Arc<Bundle>,
-        revocation: RevocationPolicy,
-        now: SystemTime,
-        max_age: Duration,
-    ) {
+    pub(super) fn bootstrap(&mut self, bundle: Arc<Bundle>, now: SystemTime, max_age: Duration) {
         let domain = bundle.trust_domain().clone();
         if self.kept.terminated.contains(&domain) {
             tracing::warn!(trust_domain = %domain, "no bundle is taken from the configuration: trust in the domain was ended");
             return;
         }
-        let known = self.kept.known.entry(domain);
-        known.and_modify(|known| known.revocation = revocation).or_insert(Known {
+        let revocation = self.policy(&domain);
+        self.kept.known.entry(domain).or_insert(Known {
             bundle,
             source: Source::Bootstrap,
             confirmed: now,
@@ -117,8 +126,9 @@ impl State {
         if self.kept.terminated.contains(bundle.trust_domain()) {
             return Err(TrustError::Unknown(trust_domain));
         }
+        let revocation = self.policy(bundle.trust_domain());
         let Some(known) = self.kept.known.get(bundle.trust_domain()) else {
-            let known = Known { bundle, source, confirmed, max_age, revocation: RevocationPolicy::Soft };
+            let known = Known { bundle, source, confirmed, max_age, revocation };
             self.kept.known.insert(known.bundle.trust_domain().clone(), known);
             return Ok(Change::New);
         };
@@ -138,7 +148,7 @@ impl State {
                 tracing::warn!(trust_domain, number = offered, "a bundle changed without a new number");
             }
         }
-        let known = Known { bundle, source, confirmed, max_age, revocation: known.revocation };
+        let known = Known { bundle, source, confirmed, max_age, revocation };
         self.kept.known.insert(known.bundle.trust_domain().clone(), known);
         Ok(if same { Change::Confirmed } else { Change::Changed })
     }

@@ -100,9 +100,15 @@ impl TrustStore {
     }
 
     /// Takes a bundle of the configuration, unless the trust domain is known already: what was learned since is newer.
-    pub fn bootstrap(&self, bundle: impl Into<Arc<Bundle>>, revocation: RevocationPolicy) {
+    pub fn bootstrap(&self, bundle: impl Into<Arc<Bundle>>) {
         let (bundle, now, max_age) = (bundle.into(), self.inner.clock.now(), self.inner.max_age);
-        self.inner.change(|state| state.bootstrap(bundle, revocation, now, max_age));
+        self.inner.change(|state| state.bootstrap(bundle, now, max_age));
+    }
+
+    /// What revocation lists must say of the certificates of a domain, whichever source tells of it, now and later. Default:
+    /// [`RevocationPolicy::Soft`].
+    pub fn set_policy(&self, trust_domain: &TrustDomain, policy: RevocationPolicy) {
+        self.inner.change(|state| state.set_policy(trust_domain, policy));
     }
 
     /// Takes a bundle that a source showed, authenticated, just now.
