@@ -16,14 +16,14 @@ use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{SpiffeId, TrustDomain, parse_spiffe_id, parse_trust_domain};
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::{Bundle, BundleSet, RevocationPolicy};
-use mesh_identity::clock::{ManualClock, SystemClock};
+use mesh_identity::clock::{Clock, ManualClock, SystemClock};
 use mesh_identity::federation::{
     BundleEndpoint, Federation, FetchError, Fetched, Fetcher, Profile, Relationship, RelationshipError, check_all,
     interval,
 };
 use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::task::Tasks;
-use mesh_identity::trust::{Source, TrustStore};
+use mesh_identity::trust::{Source, TrustCache, TrustStore};
 use mesh_identity::{pem, verify};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -342,6 +342,35 @@ async fn an_endpoint_of_a_third_domain_makes_nobody_of_it_trusted() {
         assert_eq!(set.trusted(&td(name)).unwrap().revocation, RevocationPolicy::Required, "{name}");
     }
     federation.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_relationship_that_was_removed_during_a_restart_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = || TrustStore::builder(Arc::clone(&clock)).cache(TrustCache::open(dir.path()).unwrap()).build();
+    let before = store();
+    for (name, source) in [("b.test", Source::Endpoint), ("c.test", Source::Endpoint), ("d.test", Source::Bucket)] {
+        before.confirm(authority(name).bundle(), source).unwrap();
+    }
+    before.bootstrap(authority("e.test").bundle());
+    before.own(authority("a.test").bundle());
+
+    let after = store();
+    let named = authority("f.test");
+    after.bootstrap(named.bundle());
+    let federation = Federation::new(after.clone(), Arc::clone(&clock));
+    let kept = Relationship::new(td("c.test"), "https://c.invalid/", Profile::Web { roots: None }).unwrap();
+    federation.set(vec![kept]).unwrap();
+    let known = |store: &TrustStore| store.ages().into_iter().map(|age| age.trust_domain).collect::<Vec<_>>();
+    assert_eq!(known(&after), ["a.test", "c.test", "d.test", "f.test"]);
+    assert!(after.confirm(authority("b.test").bundle(), Source::Bucket).is_err());
+    federation.shutdown().await;
+    // The configuration names no federation at all.
+    let last = store();
+    last.bootstrap(named.bundle());
+    Federation::new(last.clone(), clock).set(Vec::new()).unwrap();
+    assert_eq!(known(&last), ["a.test", "d.test", "f.test"]);
 }
 
 #[tokio::test]

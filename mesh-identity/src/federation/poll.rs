@@ -43,14 +43,16 @@ impl Federation {
 
     /// Federates with exactly these: those that are new begin, those that changed begin anew, those that are not there any
     /// more end at once, and nobody of them is trusted from then on, until they are there again
-    /// ([`TrustStore::terminate`], [`TrustStore::admit`]).
+    /// ([`TrustStore::terminate`], [`TrustStore::admit`]). So it is with those that were there before a restart, as far as the
+    /// store remembers: federate with none, rather than not at all, where none is configured any more.
     ///
     /// # Errors
     /// [`FetchError::Settings`] with what cannot be begun; everything else has happened.
     pub fn set(&self, all: Vec<Relationship>) -> Result<(), FetchError> {
         let mut running = self.running.lock();
-        let ended: Vec<TrustDomain> =
-            running.keys().filter(|known| !all.iter().any(|one| one.trust_domain == **known)).cloned().collect();
+        let mut ended = self.store.unclaimed();
+        ended.extend(running.keys().cloned());
+        ended.retain(|known| !all.iter().any(|one| one.trust_domain == *known));
         for domain in ended {
             if let Some((_, cancel)) = running.remove(&domain) {
                 cancel.cancel();

@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) revocations: Revocations,
     /// What revocation lists must say, where that is not the default. Domains that are not known yet are among them.
     policies: BTreeMap<TrustDomain, RevocationPolicy>,
+    /// When bundles were last shown since the start. What only the cache tells of is not among them.
+    shown: BTreeMap<TrustDomain, SystemTime>,
     /// How near their ends the bundles were when that was looked at last.
     levels: BTreeMap<TrustDomain, Level>,
 }
@@ -76,7 +78,7 @@ impl State {
     pub(super) fn new(kept: Kept) -> Self {
         // Until the configuration says something else, what it said before the restart counts.
         let policies = kept.known.iter().map(|(domain, known)| (domain.clone(), known.revocation)).collect();
-        Self { kept, revocations: Revocations::default(), policies, levels: BTreeMap::new() }
+        Self { kept, revocations: Revocations::default(), policies, shown: BTreeMap::new(), levels: BTreeMap::new() }
     }
 
     fn policy(&self, trust_domain: &TrustDomain) -> RevocationPolicy {
@@ -106,13 +108,9 @@ impl State {
             return;
         }
         let revocation = self.policy(&domain);
-        self.kept.known.entry(domain).or_insert(Known {
-            bundle,
-            source: Source::Bootstrap,
-            confirmed: now,
-            max_age: Some(max_age),
-            revocation,
-        });
+        let first = Known { bundle, source: Source::Bootstrap, confirmed: now, max_age: Some(max_age), revocation };
+        let confirmed = self.kept.known.entry(domain.clone()).or_insert(first).confirmed;
+        self.shown.entry(domain).or_insert(confirmed);
     }
 
     pub(super) fn confirm(
@@ -129,6 +127,7 @@ impl State {
         let revocation = self.policy(bundle.trust_domain());
         let Some(known) = self.kept.known.get(bundle.trust_domain()) else {
             let known = Known { bundle, source, confirmed, max_age, revocation };
+            self.shown.insert(known.bundle.trust_domain().clone(), confirmed);
             self.kept.known.insert(known.bundle.trust_domain().clone(), known);
             return Ok(Change::New);
         };
@@ -149,8 +148,17 @@ impl State {
             }
         }
         let known = Known { bundle, source, confirmed, max_age, revocation };
+        self.shown.insert(known.bundle.trust_domain().clone(), confirmed);
         self.kept.known.insert(known.bundle.trust_domain().clone(), known);
         Ok(if same { Change::Confirmed } else { Change::Changed })
+    }
+
+    /// Domains that federation brought in an earlier run, and that nobody named or showed since.
+    pub(super) fn unclaimed(&self) -> Vec<TrustDomain> {
+        let by_federation = |known: &Known| matches!(known.source, Source::Bootstrap | Source::Endpoint);
+        let all =
+            self.kept.known.iter().filter(|(domain, known)| by_federation(known) && !self.shown.contains_key(*domain));
+        all.map(|(domain, _)| domain.clone()).collect()
     }
 
     pub(super) fn terminate(&mut self, trust_domain: &TrustDomain) {

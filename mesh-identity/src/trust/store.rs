@@ -140,6 +140,11 @@ impl TrustStore {
         self.inner.change(|state| state.terminate(trust_domain));
     }
 
+    /// Domains that federation brought in an earlier run, and that nobody named or showed since.
+    pub(crate) fn unclaimed(&self) -> Vec<TrustDomain> {
+        self.inner.state.lock().unclaimed()
+    }
+
     /// Lets sources show a domain again in which trust was ended. It is trusted from the next bundle on.
     pub fn admit(&self, trust_domain: &TrustDomain) {
         self.inner.change(|state| {
