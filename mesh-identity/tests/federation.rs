@@ -355,6 +355,7 @@ async fn a_relationship_that_was_removed_during_a_restart_ends() {
     }
     before.bootstrap(authority("e.test").bundle());
     before.own(authority("a.test").bundle());
+    before.flush();
 
     let after = store();
     let named = authority("f.test");
@@ -366,6 +367,7 @@ async fn a_relationship_that_was_removed_during_a_restart_ends() {
     assert_eq!(known(&after), ["a.test", "c.test", "d.test", "f.test"]);
     assert!(after.confirm(authority("b.test").bundle(), Source::Bucket).is_err());
     federation.shutdown().await;
+    after.flush();
     // The configuration names no federation at all.
     let last = store();
     last.bootstrap(named.bundle());

@@ -162,6 +162,74 @@ fn an_end_lasts_until_the_domain_is_admitted() {
 }
 
 #[test]
+fn a_confirmation_without_news_changes_nothing_but_the_age() {
+    use futures_util::FutureExt as _;
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let store = store(&clock, Some(dir.path()));
+    let own = Arc::new(bundle(&Ca::root("a.test"), "a.test", Some(1)));
+    let foreign: Vec<_> = ["b.test", "c.test"].map(|name| Arc::new(bundle(&Ca::root(name), name, Some(1)))).into();
+    // As the sync of a node does it, every five seconds. Another allocation each time, as after a parse.
+    let sync = || {
+        store.own(Bundle::clone(&own));
+        let outcome = store.confirm_all(foreign.iter().map(|one| Arc::new(Bundle::clone(one))), Source::Server);
+        assert!(outcome.iter().all(Result::is_ok));
+    };
+    sync();
+    let written =
+        || std::fs::metadata(dir.path().join("trust.json")).map(|file| std::os::unix::fs::MetadataExt::ino(&file));
+    let (first, mut changes) = (written().unwrap(), store.bundles().changes());
+    let mut wakes = 0;
+    for _ in 0..12 * 60 {
+        clock.advance(Duration::from_secs(5));
+        sync();
+        wakes += u32::from(changes.changed().now_or_never().is_some());
+        let age = store.age(&td("b.test")).unwrap();
+        assert_eq!((age.age_seconds, store.age(&td("a.test")).unwrap().age_seconds), (0, 0));
+    }
+    assert_eq!((wakes, written().unwrap()), (0, first), "an hour of seven days is less than a hundredth");
+    clock.advance(DAY / 24);
+    sync();
+    assert!(changes.changed().now_or_never().is_some());
+    assert_ne!(written().unwrap(), first);
+    // It never counts for longer than was promised, and hardly for less.
+    let until = || store.bundles().load().trusted(&td("b.test")).unwrap().until.unwrap();
+    for minutes in [1, 99, 1, 100, 50, 51] {
+        clock.advance(Duration::from_secs(60 * minutes));
+        sync();
+        let short = (clock.now() + 7 * DAY).duration_since(until()).expect("no longer than seven days");
+        assert!(short < 7 * DAY / 100, "{short:?}");
+    }
+    assert!(changes.changed().now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn what_was_not_written_yet_can_be_flushed() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let first = store(&clock, Some(dir.path()));
+    for sequence in 0..20 {
+        first.confirm(bundle(&Ca::root("b.test"), "b.test", Some(sequence)), Source::Endpoint).unwrap();
+    }
+    first.flush();
+    assert_eq!(store(&clock, Some(dir.path())).age(&td("b.test")).unwrap().sequence, Some(19));
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_nothing_unwritten() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let first = store(&clock, Some(dir.path()));
+    runtime.block_on(async {
+        // The only thread that could write is busy for as long as the runtime lives.
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || wait.recv().is_err());
+        first.confirm(bundle(&Ca::root("b.test"), "b.test", None), Source::Endpoint).unwrap();
+        drop((release, busy));
+    });
+    drop(runtime);
+    assert!(store(&clock, Some(dir.path())).age(&td("b.test")).is_some());
+}
+
+#[test]
 fn what_lists_must_say_is_told_once_and_stays() {
     use RevocationPolicy::{Required, Soft};
     let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));

@@ -160,6 +160,7 @@ mod tests {
         let cache = TrustCache::open(&dir.path().join("trust")).unwrap();
         let earlier = TrustStore::builder(Arc::new(SystemClock)).cache(cache).build();
         earlier.confirm(authority("b.test").bundle(), Source::Endpoint).unwrap();
+        earlier.flush();
         let store = begin(None, dir.path(), None, &own, &tasks).unwrap();
         let known: Vec<_> = store.ages().into_iter().map(|age| age.trust_domain).collect();
         assert_eq!(known, ["a.test"]);

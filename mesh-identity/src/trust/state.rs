@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use imbl::{OrdMap, OrdSet};
 use mesh_core::name::TrustDomain;
 
-use super::age::{Level, age};
+use super::age::{Age, Level, age, left_seconds, level};
 use super::known::{Known, Source};
 use crate::bundle::{Bundle, BundleSet, RevocationPolicy, Revocations};
 
@@ -95,10 +95,13 @@ impl State {
     pub(super) fn own(&mut self, bundle: Arc<Bundle>, now: SystemTime) {
         let domain = bundle.trust_domain().clone();
         self.kept.terminated.remove(&domain);
+        self.shown.insert(domain.clone(), now);
+        if self.kept.known.get(&domain).is_some_and(|known| known.source == Source::Own && known.bundle == bundle) {
+            return;
+        }
         let revocation = self.policy(&domain);
-        self.kept
-            .known
-            .insert(domain, Known { bundle, source: Source::Own, confirmed: now, max_age: None, revocation });
+        let known = Known { bundle, source: Source::Own, confirmed: now, max_age: None, revocation };
+        self.kept.known.insert(domain, known);
     }
 
     pub(super) fn bootstrap(&mut self, bundle: Arc<Bundle>, now: SystemTime, max_age: Duration) {
@@ -120,13 +123,13 @@ impl State {
         confirmed: SystemTime,
         max_age: Duration,
     ) -> Result<Change, TrustError> {
-        let (trust_domain, max_age) = (bundle.trust_domain().to_string(), Some(max_age));
+        let trust_domain = bundle.trust_domain().to_string();
         if self.kept.terminated.contains(bundle.trust_domain()) {
             return Err(TrustError::Unknown(trust_domain));
         }
         let revocation = self.policy(bundle.trust_domain());
         let Some(known) = self.kept.known.get(bundle.trust_domain()) else {
-            let known = Known { bundle, source, confirmed, max_age, revocation };
+            let known = Known { bundle, source, confirmed, max_age: Some(max_age), revocation };
             self.shown.insert(known.bundle.trust_domain().clone(), confirmed);
             self.kept.known.insert(known.bundle.trust_domain().clone(), known);
             return Ok(Change::New);
@@ -147,9 +150,11 @@ impl State {
                 tracing::warn!(trust_domain, number = offered, "a bundle changed without a new number");
             }
         }
-        let known = Known { bundle, source, confirmed, max_age, revocation };
-        self.shown.insert(known.bundle.trust_domain().clone(), confirmed);
-        self.kept.known.insert(known.bundle.trust_domain().clone(), known);
+        self.shown.insert(bundle.trust_domain().clone(), confirmed);
+        if known.source != source || known.bundle != bundle || known.is_due(confirmed, max_age) {
+            let known = Known { bundle, source, confirmed, max_age: Some(max_age), revocation };
+            self.kept.known.insert(known.bundle.trust_domain().clone(), known);
+        }
         Ok(if same { Change::Confirmed } else { Change::Changed })
     }
 
@@ -171,6 +176,11 @@ impl State {
         theirs && self.kept.known.remove(trust_domain).is_some()
     }
 
+    pub(super) fn age(&self, known: &Known, now: SystemTime) -> Age {
+        let shown = self.shown.get(known.bundle.trust_domain()).copied();
+        age(known, shown.unwrap_or(known.confirmed), now)
+    }
+
     pub(super) fn reset(&mut self, trust_domain: &TrustDomain) {
         if let Some(known) = self.kept.known.get_mut(trust_domain) {
             known.bundle = Arc::new(Bundle::clone(&known.bundle).with_sequence(None));
@@ -181,7 +191,7 @@ impl State {
     pub(super) fn look(&mut self, now: SystemTime) -> bool {
         let known = &self.kept.known;
         let levels: BTreeMap<TrustDomain, Level> =
-            known.iter().map(|(domain, known)| (domain.clone(), age(known, now).level)).collect();
+            known.iter().map(|(domain, known)| (domain.clone(), level(known, now))).collect();
         let before = std::mem::replace(&mut self.levels, levels);
         let mut ended = false;
         for (domain, level) in &self.levels {
@@ -190,7 +200,7 @@ impl State {
             if *level <= was {
                 continue;
             }
-            let left_seconds = known.get(domain).and_then(|known| age(known, now).left_seconds);
+            let left_seconds = known.get(domain).and_then(|known| left_seconds(known, now));
             match level {
                 Level::Fresh => {}
                 Level::Ageing => {

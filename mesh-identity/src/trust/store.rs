@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use imbl::ordmap::DiffItem;
@@ -8,7 +9,7 @@ use mesh_core::name::TrustDomain;
 use mesh_core::report::chain;
 use parking_lot::Mutex;
 
-use super::age::{Age, age};
+use super::age::Age;
 use super::cache::TrustCache;
 use super::known::Source;
 use super::state::{Change, Kept, State, TrustError};
@@ -59,7 +60,9 @@ impl TrustStoreBuilder {
         let state = State::new(kept);
         let (publisher, live) = Publisher::new(state.set());
         let (clock, cache, max_age) = (self.clock, self.cache, self.max_age);
-        TrustStore { inner: Arc::new(Inner { state: Mutex::new(state), publisher, live, clock, cache, max_age }) }
+        let (unsaved, saving) = (AtomicBool::new(false), Mutex::default());
+        let state = Mutex::new(state);
+        TrustStore { inner: Arc::new(Inner { state, publisher, live, clock, cache, max_age, unsaved, saving }) }
     }
 }
 
@@ -76,6 +79,10 @@ struct Inner {
     clock: Arc<dyn Clock>,
     cache: Option<TrustCache>,
     max_age: Duration,
+    /// Whether there is something that is not on disk, and somebody who will see to it.
+    unsaved: AtomicBool,
+    /// Held while the disk is written.
+    saving: Mutex<()>,
 }
 
 impl TrustStore {
@@ -111,7 +118,8 @@ impl TrustStore {
         self.inner.change(|state| state.set_policy(trust_domain, policy));
     }
 
-    /// Takes a bundle that a source showed, authenticated, just now.
+    /// Takes a bundle that a source showed, authenticated, just now. Without news, its end moves by a hundredth of its time or
+    /// not at all: it may come so much earlier than the last confirmation promises.
     ///
     /// # Errors
     /// [`TrustError`] when it is older than what is known, or contradicts it; when it is of our own trust domain; and when
@@ -170,18 +178,25 @@ impl TrustStore {
         self.inner.change(|state| state.revocations = state.revocations.union(revocations));
     }
 
+    /// Writes to the cache what is not there yet: inside a runtime changes are written a moment later. It blocks.
+    pub fn flush(&self) {
+        self.inner.save();
+    }
+
     /// How old every bundle is, by trust domain.
     #[must_use]
     pub fn ages(&self) -> Vec<Age> {
         let now = self.inner.clock.now();
-        self.inner.state.lock().kept.known.values().map(|known| age(known, now)).collect()
+        let state = self.inner.state.lock();
+        state.kept.known.values().map(|known| state.age(known, now)).collect()
     }
 
     /// How old a bundle is.
     #[must_use]
     pub fn age(&self, trust_domain: &TrustDomain) -> Option<Age> {
         let now = self.inner.clock.now();
-        self.inner.state.lock().kept.known.get(trust_domain).map(|known| age(known, now))
+        let state = self.inner.state.lock();
+        state.kept.known.get(trust_domain).map(|known| state.age(known, now))
     }
 
     /// Tells whoever follows when a bundle stops to count, so that connections that rest on it are judged again.
@@ -206,7 +221,7 @@ impl TrustStore {
 }
 
 impl Inner {
-    fn change<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(self: &Arc<Self>, edit: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
         let (before, lists) = (state.kept.clone(), state.revocations.clone());
         let result = edit(&mut state);
@@ -219,23 +234,53 @@ impl Inner {
             }
         }
         let trusts = !now.is_empty() || !gone.is_empty();
-        if (trusts || before.terminated != state.kept.terminated)
-            && let Some(cache) = &self.cache
-            && let Err(error) = cache.save(&state.kept)
-        {
+        let kept = trusts || before.terminated != state.kept.terminated;
+        if trusts || lists != state.revocations {
+            let mut set = self.live.load().with_all(now).with_revocations(state.revocations.clone());
+            for domain in gone {
+                set = set.without(&domain);
+            }
+            self.publisher.publish(set);
+        }
+        drop(state);
+        if kept {
+            self.save_soon();
+        }
+        result
+    }
+
+    /// Disks may take their time: inside a runtime it is not one of its workers that waits.
+    fn save_soon(self: &Arc<Self>) {
+        if self.cache.is_none() || self.unsaved.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let save = Save(Arc::clone(self));
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(save))),
+            Err(_) => drop(save),
+        }
+    }
+
+    fn save(&self) {
+        let Some(cache) = &self.cache else { return };
+        // One at a time, and each writes what is newest then.
+        let _saving = self.saving.lock();
+        if !self.unsaved.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let kept = self.state.lock().kept.clone();
+        if let Err(error) = cache.save(&kept) {
             tracing::error!(error = chain(&error), "trust is not kept on disk");
         }
-        let mut set = self.live.load().with_all(now);
-        for domain in gone {
-            set = set.without(&domain);
-        }
-        if lists != state.revocations {
-            set = set.with_revocations(state.revocations.clone());
-        } else if !trusts {
-            return result;
-        }
-        self.publisher.publish(set);
-        result
+    }
+}
+
+/// Saves when it is dropped: also by a runtime that ends before it comes to it.
+struct Save(Arc<Inner>);
+
+impl Drop for Save {
+    fn drop(&mut self) {
+        self.0.save();
     }
 }
 
