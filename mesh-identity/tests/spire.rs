@@ -22,6 +22,11 @@ use mesh_identity::pem;
 use mesh_identity::proto::spire::api::server::agent::v1::agent_client::AgentClient;
 use mesh_identity::proto::spire::api::server::agent::v1::attest_agent_request::{Params, Step};
 use mesh_identity::proto::spire::api::server::agent::v1::*;
+use mesh_identity::proto::spire::api::server::entry::v1::entry_server::{Entry as EntryService, EntryServer};
+use mesh_identity::proto::spire::api::server::entry::v1::{
+    GetAuthorizedEntriesRequest, GetAuthorizedEntriesResponse, SyncAuthorizedEntriesRequest,
+    SyncAuthorizedEntriesResponse,
+};
 use mesh_identity::proto::spire::api::server::svid::v1::svid_client::SvidClient;
 use mesh_identity::proto::spire::api::server::svid::v1::{
     BatchNewX509svidRequest, NewJwtsvidRequest, NewX509svidParams,
@@ -53,7 +58,7 @@ struct Scene {
     bundles: Publisher<BundleSet>,
     machines: Ca,
     admin: Identity,
-    _identities: Identities,
+    identities: Identities,
 }
 
 impl Scene {
@@ -100,7 +105,7 @@ impl Scene {
                 .add_service(svid)
                 .serve_with_incoming(incoming),
         );
-        Self { dir, address, authority, nodes, tokens, entries, bundles, machines, admin, _identities: identities }
+        Self { dir, address, authority, nodes, tokens, entries, bundles, machines, admin, identities }
     }
 
     fn joining(&self, evidence: impl Evidence, keep: bool) -> Joining {
@@ -383,6 +388,47 @@ async fn federated_bundles_come_with_the_entries() {
     scene.bundles.publish(both);
     node.sync().await.unwrap();
     assert_eq!(node.bundles().load().trusted(&other).unwrap().bundle.authorities().len(), 1);
+}
+
+/// A server whose stream of entries ends at once.
+struct Cut;
+
+#[tonic::async_trait]
+impl EntryService for Cut {
+    async fn get_authorized_entries(
+        &self,
+        _request: tonic::Request<GetAuthorizedEntriesRequest>,
+    ) -> Result<tonic::Response<GetAuthorizedEntriesResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    type SyncAuthorizedEntriesStream = ReceiverStream<Result<SyncAuthorizedEntriesResponse, Status>>;
+
+    async fn sync_authorized_entries(
+        &self,
+        _request: tonic::Request<tonic::Streaming<SyncAuthorizedEntriesRequest>>,
+    ) -> Result<tonic::Response<Self::SyncAuthorizedEntriesStream>, Status> {
+        Ok(tonic::Response::new(ReceiverStream::new(tokio::sync::mpsc::channel(1).1)))
+    }
+}
+
+#[tokio::test]
+async fn entries_stay_when_the_answer_ends_early() {
+    let scene = Scene::new().await;
+    let own = scene.identities.identity(&id("/spire/server")).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let config = own.server_config_with_optional_client_certificates(&[b"h2"]).unwrap();
+    let incoming = Incoming::new(listener, config, &own);
+    let cut = tonic::transport::Server::builder().add_service(EntryServer::new(Cut));
+    tokio::spawn(cut.serve_with_incoming(incoming));
+    // The node joined before, and meets the other server after its restart.
+    drop(scene.joining(scene.token(), true).join().await.unwrap());
+    let joining = Joining { server: address, ..scene.joining(scene.token(), true) };
+    let node = joining.join().await.unwrap();
+    let refused = node.sync().await.unwrap_err();
+    assert!(matches!(refused, NodeError::Answer("entries are missing")), "{refused}");
+    assert!(node.entries().load().is_none(), "not known is not none");
 }
 
 /// Sends steps as they are and gives the last answer.

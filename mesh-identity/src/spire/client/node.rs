@@ -268,7 +268,7 @@ impl Inner {
         let mut all: Vec<Entry> = Vec::new();
         let mut wanted = Vec::new();
         loop {
-            let answer = answers.message().await?.unwrap_or_default();
+            let answer = answers.message().await?.ok_or(NodeError::Answer("entries are missing"))?;
             let SyncAuthorizedEntriesResponse { entry_revisions, entries, more } = answer;
             all.extend(read(&entries));
             for revision in entry_revisions {
