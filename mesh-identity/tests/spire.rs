@@ -15,7 +15,7 @@ use mesh_core::live::Publisher;
 use mesh_core::name::{SpiffeId, parse_spiffe_id, parse_trust_domain};
 use mesh_identity::attest::*;
 use mesh_identity::authority::{Authority, Names, Rules};
-use mesh_identity::bundle::BundleSet;
+use mesh_identity::bundle::{Bundle, BundleSet, Trusted};
 use mesh_identity::clock::SystemClock;
 use mesh_identity::connect::Connector;
 use mesh_identity::pem;
@@ -388,6 +388,29 @@ async fn federated_bundles_come_with_the_entries() {
     scene.bundles.publish(both);
     node.sync().await.unwrap();
     assert_eq!(node.bundles().load().trusted(&other).unwrap().bundle.authorities().len(), 1);
+
+    // What ended at the server does not begin anew at the node.
+    let ended = Trusted::new(foreign.bundle()).until(Some(std::time::SystemTime::now() - Duration::from_secs(1)));
+    let all = scene.bundles.live().load().clone();
+    scene.bundles.publish(all.with_all([ended]));
+    node.sync().await.unwrap();
+    assert!(node.bundles().load().trusted(&other).is_none());
+}
+
+#[tokio::test]
+async fn a_foreign_bundle_without_authorities_keeps_nothing_back() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    let domains = ["one.test", "two.test"].map(|name| parse_trust_domain(name).unwrap());
+    let mut web = scene.entry("web", node.identity().id());
+    web.federates_with = domains.clone().into();
+    scene.publish([web]);
+    let two = Authority::ephemeral(domains[1].clone(), Rules::default(), Arc::new(SystemClock)).unwrap();
+    let all = scene.bundles.live().load().clone();
+    scene.bundles.publish(all.with(Bundle::of(domains[0].clone(), vec![], vec![])).with(two.bundle()));
+    node.sync().await.unwrap();
+    let trusted = domains.map(|domain| node.bundles().load().get(&domain).unwrap().authorities().len());
+    assert_eq!((trusted, node.entries().snapshot().as_ref().as_ref().unwrap().all().len()), ([0, 1], 1));
 }
 
 /// A server whose stream of entries ends at once.
