@@ -135,7 +135,9 @@ fn revocation_lists_of_our_own() {
     // The newer of the two counts, in whichever order they come.
     let [one, two] = [&empty, &list].map(|list| Revocations::parse(list).unwrap());
     for union in [one.union(&two), two.union(&one)] {
-        assert_eq!(union, Revocations::parse(&list).unwrap());
+        let set = BundleSet::default().with_all([trusted.clone()]).with_revocations(union);
+        let verdict = peer(Some(&bad), &set, Purpose::Client, clock.now()).map(|_| ());
+        assert_eq!(verdict, Err(verify::Error::Revoked(id().to_string())));
     }
     // A list ends after a day; what it revoked is forgotten a day after the certificate's own end.
     clock.advance(2 * DAY);

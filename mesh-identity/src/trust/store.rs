@@ -13,7 +13,7 @@ use super::age::Age;
 use super::cache::TrustCache;
 use super::known::Source;
 use super::state::{Change, Kept, State, TrustError};
-use crate::bundle::{Bundle, BundleSet, RevocationPolicy, Revocations};
+use crate::bundle::{Authority, Bundle, BundleSet, RevocationPolicy, Revocations};
 use crate::clock::Clock;
 
 /// How long a foreign bundle counts by default since it was last confirmed.
@@ -173,8 +173,11 @@ impl TrustStore {
         self.inner.change(|state| state.reset(trust_domain));
     }
 
-    /// Puts revocation lists in force, beside those that are newer.
+    /// Puts revocation lists in force, beside those that are newer ([`Revocations::union`]).
     pub fn revoke(&self, revocations: &Revocations) {
+        let set = self.inner.live.snapshot();
+        let authorities = set.iter().flat_map(|bundle| bundle.authorities());
+        revocations.prove(authorities.map(Authority::as_list_issuer));
         self.inner.change(|state| state.revocations = state.revocations.union(revocations));
     }
 
