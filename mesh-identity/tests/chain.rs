@@ -362,6 +362,31 @@ fn a_list_that_its_issuer_did_not_sign_displaces_none() {
 }
 
 #[test]
+fn a_bad_path_does_not_hide_a_good_one() {
+    for count in [2, 9] {
+        let mut roots: Vec<Ca> = (0..count).map(|_| Ca::root("td.test")).collect();
+        roots.sort_by(|a, b| a.certificate.cmp(&b.certificate));
+        let all = roots.iter().map(|ca| ca.certificate.clone()).collect();
+        let bundles = BundleSet::default().with(Bundle::new(parse_trust_domain("td.test").unwrap(), all).unwrap());
+        let below = roots[0].intermediate("below", "spiffe://td.test", true);
+        let mut leaf = below.leaf(&Spec::new(ID));
+        // One key, certified by all the roots, by all but one as a workload, which may issue nothing.
+        let mut with = |good: Option<usize>| {
+            leaf.chain.truncate(1);
+            leaf.chain.extend(roots.iter().enumerate().map(|(index, root)| {
+                root.cross(&below, if good == Some(index) { "spiffe://td.test" } else { "spiffe://td.test/web" })
+            }));
+            verify(&leaf, &bundles)
+        };
+        for good in 0..count {
+            assert_eq!(with(Some(good)).unwrap(), ID, "{good} of {count}");
+        }
+        let refused = with(None);
+        assert!(matches!(refused, Err(Error::Issuer { source: svid::Error::NotAuthority, .. })), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_bundle_that_nobody_confirmed_for_too_long() {
     use mesh_identity::bundle::Trusted;
     let root = Ca::root("td.test");

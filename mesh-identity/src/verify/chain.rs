@@ -86,21 +86,25 @@ impl Question<'_> {
             return Err(Error::NoValidAuthority(self.id.trust_domain().to_string()));
         }
         let key_ids = self.authority_key_ids();
-        let (named, others): (Vec<_>, Vec<_>) = valid
+        let (mut named, mut others): (Vec<_>, Vec<_>) = valid
             .into_iter()
             .partition(|authority| authority.key_id().is_some_and(|own| key_ids.iter().any(|wanted| wanted == own)));
+        others.extend(named.drain(MAX_NAMED.min(named.len())..));
+        let mut candidates: Vec<&[&Authority]> = named.chunks(1).collect();
+        if !others.is_empty() {
+            candidates.push(&others);
+        }
+        // That one path is bad says nothing of the others; why it is tells more than that a root did not sign.
         let mut refused = Error::UnknownIssuer(self.id.to_string());
-        for authority in named.into_iter().take(MAX_NAMED) {
-            match self.path(std::slice::from_ref(authority.anchor()), std::slice::from_ref(&authority)) {
-                Err(error @ Error::UnknownIssuer(_)) => refused = error,
-                verdict => return verdict,
+        for authorities in candidates {
+            match self.path(authorities) {
+                Ok(()) => return Ok(()),
+                Err(Error::UnknownIssuer(_)) => {}
+                Err(error) if matches!(refused, Error::UnknownIssuer(_)) => refused = error,
+                Err(_) => {}
             }
         }
-        if others.is_empty() {
-            return Err(refused);
-        }
-        let anchors: Vec<TrustAnchor<'static>> = others.iter().map(|authority| authority.anchor().clone()).collect();
-        self.path(&anchors, &others)
+        Err(refused)
     }
 
     fn authority_key_ids(&self) -> Vec<Vec<u8>> {
@@ -114,8 +118,10 @@ impl Question<'_> {
         key_id(self.leaf).into_iter().chain(intermediates.filter_map(|certificate| key_id(&certificate))).collect()
     }
 
-    /// Looks for a path to one of `anchors`, which are those of `authorities`.
-    fn path(&self, anchors: &[TrustAnchor<'static>], authorities: &[&Authority]) -> Result<(), Error> {
+    /// Looks for a path to one of some authorities.
+    fn path(&self, authorities: &[&Authority]) -> Result<(), Error> {
+        let anchors: Vec<TrustAnchor<'static>> =
+            authorities.iter().map(|authority| authority.anchor().clone()).collect();
         let id = || self.id.to_string();
         let invalid = |reason: &dyn std::fmt::Display| Error::Path { id: id(), reason: reason.to_string() };
         let certificate = EndEntityCert::try_from(self.end_entity).map_err(|error| invalid(&error))?;
@@ -137,7 +143,7 @@ impl Question<'_> {
         let algorithms = provider().signature_verification_algorithms.all;
         let time = UnixTime::since_unix_epoch(now);
         let verified =
-            certificate.verify_for_usage(algorithms, anchors, self.intermediates, time, usage, None, Some(&check));
+            certificate.verify_for_usage(algorithms, &anchors, self.intermediates, time, usage, None, Some(&check));
         let Err(error) = verified else { return Ok(()) };
         if let Some(error) = broken_rule.take() {
             return Err(error);
