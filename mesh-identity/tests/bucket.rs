@@ -380,6 +380,28 @@ async fn roots_change_by_the_keys_of_both() {
 }
 
 #[tokio::test]
+async fn a_newer_root_by_another_way_counts_at_once() {
+    let scene = Scene::new().await;
+    scene.publisher().publish(&[bundle("east.test")]).await.unwrap();
+    assert_eq!(scene.reader().read().await.unwrap().version, 1);
+    // The old keys were stolen, and whoever has them holds the new root back.
+    let next = root();
+    let signed = next.sign(NonZeroU64::new(2).unwrap(), Some(&scene.root.root), scene.clock.now()).await.unwrap();
+    let pinned = |root: &[u8]| {
+        let directory = scene.dir.path().join("reader");
+        Reader::new(scene.bucket(), root.to_vec(), &directory, Arc::<Hand>::clone(&scene.clock) as _).unwrap()
+    };
+    scene.publisher().publish(&[bundle("evil.test")]).await.unwrap();
+    assert!(matches!(pinned(&signed).read().await, Err(BucketError::Repository(_))));
+    scene.publisher_of(signed.clone(), &next, "record").publish(&[bundle("east.test")]).await.unwrap();
+    assert_eq!(pinned(&signed).read().await.unwrap().version, 3);
+    // An older one, or none that can be read, brings nothing back.
+    for root in [&scene.first[..], b"{}"] {
+        assert_eq!(pinned(root).read().await.unwrap().version, 3);
+    }
+}
+
+#[tokio::test]
 async fn the_record_is_whole_or_said_to_be_torn() {
     let scene = Scene::new().await;
     scene.publisher().publish(&[bundle("east.test")]).await.unwrap();

@@ -48,7 +48,7 @@ pub struct Contents {
 
 impl Reader {
     /// A reader that trusts a root (the text of any `N.root.json`, which came by another way than the bucket) and keeps what it
-    /// has seen in a directory.
+    /// has seen in a directory. Of that root and the newest one seen, the one with the higher version counts.
     ///
     /// # Errors
     /// [`BucketError::File`] when the directory cannot be made.
@@ -114,7 +114,8 @@ impl Reader {
     async fn verify(&self, staging: &Path) -> Result<(Repository, Vec<Arc<Bundle>>), BucketError> {
         let before = |name: &str| file::read(&staging.join(name)).ok();
         let (known_root, known_timestamp) = (before("root.json"), before("timestamp.json"));
-        let root = known_root.unwrap_or_else(|| self.root.clone());
+        let root =
+            known_root.filter(|known| version(&self.root) <= version(known)).unwrap_or_else(|| self.root.clone());
         let base = |part: &str| {
             Url::parse(&format!("{BASE}{part}/"))
                 .map_err(|error| BucketError::Object { name: part.to_owned(), reason: error.to_string() })
@@ -233,4 +234,10 @@ impl Reader {
     pub fn now(&self) -> SystemTime {
         self.clock.now()
     }
+}
+
+/// The version of a root; `None` for what is none.
+fn version(root: &[u8]) -> Option<std::num::NonZeroU64> {
+    let root: tough::schema::Signed<tough::schema::Root> = serde_json::from_slice(root).ok()?;
+    Some(root.signed.version)
 }
