@@ -77,7 +77,7 @@ impl TrustCache {
         let terminated = kept.terminated.iter().map(ToString::to_string).collect();
         let text = serde_json::to_string(&Stored { format: FORMAT, bundles: bundles.collect(), terminated });
         let text = text.map_err(|_| CacheError::Content("cannot be written"))?;
-        let sealed = format!("{}\n{text}", hex(text.as_bytes()));
+        let sealed = format!("{}\n{text}", digest_of(&text));
         // The one before stays, for the case that this one is damaged later.
         if let Ok(before) = file::read(&self.path)
             && read(&before).is_ok()
@@ -114,7 +114,7 @@ impl TrustCache {
 fn read(bytes: &[u8]) -> Result<Kept, CacheError> {
     let text = std::str::from_utf8(bytes).map_err(|_| CacheError::Content("is no text"))?;
     let (sum, text) = text.split_once('\n').ok_or(CacheError::Content("is torn"))?;
-    if sum != hex(text.as_bytes()) {
+    if sum != digest_of(text) {
         return Err(CacheError::Content("is torn or was changed"));
     }
     let stored: Stored = serde_json::from_str(text).map_err(|_| CacheError::Content("is of another format"))?;
@@ -140,6 +140,6 @@ fn read(bytes: &[u8]) -> Result<Kept, CacheError> {
     Ok(Kept { known, terminated })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    crate::hex::hex(digest(&SHA256, bytes).as_ref())
+fn digest_of(text: &str) -> String {
+    crate::hex::hex(digest(&SHA256, text.as_bytes()).as_ref())
 }
