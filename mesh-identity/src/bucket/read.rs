@@ -159,8 +159,8 @@ impl Reader {
             if members.get("trust_domain").and_then(Value::as_str) != Some(trust_domain.to_string().as_str()) {
                 return Err(refuse(&"it is for another trust domain"));
             }
-            let document = members.remove("bundle").unwrap_or_default().to_string();
-            let read = Bundle::from_document(trust_domain, document.as_bytes()).map_err(|error| refuse(&error))?;
+            let document = members.remove("bundle").unwrap_or_default();
+            let read = Bundle::from_value(trust_domain, &document).map_err(|error| refuse(&error))?;
             bundles.push(Arc::new(read.bundle));
         }
         Ok((repository, bundles))
