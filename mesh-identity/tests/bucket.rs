@@ -25,6 +25,7 @@ use mesh_identity::clock::{Clock, SystemClock};
 use mesh_identity::trust::{Level, Source, TrustStore};
 use object_store::memory::InMemory;
 use object_store::path::Path as At;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use parking_lot::Mutex;
 
@@ -304,22 +305,28 @@ async fn a_hostile_version_does_not_stop_the_publisher() {
     assert_ne!(last, text);
     scene.put("fleet/edge/metadata/timestamp.json", last).await;
     scene.put("fleet/edge/metadata/2.targets.json", "squatted").await;
+    scene.put("fleet/edge/metadata/2.snapshot.json", vec![b' '; 5 * 1024 * 1024]).await;
     assert_eq!(scene.publisher().publish(&[bundle("east.test")]).await.unwrap().version, 2);
     assert_eq!(scene.reader().read().await.unwrap().version, 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_publishers_notice_each_other() {
-    let scene = Scene::new().await;
+    // Every call takes its time, so that both are under way together.
+    let wait = Duration::from_millis(1);
+    let slow = ThrottleConfig { wait_get_per_call: wait, wait_put_per_call: wait, ..ThrottleConfig::default() };
+    let scene = Scene::over(Arc::new(ThrottledStore::new(InMemory::new(), slow))).await;
     let (one, two) = (scene.publisher(), scene.publisher_of(scene.first.clone(), &scene.root, "two"));
     one.publish(&[bundle("east.test")]).await.unwrap();
     // Both make version 2 of other content: one of them loses, and says so.
     scene.pass(Duration::from_secs(1));
     let (east, west) = ([bundle("east.test")], [bundle("west.test")]);
     let both = tokio::join!(one.publish(&east), two.publish(&west));
-    let won = [both.0.is_ok(), both.1.is_ok()].iter().filter(|ok| **ok).count();
-    assert!(won >= 1, "{both:?}");
-    scene.reader().read().await.unwrap();
+    assert!(matches!(both, (Ok(_), Err(BucketError::Conflict)) | (Err(BucketError::Conflict), Ok(_))), "{both:?}");
+    let won = td(if both.0.is_ok() { "east.test" } else { "west.test" });
+    let read = scene.reader().read().await.unwrap();
+    let names: Vec<_> = read.bundles.iter().map(|bundle| bundle.trust_domain().clone()).collect();
+    assert_eq!((read.version, names), (2, vec![won]));
 }
 
 #[tokio::test]

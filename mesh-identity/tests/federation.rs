@@ -420,12 +420,11 @@ async fn a_federation_follows_rotation_and_ends_at_once() {
     let remote = authority("b.test");
     let endpoint_id = id("spiffe://b.test/endpoint");
     let (bundle, live) = Publisher::new(Bundle::clone(&remote.bundle()));
-    // The first hour of every poll is paused time; sockets are real.
     let address = endpoint(live, spiffe_tls(&remote, &endpoint_id).await).await;
     let store = TrustStore::builder(Arc::new(SystemClock)).build();
     let federation = Federation::new(store.clone(), Arc::new(SystemClock));
     let relationship = spiffe("b.test", "spiffe://b.test/endpoint", address, Some(&remote.bundle()));
-    federation.set(vec![relationship.clone()]).unwrap();
+    federation.set(vec![relationship]).unwrap();
     assert!(store.bundles().load().get(&td("b.test")).is_some(), "bootstrapped at once");
     let mut changes = store.bundles().changes();
     while store.age(&td("b.test")).unwrap().source != Source::Endpoint {
@@ -434,9 +433,7 @@ async fn a_federation_follows_rotation_and_ends_at_once() {
     // F05: its authority changed; what it announced is taken, and then its new certificate. F12: it ends, all at once.
     remote.prepare().unwrap();
     bundle.publish(Bundle::clone(&remote.bundle()));
-    let mut anew = relationship.clone();
-    anew.follow_redirects = true;
-    federation.set(vec![anew]).unwrap();
+    next_poll().await;
     while store.bundles().load().get(&td("b.test")).unwrap().authorities().len() < 2 {
         changes.changed().await.unwrap();
     }

@@ -283,10 +283,17 @@ async fn a_renewed_certificate_counts_from_its_first_use() {
     let status = old.post_status(PostStatusRequest::default()).await.err().unwrap();
     assert_eq!(status.code(), Code::PermissionDenied);
     assert!(!status.details().is_empty());
-    // It attests again as the same node when the server has forgotten it.
     let me = node.identity().id().clone();
     assert!(scene.nodes.delete(&me).unwrap());
     assert!(refused(node.sync().await.err().unwrap()).message().contains("not attested"));
+    // It attests again, as the same node, while it is kept.
+    let (before, mut renewed) = (node.identity().svid().unwrap(), node.identity().state().changes());
+    let keeping = tokio::spawn(node.clone().keep());
+    tokio::time::timeout(Duration::from_secs(30), renewed.changed()).await.expect("another SVID").unwrap();
+    assert_ne!(node.identity().svid().unwrap().serial(), before.serial());
+    node.sync().await.unwrap();
+    assert!(scene.nodes.get(&me).is_some());
+    keeping.abort();
 }
 
 #[tokio::test]
