@@ -73,6 +73,14 @@ struct Question<'a> {
     now: SystemTime,
 }
 
+/// Why there is no path.
+enum NoPath {
+    /// The search ended, with this for the reason.
+    Found(Error),
+    /// The search was given up: it took more than any honest chain does.
+    Exhausted(Error),
+}
+
 impl Question<'_> {
     /// Tries the authorities that are valid now: first those whose key a certificate of the chain names as its issuer's,
     /// then all others.
@@ -99,9 +107,11 @@ impl Question<'_> {
         for authorities in candidates {
             match self.path(authorities) {
                 Ok(()) => return Ok(()),
-                Err(Error::UnknownIssuer(_)) => {}
-                Err(error) if matches!(refused, Error::UnknownIssuer(_)) => refused = error,
-                Err(_) => {}
+                // A chain that is made to cost much costs it once.
+                Err(NoPath::Exhausted(error)) => return Err(error),
+                Err(NoPath::Found(Error::UnknownIssuer(_))) => {}
+                Err(NoPath::Found(error)) if matches!(refused, Error::UnknownIssuer(_)) => refused = error,
+                Err(NoPath::Found(_)) => {}
             }
         }
         Err(refused)
@@ -119,14 +129,14 @@ impl Question<'_> {
     }
 
     /// Looks for a path to one of some authorities.
-    fn path(&self, authorities: &[&Authority]) -> Result<(), Error> {
+    fn path(&self, authorities: &[&Authority]) -> Result<(), NoPath> {
         let anchors: Vec<TrustAnchor<'static>> =
             authorities.iter().map(|authority| authority.anchor().clone()).collect();
         let id = || self.id.to_string();
         let invalid = |reason: &dyn std::fmt::Display| Error::Path { id: id(), reason: reason.to_string() };
-        let certificate = EndEntityCert::try_from(self.end_entity).map_err(|error| invalid(&error))?;
+        let certificate = EndEntityCert::try_from(self.end_entity).map_err(|error| NoPath::Found(invalid(&error)))?;
         let now = self.now.duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_err(|_| invalid(&"the clock shows a time before 1970"))?;
+        let now = now.map_err(|_| NoPath::Found(invalid(&"the clock shows a time before 1970")))?;
         let usage = match self.purpose {
             Purpose::Client => KeyUsage::client_auth(),
             Purpose::Server => KeyUsage::server_auth(),
@@ -145,16 +155,23 @@ impl Question<'_> {
         let verified =
             certificate.verify_for_usage(algorithms, &anchors, self.intermediates, time, usage, None, Some(&check));
         let Err(error) = verified else { return Ok(()) };
-        if let Some(error) = broken_rule.take() {
-            return Err(error);
+        let exhausted = matches!(
+            error,
+            webpki::Error::MaximumSignatureChecksExceeded | webpki::Error::MaximumPathBuildCallsExceeded
+        );
+        if exhausted {
+            return Err(NoPath::Exhausted(invalid(&error)));
         }
-        Err(match error {
+        if let Some(error) = broken_rule.take() {
+            return Err(NoPath::Found(error));
+        }
+        Err(NoPath::Found(match error {
             webpki::Error::CertExpired { .. } => Error::Expired(id()),
             webpki::Error::CertNotValidYet { .. } => Error::NotValidYet(id()),
             // An authority of the same name and another key is another authority.
             webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => Error::UnknownIssuer(id()),
             other => invalid(&other),
-        })
+        }))
     }
 
     /// What path validation leaves to its caller: who may issue, and what was revoked.
