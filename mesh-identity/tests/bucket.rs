@@ -25,6 +25,7 @@ use mesh_identity::clock::{Clock, SystemClock};
 use mesh_identity::trust::{Level, Source, TrustStore};
 use object_store::memory::InMemory;
 use object_store::path::Path as At;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use parking_lot::Mutex;
 
@@ -304,22 +305,28 @@ async fn a_hostile_version_does_not_stop_the_publisher() {
     assert_ne!(last, text);
     scene.put("fleet/edge/metadata/timestamp.json", last).await;
     scene.put("fleet/edge/metadata/2.targets.json", "squatted").await;
+    scene.put("fleet/edge/metadata/2.snapshot.json", vec![b' '; 5 * 1024 * 1024]).await;
     assert_eq!(scene.publisher().publish(&[bundle("east.test")]).await.unwrap().version, 2);
     assert_eq!(scene.reader().read().await.unwrap().version, 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_publishers_notice_each_other() {
-    let scene = Scene::new().await;
+    // Every call takes its time, so that both are under way together.
+    let wait = Duration::from_millis(1);
+    let slow = ThrottleConfig { wait_get_per_call: wait, wait_put_per_call: wait, ..ThrottleConfig::default() };
+    let scene = Scene::over(Arc::new(ThrottledStore::new(InMemory::new(), slow))).await;
     let (one, two) = (scene.publisher(), scene.publisher_of(scene.first.clone(), &scene.root, "two"));
     one.publish(&[bundle("east.test")]).await.unwrap();
     // Both make version 2 of other content: one of them loses, and says so.
     scene.pass(Duration::from_secs(1));
     let (east, west) = ([bundle("east.test")], [bundle("west.test")]);
     let both = tokio::join!(one.publish(&east), two.publish(&west));
-    let won = [both.0.is_ok(), both.1.is_ok()].iter().filter(|ok| **ok).count();
-    assert!(won >= 1, "{both:?}");
-    scene.reader().read().await.unwrap();
+    assert!(matches!(both, (Ok(_), Err(BucketError::Conflict)) | (Err(BucketError::Conflict), Ok(_))), "{both:?}");
+    let won = td(if both.0.is_ok() { "east.test" } else { "west.test" });
+    let read = scene.reader().read().await.unwrap();
+    let names: Vec<_> = read.bundles.iter().map(|bundle| bundle.trust_domain().clone()).collect();
+    assert_eq!((read.version, names), (2, vec![won]));
 }
 
 #[tokio::test]
@@ -377,6 +384,28 @@ async fn roots_change_by_the_keys_of_both() {
         RepositoryRoot { root: set(1, 2), ..root() }.sign(NonZeroU64::MIN, None, now).await,
         Err(BucketError::Keys(_))
     ));
+}
+
+#[tokio::test]
+async fn a_newer_root_by_another_way_counts_at_once() {
+    let scene = Scene::new().await;
+    scene.publisher().publish(&[bundle("east.test")]).await.unwrap();
+    assert_eq!(scene.reader().read().await.unwrap().version, 1);
+    // The old keys were stolen, and whoever has them holds the new root back.
+    let next = root();
+    let signed = next.sign(NonZeroU64::new(2).unwrap(), Some(&scene.root.root), scene.clock.now()).await.unwrap();
+    let pinned = |root: &[u8]| {
+        let directory = scene.dir.path().join("reader");
+        Reader::new(scene.bucket(), root.to_vec(), &directory, Arc::<Hand>::clone(&scene.clock) as _).unwrap()
+    };
+    scene.publisher().publish(&[bundle("evil.test")]).await.unwrap();
+    assert!(matches!(pinned(&signed).read().await, Err(BucketError::Repository(_))));
+    scene.publisher_of(signed.clone(), &next, "record").publish(&[bundle("east.test")]).await.unwrap();
+    assert_eq!(pinned(&signed).read().await.unwrap().version, 3);
+    // An older one, or none that can be read, brings nothing back.
+    for root in [&scene.first[..], b"{}"] {
+        assert_eq!(pinned(root).read().await.unwrap().version, 3);
+    }
 }
 
 #[tokio::test]

@@ -185,11 +185,17 @@ fn maps() {
             r#"{"trust_domains":{"a":{"keys":[]},"b":{}}}"#,
             DocumentError::Of { trust_domain: "b".into(), source: Box::new(DocumentError::NoKeys) },
         ),
+        (
+            r#"{"trust_domains":{"a":[]}}"#,
+            DocumentError::Of { trust_domain: "a".into(), source: Box::new(DocumentError::NoObject) },
+        ),
     ] {
         assert_eq!(read_map(bad.as_bytes()), Err(wanted), "{bad}");
     }
     let twice = r#"{"trust_domains":{"a":{"keys":[]},"a":{"keys":[]}}}"#;
     assert!(matches!(read_map(twice.as_bytes()), Err(DocumentError::Json(_))));
+    let large = format!("{text}{}", " ".repeat(4 * 1024 * 1024));
+    assert_eq!(read_map(large.as_bytes()), Err(DocumentError::TooLarge(large.len())));
 }
 
 proptest! {

@@ -317,6 +317,76 @@ fn what_a_list_says_and_what_it_does_not() {
 }
 
 #[test]
+fn a_list_that_its_issuer_did_not_sign_displaces_none() {
+    use mesh_test_support::pki::List;
+    let root = Ca::root("td.test");
+    let bad = root.leaf(&Spec::new(ID));
+    let fresh = |number| List { validity: (-60, 3600), number, ..List::default() };
+    let parse = |der: &[u8]| Revocations::parse(der).unwrap();
+    let real = root.list(&[&bad.chain[0]], &fresh(1));
+    let forged = |number| {
+        let mut forged = root.list(&[], &fresh(number));
+        *forged.last_mut().unwrap() ^= 1;
+        forged
+    };
+    let trusting = BundleSet::default().with(trust("td.test", &root));
+    let verdict = |lists: &Revocations| verify(&bad, &trusting.with_revocations(lists.clone()));
+    let store =
+        mesh_identity::trust::TrustStore::builder(std::sync::Arc::new(mesh_identity::clock::SystemClock)).build();
+    store.own(trust("td.test", &root));
+    store.revoke(&parse(&real));
+    let mut known = parse(&real);
+    for number in 300..320 {
+        let forged = parse(&forged(number));
+        // Whether or not anybody asked what the lists say in between.
+        for union in [known.union(&forged), forged.union(&parse(&real))] {
+            assert_eq!(verdict(&union), Err(Error::Revoked(ID.into())), "{number}");
+        }
+        known = known.union(&forged);
+        store.revoke(&forged);
+    }
+    // A store is flooded before anybody asks: it knows by its authorities who signed.
+    assert_eq!(verify(&bad, &store.bundles().load()), Err(Error::Revoked(ID.into())));
+    assert!(known.len() <= 9, "{}", known.len());
+    // A newer one of its own does, and the older one is not kept.
+    let newer = parse(&root.list(&[], &fresh(2)));
+    for union in [known.union(&newer), newer.union(&known)] {
+        assert_eq!(verdict(&union).unwrap(), ID);
+    }
+    let mut own = parse(&real);
+    for number in 2..50 {
+        assert_eq!(verdict(&own).is_ok(), number > 2);
+        own = own.union(&parse(&root.list(&[], &fresh(number))));
+        assert_eq!(own.len(), 1);
+    }
+}
+
+#[test]
+fn a_bad_path_does_not_hide_a_good_one() {
+    for count in [2, 9] {
+        let mut roots: Vec<Ca> = (0..count).map(|_| Ca::root("td.test")).collect();
+        roots.sort_by(|a, b| a.certificate.cmp(&b.certificate));
+        let all = roots.iter().map(|ca| ca.certificate.clone()).collect();
+        let bundles = BundleSet::default().with(Bundle::new(parse_trust_domain("td.test").unwrap(), all).unwrap());
+        let below = roots[0].intermediate("below", "spiffe://td.test", true);
+        let mut leaf = below.leaf(&Spec::new(ID));
+        // One key, certified by all the roots, by all but one as a workload, which may issue nothing.
+        let mut with = |good: Option<usize>| {
+            leaf.chain.truncate(1);
+            leaf.chain.extend(roots.iter().enumerate().map(|(index, root)| {
+                root.cross(&below, if good == Some(index) { "spiffe://td.test" } else { "spiffe://td.test/web" })
+            }));
+            verify(&leaf, &bundles)
+        };
+        for good in 0..count {
+            assert_eq!(with(Some(good)).unwrap(), ID, "{good} of {count}");
+        }
+        let refused = with(None);
+        assert!(matches!(refused, Err(Error::Issuer { source: svid::Error::NotAuthority, .. })), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_bundle_that_nobody_confirmed_for_too_long() {
     use mesh_identity::bundle::Trusted;
     let root = Ca::root("td.test");

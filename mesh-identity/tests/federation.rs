@@ -15,19 +15,20 @@ use std::time::Duration;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{SpiffeId, TrustDomain, parse_spiffe_id, parse_trust_domain};
 use mesh_identity::authority::{Authority, Names, Rules};
-use mesh_identity::bundle::{Bundle, BundleSet};
-use mesh_identity::clock::SystemClock;
+use mesh_identity::bundle::{Bundle, BundleSet, RevocationPolicy};
+use mesh_identity::clock::{Clock, ManualClock, SystemClock};
 use mesh_identity::federation::{
     BundleEndpoint, Federation, FetchError, Fetched, Fetcher, Profile, Relationship, RelationshipError, check_all,
     interval,
 };
 use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::task::Tasks;
-use mesh_identity::trust::TrustStore;
+use mesh_identity::trust::{Source, TrustCache, TrustStore};
 use mesh_identity::{pem, verify};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 fn td(name: &str) -> TrustDomain {
@@ -78,19 +79,34 @@ async fn endpoint(bundle: Live<Bundle>, tls: Arc<rustls::ServerConfig>) -> Socke
 
 /// A server that answers every request with the next of these bytes, and then closes.
 async fn scripted(tls: Arc<rustls::ServerConfig>, answers: Vec<Vec<u8>>) -> SocketAddr {
+    overheard(tls, answers).await.0
+}
+
+/// As [`scripted`], and tells each request when whoever asked has taken the answer and hung up.
+async fn overheard(tls: Arc<rustls::ServerConfig>, answers: Vec<Vec<u8>>) -> (SocketAddr, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let (requests, heard) = mpsc::channel(answers.len().max(1));
     tokio::spawn(async move {
         for answer in answers {
             let (tcp, _) = listener.accept().await.unwrap();
             let Ok(mut tls) = TlsAcceptor::from(Arc::clone(&tls)).accept(tcp).await else { continue };
             let mut request = vec![0; 4096];
-            let _ = tls.read(&mut request).await;
+            let length = tls.read(&mut request).await.unwrap_or_default();
             let _ = tls.write_all(&answer).await;
             let _ = tls.shutdown().await;
+            while tls.read(&mut [0; 64]).await.is_ok_and(|length| length > 0) {}
+            let _ = requests.send(String::from_utf8_lossy(&request[..length]).into_owned()).await;
         }
     });
-    address
+    (address, heard)
+}
+
+/// The next poll begins now. Sockets are real, so time stands still only for this moment.
+async fn next_poll() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(2 * 60 * 60)).await;
+    tokio::time::resume();
 }
 
 fn spiffe(domain: &str, endpoint_id: &str, address: SocketAddr, bootstrap: Option<&Bundle>) -> Relationship {
@@ -151,8 +167,9 @@ async fn both_profiles() {
     let known = BundleSet::default().with(remote.bundle());
     let mut by_spiffe = fetcher(spiffe("b.test", "spiffe://b.test/endpoint", address, Some(&remote.bundle())), &known);
     let Fetched::Bundle(bundle, skipped) = by_spiffe.fetch().await.unwrap() else { panic!("a bundle") };
-    assert_eq!((*bundle, skipped.len()), (Bundle::clone(&remote.bundle()), 0));
-    assert!(matches!(by_spiffe.fetch().await.unwrap(), Fetched::Unchanged), "by its tag");
+    assert_eq!((bundle, skipped.len()), (remote.bundle(), 0));
+    let again = by_spiffe.fetch().await.unwrap();
+    assert!(matches!(&again, Fetched::Unchanged(bundle) if *bundle == remote.bundle()), "by its tag: {again:?}");
     remote.prepare().unwrap();
     assert!(matches!(by_spiffe.fetch().await.unwrap(), Fetched::Bundle(..)));
 
@@ -165,7 +182,7 @@ async fn both_profiles() {
     let Fetched::Bundle(bundle, _) = fetcher(web(&root, &url), &BundleSet::default()).fetch().await.unwrap() else {
         panic!("a bundle")
     };
-    assert_eq!(*bundle, *remote.bundle());
+    assert_eq!(bundle, remote.bundle());
 
     // F03: another host, another root, a certificate of yesterday, an SVID.
     let other_host = format!("https://127.0.0.1:{}/", address.port());
@@ -300,27 +317,123 @@ fn what_an_endpoint_answers() {
 }
 
 #[tokio::test]
+async fn an_endpoint_of_a_third_domain_makes_nobody_of_it_trusted() {
+    let (remote, host) = (authority("b.test"), authority("host.test"));
+    let address = endpoint(remote.live_bundle(), spiffe_tls(&host, &id("spiffe://host.test/e")).await).await;
+    let mut hosted = spiffe("b.test", "spiffe://host.test/e", address, Some(&host.bundle()));
+    hosted.revocation = RevocationPolicy::Required;
+    let (tls, root) = web_tls("localhost", false);
+    let url = format!("https://localhost:{}/", endpoint(authority("c.test").live_bundle(), tls).await.port());
+    let mut web = Relationship::new(td("c.test"), &url, Profile::Web { roots: Some(root) }).unwrap();
+    web.revocation = RevocationPolicy::Required;
+    let store = TrustStore::builder(Arc::new(SystemClock)).build();
+    let federation = Federation::new(store.clone(), Arc::new(SystemClock));
+    let mut changes = store.bundles().changes();
+    federation.set(vec![hosted, web]).unwrap();
+    let fetched = async {
+        while store.bundles().load().len() < 2 {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), fetched).await.expect("both bundles");
+    let set = store.bundles().snapshot();
+    assert!(set.get(&td("host.test")).is_none());
+    for name in ["b.test", "c.test"] {
+        assert_eq!(set.trusted(&td(name)).unwrap().revocation, RevocationPolicy::Required, "{name}");
+    }
+    federation.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_relationship_that_was_removed_during_a_restart_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = || TrustStore::builder(Arc::clone(&clock)).cache(TrustCache::open(dir.path()).unwrap()).build();
+    let before = store();
+    for (name, source) in [("b.test", Source::Endpoint), ("c.test", Source::Endpoint), ("d.test", Source::Bucket)] {
+        before.confirm(authority(name).bundle(), source).unwrap();
+    }
+    before.bootstrap(authority("e.test").bundle());
+    before.own(authority("a.test").bundle());
+    before.flush();
+
+    let after = store();
+    let named = authority("f.test");
+    after.bootstrap(named.bundle());
+    let federation = Federation::new(after.clone(), Arc::clone(&clock));
+    let kept = Relationship::new(td("c.test"), "https://c.invalid/", Profile::Web { roots: None }).unwrap();
+    federation.set(vec![kept]).unwrap();
+    let known = |store: &TrustStore| store.ages().into_iter().map(|age| age.trust_domain).collect::<Vec<_>>();
+    assert_eq!(known(&after), ["a.test", "c.test", "d.test", "f.test"]);
+    assert!(after.confirm(authority("b.test").bundle(), Source::Bucket).is_err());
+    federation.shutdown().await;
+    after.flush();
+    // The configuration names no federation at all.
+    let last = store();
+    last.bootstrap(named.bundle());
+    Federation::new(last.clone(), clock).set(Vec::new()).unwrap();
+    assert_eq!(known(&last), ["a.test", "d.test", "f.test"]);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_not_confirmed_by_its_tag() {
+    let clock = Arc::new(ManualClock::new(mesh_test_support::pki::at(0)));
+    let store = TrustStore::builder(Arc::<ManualClock>::clone(&clock)).build();
+    let (newer, older) = (authority("b.test"), authority("b.test"));
+    let numbered = |authority: &Authority, number| Bundle::clone(&authority.bundle()).with_sequence(Some(number));
+    store.confirm(numbered(&newer, 5), Source::File).unwrap();
+    let older = numbered(&older, 1);
+    let document = older.to_document();
+    let first = format!("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: {}\r\n\r\n{document}", document.len());
+    let mut answers = vec![first.into_bytes()];
+    answers.extend((0..4).map(|_| b"HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n".to_vec()));
+    let (tls, root) = web_tls("localhost", false);
+    let (address, mut requests) = overheard(tls, answers).await;
+    let url = format!("https://localhost:{}/", address.port());
+    let relationship = Relationship::new(td("b.test"), &url, Profile::Web { roots: Some(root) }).unwrap();
+    let federation = Federation::new(store.clone(), Arc::<ManualClock>::clone(&clock));
+    federation.set(vec![relationship]).unwrap();
+    clock.advance(Duration::from_secs(24 * 60 * 60));
+    assert!(!requests.recv().await.unwrap().contains("if-none-match"));
+    for _ in 0..2 {
+        next_poll().await;
+        assert!(requests.recv().await.unwrap().contains("if-none-match: \"1\""));
+    }
+    let age = store.age(&td("b.test")).unwrap();
+    assert_eq!((age.sequence, age.source, age.age_seconds), (Some(5), Source::File, 24 * 60 * 60));
+
+    // An operator who knows that the publisher was restored lets it in, though it has not changed since.
+    let mut changes = store.bundles().changes();
+    store.reset(&td("b.test"));
+    next_poll().await;
+    let taken = async {
+        while store.bundles().load().get(&td("b.test")).unwrap().as_ref() != &older {
+            changes.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), taken).await.expect("the older bundle is taken");
+    federation.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_federation_follows_rotation_and_ends_at_once() {
     let remote = authority("b.test");
     let endpoint_id = id("spiffe://b.test/endpoint");
     let (bundle, live) = Publisher::new(Bundle::clone(&remote.bundle()));
-    // The first hour of every poll is paused time; sockets are real.
     let address = endpoint(live, spiffe_tls(&remote, &endpoint_id).await).await;
     let store = TrustStore::builder(Arc::new(SystemClock)).build();
     let federation = Federation::new(store.clone(), Arc::new(SystemClock));
     let relationship = spiffe("b.test", "spiffe://b.test/endpoint", address, Some(&remote.bundle()));
-    federation.set(vec![relationship.clone()]).unwrap();
+    federation.set(vec![relationship]).unwrap();
     assert!(store.bundles().load().get(&td("b.test")).is_some(), "bootstrapped at once");
     let mut changes = store.bundles().changes();
-    while store.age(&td("b.test")).unwrap().source != mesh_identity::trust::Source::Endpoint {
+    while store.age(&td("b.test")).unwrap().source != Source::Endpoint {
         changes.changed().await.unwrap();
     }
     // F05: its authority changed; what it announced is taken, and then its new certificate. F12: it ends, all at once.
     remote.prepare().unwrap();
     bundle.publish(Bundle::clone(&remote.bundle()));
-    let mut anew = relationship.clone();
-    anew.follow_redirects = true;
-    federation.set(vec![anew]).unwrap();
+    next_poll().await;
     while store.bundles().load().get(&td("b.test")).unwrap().authorities().len() < 2 {
         changes.changed().await.unwrap();
     }

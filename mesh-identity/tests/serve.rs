@@ -194,6 +194,25 @@ async fn slow_handshakes_keep_nobody_waiting() {
 }
 
 #[tokio::test]
+async fn connections_beyond_the_most_wait_for_one_to_end() {
+    let authority = authority();
+    let bundles = Live::constant(BundleSet::default().with(authority.bundle()));
+    let server = identity(&authority, "spiffe://td.test/db", bundles).await;
+    let (listener, address) = listener().await;
+    tokio::spawn(echo(Incoming::at_most(2, listener, server.server_config(&[b"x"]).unwrap(), &server)));
+    let connector = tokio_rustls::TlsConnector::from(server.client_config(Expected::Anyone, &[b"x"]).unwrap());
+    let connect = async || {
+        let tcp = tokio::net::TcpStream::connect(&address).await.unwrap();
+        connector.connect("x".try_into().unwrap(), tcp).await.unwrap()
+    };
+    let (first, _second) = (connect().await, connect().await);
+    let mut third = Box::pin(connect());
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut third).await.is_err());
+    drop(first);
+    tokio::time::timeout(Duration::from_secs(20), third).await.expect("a place");
+}
+
+#[tokio::test]
 async fn certificates_are_optional_where_the_server_says_so() {
     let authority = authority();
     let bundles = Live::constant(BundleSet::default().with(authority.bundle()));

@@ -15,13 +15,18 @@ use mesh_core::live::Publisher;
 use mesh_core::name::{SpiffeId, parse_spiffe_id, parse_trust_domain};
 use mesh_identity::attest::*;
 use mesh_identity::authority::{Authority, Names, Rules};
-use mesh_identity::bundle::BundleSet;
+use mesh_identity::bundle::{Bundle, BundleSet, Trusted};
 use mesh_identity::clock::SystemClock;
 use mesh_identity::connect::Connector;
 use mesh_identity::pem;
 use mesh_identity::proto::spire::api::server::agent::v1::agent_client::AgentClient;
 use mesh_identity::proto::spire::api::server::agent::v1::attest_agent_request::{Params, Step};
 use mesh_identity::proto::spire::api::server::agent::v1::*;
+use mesh_identity::proto::spire::api::server::entry::v1::entry_server::{Entry as EntryService, EntryServer};
+use mesh_identity::proto::spire::api::server::entry::v1::{
+    GetAuthorizedEntriesRequest, GetAuthorizedEntriesResponse, SyncAuthorizedEntriesRequest,
+    SyncAuthorizedEntriesResponse,
+};
 use mesh_identity::proto::spire::api::server::svid::v1::svid_client::SvidClient;
 use mesh_identity::proto::spire::api::server::svid::v1::{
     BatchNewX509svidRequest, NewJwtsvidRequest, NewX509svidParams,
@@ -53,7 +58,7 @@ struct Scene {
     bundles: Publisher<BundleSet>,
     machines: Ca,
     admin: Identity,
-    _identities: Identities,
+    identities: Identities,
 }
 
 impl Scene {
@@ -100,7 +105,7 @@ impl Scene {
                 .add_service(svid)
                 .serve_with_incoming(incoming),
         );
-        Self { dir, address, authority, nodes, tokens, entries, bundles, machines, admin, _identities: identities }
+        Self { dir, address, authority, nodes, tokens, entries, bundles, machines, admin, identities }
     }
 
     fn joining(&self, evidence: impl Evidence, keep: bool) -> Joining {
@@ -278,10 +283,17 @@ async fn a_renewed_certificate_counts_from_its_first_use() {
     let status = old.post_status(PostStatusRequest::default()).await.err().unwrap();
     assert_eq!(status.code(), Code::PermissionDenied);
     assert!(!status.details().is_empty());
-    // It attests again as the same node when the server has forgotten it.
     let me = node.identity().id().clone();
     assert!(scene.nodes.delete(&me).unwrap());
     assert!(refused(node.sync().await.err().unwrap()).message().contains("not attested"));
+    // It attests again, as the same node, while it is kept.
+    let (before, mut renewed) = (node.identity().svid().unwrap(), node.identity().state().changes());
+    let keeping = tokio::spawn(node.clone().keep());
+    tokio::time::timeout(Duration::from_secs(30), renewed.changed()).await.expect("another SVID").unwrap();
+    assert_ne!(node.identity().svid().unwrap().serial(), before.serial());
+    node.sync().await.unwrap();
+    assert!(scene.nodes.get(&me).is_some());
+    keeping.abort();
 }
 
 #[tokio::test]
@@ -383,6 +395,70 @@ async fn federated_bundles_come_with_the_entries() {
     scene.bundles.publish(both);
     node.sync().await.unwrap();
     assert_eq!(node.bundles().load().trusted(&other).unwrap().bundle.authorities().len(), 1);
+
+    // What ended at the server does not begin anew at the node.
+    let ended = Trusted::new(foreign.bundle()).until(Some(std::time::SystemTime::now() - Duration::from_secs(1)));
+    let all = scene.bundles.live().load().clone();
+    scene.bundles.publish(all.with_all([ended]));
+    node.sync().await.unwrap();
+    assert!(node.bundles().load().trusted(&other).is_none());
+}
+
+#[tokio::test]
+async fn a_foreign_bundle_without_authorities_keeps_nothing_back() {
+    let scene = Scene::new().await;
+    let node = scene.node().await;
+    let domains = ["one.test", "two.test"].map(|name| parse_trust_domain(name).unwrap());
+    let mut web = scene.entry("web", node.identity().id());
+    web.federates_with = domains.clone().into();
+    scene.publish([web]);
+    let two = Authority::ephemeral(domains[1].clone(), Rules::default(), Arc::new(SystemClock)).unwrap();
+    let all = scene.bundles.live().load().clone();
+    scene.bundles.publish(all.with(Bundle::of(domains[0].clone(), vec![], vec![])).with(two.bundle()));
+    node.sync().await.unwrap();
+    let trusted = domains.map(|domain| node.bundles().load().get(&domain).unwrap().authorities().len());
+    assert_eq!((trusted, node.entries().snapshot().as_ref().as_ref().unwrap().all().len()), ([0, 1], 1));
+}
+
+/// A server whose stream of entries ends at once.
+struct Cut;
+
+#[tonic::async_trait]
+impl EntryService for Cut {
+    async fn get_authorized_entries(
+        &self,
+        _request: tonic::Request<GetAuthorizedEntriesRequest>,
+    ) -> Result<tonic::Response<GetAuthorizedEntriesResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    type SyncAuthorizedEntriesStream = ReceiverStream<Result<SyncAuthorizedEntriesResponse, Status>>;
+
+    async fn sync_authorized_entries(
+        &self,
+        _request: tonic::Request<tonic::Streaming<SyncAuthorizedEntriesRequest>>,
+    ) -> Result<tonic::Response<Self::SyncAuthorizedEntriesStream>, Status> {
+        Ok(tonic::Response::new(ReceiverStream::new(tokio::sync::mpsc::channel(1).1)))
+    }
+}
+
+#[tokio::test]
+async fn entries_stay_when_the_answer_ends_early() {
+    let scene = Scene::new().await;
+    let own = scene.identities.identity(&id("/spire/server")).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let config = own.server_config_with_optional_client_certificates(&[b"h2"]).unwrap();
+    let incoming = Incoming::new(listener, config, &own);
+    let cut = tonic::transport::Server::builder().add_service(EntryServer::new(Cut));
+    tokio::spawn(cut.serve_with_incoming(incoming));
+    // The node joined before, and meets the other server after its restart.
+    drop(scene.joining(scene.token(), true).join().await.unwrap());
+    let joining = Joining { server: address, ..scene.joining(scene.token(), true) };
+    let node = joining.join().await.unwrap();
+    let refused = node.sync().await.unwrap_err();
+    assert!(matches!(refused, NodeError::Answer("entries are missing")), "{refused}");
+    assert!(node.entries().load().is_none(), "not known is not none");
 }
 
 /// Sends steps as they are and gives the last answer.

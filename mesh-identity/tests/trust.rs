@@ -59,7 +59,7 @@ fn the_newest_wins_and_nothing_is_merged() {
     assert_eq!(confirm(&two, Some(1), Source::Endpoint), Ok(Change::Changed));
     assert_eq!(confirm(&one, None, Source::Endpoint), Ok(Change::Changed));
     // What is known is newer than the configuration.
-    store.bootstrap(bundle(&two, "b.test", None), RevocationPolicy::Soft);
+    store.bootstrap(bundle(&two, "b.test", None));
     assert_eq!(store.age(&td("b.test")).unwrap().source, Source::Endpoint);
 }
 
@@ -108,11 +108,169 @@ fn ages_and_ends() {
     assert!(matches!(check(), Err(Error::StaleBundle { .. })));
     assert_eq!(store.age(&td("a.test")).unwrap().level, Fresh, "our own has no end");
     // Healed: any source that shows it anew suffices.
-    store.confirm_unchanged(&td("b.test")).unwrap();
+    let shown = || store.confirm(bundle(&foreign, "b.test", Some(1)), Source::Bucket);
+    assert_eq!(shown(), Ok(Change::Confirmed));
     assert_eq!((check(), level()), (Ok(()), Fresh));
     store.terminate(&td("b.test"));
     assert!(matches!(check(), Err(Error::UnknownTrustDomain(_))));
-    assert!(store.confirm_unchanged(&td("b.test")).is_err());
+    assert!(shown().is_err());
+}
+
+#[test]
+fn nobody_else_speaks_for_our_own_domain() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let store = store(&clock, None);
+    let (own, other) = (Ca::root("a.test"), Ca::root("a.test"));
+    let of = |ca, sequence| Arc::new(bundle(ca, "a.test", Some(sequence)));
+    store.own(of(&own, 1));
+    for source in [Source::Bootstrap, Source::Server, Source::Endpoint, Source::Bucket, Source::File] {
+        assert_eq!(store.confirm(of(&other, 9), source), Err(TrustError::Own("a.test".into())), "{source:?}");
+        store.withdraw(&td("a.test"), source);
+    }
+    let outcome = store.confirm_all([of(&other, 9), Arc::new(bundle(&other, "b.test", None))], Source::Bucket);
+    assert_eq!(outcome, [Err(TrustError::Own("a.test".into())), Ok(Change::New)]);
+    store.bootstrap(of(&other, 9));
+    assert_eq!(store.bundles().load().get(&td("a.test")), Some(&of(&own, 1)));
+    // It tells itself whatever its number.
+    store.own(of(&other, 0));
+    assert_eq!(store.bundles().load().get(&td("a.test")), Some(&of(&other, 0)));
+    assert_eq!(store.age(&td("a.test")).unwrap().left_seconds, None);
+}
+
+#[test]
+fn an_end_lasts_until_the_domain_is_admitted() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let ca = Ca::root("b.test");
+    let of = |sequence| bundle(&ca, "b.test", sequence);
+    let first = store(&clock, Some(dir.path()));
+    first.confirm(of(Some(3)), Source::Bucket).unwrap();
+    first.terminate(&td("b.test"));
+    // Ended before it was ever known, too.
+    first.terminate(&td("c.test"));
+    for store in [first, store(&clock, Some(dir.path()))] {
+        for source in [Source::Bucket, Source::Endpoint, Source::Server] {
+            assert_eq!(store.confirm(of(Some(4)), source), Err(TrustError::Unknown("b.test".into())), "{source:?}");
+        }
+        assert!(store.confirm(bundle(&ca, "c.test", None), Source::Bucket).is_err());
+        store.bootstrap(of(None));
+        assert!(store.bundles().load().is_empty());
+    }
+    let again = store(&clock, Some(dir.path()));
+    again.admit(&td("b.test"));
+    assert_eq!(again.confirm(of(Some(1)), Source::Bucket), Ok(Change::New));
+    assert!(store(&clock, Some(dir.path())).confirm(of(Some(2)), Source::Bucket).is_ok());
+}
+
+#[test]
+fn a_confirmation_without_news_changes_nothing_but_the_age() {
+    use futures_util::FutureExt as _;
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let store = store(&clock, Some(dir.path()));
+    let own = Arc::new(bundle(&Ca::root("a.test"), "a.test", Some(1)));
+    let foreign: Vec<_> = ["b.test", "c.test"].map(|name| Arc::new(bundle(&Ca::root(name), name, Some(1)))).into();
+    // As the sync of a node does it, every five seconds. Another allocation each time, as after a parse.
+    let sync = || {
+        store.own(Bundle::clone(&own));
+        let outcome = store.confirm_all(foreign.iter().map(|one| Arc::new(Bundle::clone(one))), Source::Server);
+        assert!(outcome.iter().all(Result::is_ok));
+    };
+    sync();
+    let written =
+        || std::fs::metadata(dir.path().join("trust.json")).map(|file| std::os::unix::fs::MetadataExt::ino(&file));
+    let (first, mut changes) = (written().unwrap(), store.bundles().changes());
+    let mut wakes = 0;
+    for _ in 0..12 * 60 {
+        clock.advance(Duration::from_secs(5));
+        sync();
+        wakes += u32::from(changes.changed().now_or_never().is_some());
+        let age = store.age(&td("b.test")).unwrap();
+        assert_eq!((age.age_seconds, store.age(&td("a.test")).unwrap().age_seconds), (0, 0));
+    }
+    assert_eq!((wakes, written().unwrap()), (0, first), "an hour of seven days is less than a hundredth");
+    clock.advance(DAY / 24);
+    sync();
+    assert!(changes.changed().now_or_never().is_some());
+    assert_ne!(written().unwrap(), first);
+    // It never counts for longer than was promised, and hardly for less.
+    let until = || store.bundles().load().trusted(&td("b.test")).unwrap().until.unwrap();
+    for minutes in [1, 99, 1, 100, 50, 51] {
+        clock.advance(Duration::from_secs(60 * minutes));
+        sync();
+        let short = (clock.now() + 7 * DAY).duration_since(until()).expect("no longer than seven days");
+        assert!(short < 7 * DAY / 100, "{short:?}");
+    }
+    assert!(changes.changed().now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn what_was_not_written_yet_can_be_flushed() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let first = store(&clock, Some(dir.path()));
+    for sequence in 0..20 {
+        first.confirm(bundle(&Ca::root("b.test"), "b.test", Some(sequence)), Source::Endpoint).unwrap();
+    }
+    first.flush();
+    assert_eq!(store(&clock, Some(dir.path())).age(&td("b.test")).unwrap().sequence, Some(19));
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_nothing_unwritten() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let first = store(&clock, Some(dir.path()));
+    runtime.block_on(async {
+        // The only thread that could write is busy for as long as the runtime lives.
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || wait.recv().is_err());
+        first.confirm(bundle(&Ca::root("b.test"), "b.test", None), Source::Endpoint).unwrap();
+        drop((release, busy));
+    });
+    drop(runtime);
+    assert!(store(&clock, Some(dir.path())).age(&td("b.test")).is_some());
+}
+
+#[test]
+fn what_lists_must_say_is_told_once_and_stays() {
+    use RevocationPolicy::{Required, Soft};
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(at(0))));
+    let ca = Ca::root("x.test");
+    let first = store(&clock, Some(dir.path()));
+    let policies = |store: &TrustStore| {
+        let set = store.bundles().snapshot();
+        ["a.test", "b.test", "c.test"].map(|name| set.trusted(&td(name)).map(|trusted| trusted.revocation))
+    };
+    // Before anybody told of them.
+    for name in ["a.test", "b.test", "c.test"] {
+        first.set_policy(&td(name), Required);
+    }
+    for _ in 0..2 {
+        first.own(bundle(&ca, "a.test", None));
+        first.confirm(bundle(&ca, "b.test", None), Source::Endpoint).unwrap();
+        first.bootstrap(bundle(&ca, "c.test", None));
+        assert_eq!(policies(&first), [Some(Required); 3]);
+    }
+    first.confirm(bundle(&ca, "c.test", None), Source::Bucket).unwrap();
+    first.set_policy(&td("b.test"), Soft);
+    let again = store(&clock, Some(dir.path()));
+    for store in [first, again] {
+        store.confirm(bundle(&ca, "c.test", None), Source::Endpoint).unwrap();
+        assert_eq!(policies(&store), [Some(Required), Some(Soft), Some(Required)]);
+    }
+}
+
+#[test]
+fn a_source_that_does_not_vouch_any_more() {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let store = store(&clock, None);
+    let ca = Ca::root("b.test");
+    let known = || store.bundles().load().get(&td("b.test")).is_some();
+    store.confirm(bundle(&ca, "b.test", Some(3)), Source::Endpoint).unwrap();
+    store.withdraw(&td("b.test"), Source::Server);
+    assert!(known(), "another source showed it");
+    store.confirm(bundle(&ca, "b.test", Some(3)), Source::Server).unwrap();
+    store.withdraw(&td("b.test"), Source::Server);
+    assert!(!known());
+    assert_eq!(store.confirm(bundle(&ca, "b.test", Some(3)), Source::Server), Ok(Change::New));
 }
 
 #[tokio::test]

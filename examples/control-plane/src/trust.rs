@@ -53,17 +53,17 @@ pub(crate) fn begin(
             followed.own(bundle);
         }
     });
-    if let Some(settings) = settings {
-        let relationships = settings.peers.iter().map(relationship).collect::<Result<Vec<_>, _>>()?;
-        check_all(authority.trust_domain(), &relationships)?;
-        let federation = Federation::new(store.clone(), clock);
-        federation.set(relationships)?;
-        // It lives as long as the control plane does.
-        tasks.spawn(async move {
-            let _federation = federation;
-            std::future::pending::<()>().await;
-        });
-    }
+    // Without peers too: those of an earlier run end.
+    let peers = settings.map_or(&[][..], |settings| &settings.peers);
+    let relationships = peers.iter().map(relationship).collect::<Result<Vec<_>, _>>()?;
+    check_all(authority.trust_domain(), &relationships)?;
+    let federation = Federation::new(store.clone(), clock);
+    federation.set(relationships)?;
+    // It lives as long as the control plane does.
+    tasks.spawn(async move {
+        let _federation = federation;
+        std::future::pending::<()>().await;
+    });
     Ok(store)
 }
 
@@ -201,5 +201,31 @@ impl Ages {
         }
         let left = authority.not_after().duration_since(SystemClock.now()).unwrap_or_default();
         self.authority.set(number(left.as_secs()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_identity::authority::Rules;
+    use mesh_identity::trust::Source;
+
+    use super::*;
+
+    fn authority(name: &str) -> Arc<Authority> {
+        let domain = parse_trust_domain(name).unwrap();
+        Arc::new(Authority::ephemeral(domain, Rules::default(), Arc::new(SystemClock)).unwrap())
+    }
+
+    #[tokio::test]
+    async fn peers_end_when_the_section_is_gone() {
+        let (dir, own, tasks) = (tempfile::tempdir().unwrap(), authority("a.test"), Tasks::default());
+        let cache = TrustCache::open(&dir.path().join("trust")).unwrap();
+        let earlier = TrustStore::builder(Arc::new(SystemClock)).cache(cache).build();
+        earlier.confirm(authority("b.test").bundle(), Source::Endpoint).unwrap();
+        earlier.flush();
+        let store = begin(None, dir.path(), None, &own, &tasks).unwrap();
+        let known: Vec<_> = store.ages().into_iter().map(|age| age.trust_domain).collect();
+        assert_eq!(known, ["a.test"]);
+        tasks.stop().await;
     }
 }

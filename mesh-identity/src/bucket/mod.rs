@@ -25,8 +25,9 @@ mod transport;
 use std::fmt;
 use std::sync::Arc;
 
-use object_store::ObjectStore;
+use futures_util::TryStreamExt as _;
 use object_store::path::Path;
+use object_store::{GetResult, ObjectStore};
 
 pub use keys::{RepositoryKey, RepositoryRoot, RoleKeySet};
 pub use publish::{Published, Publisher, PublisherSettings};
@@ -56,6 +57,19 @@ impl Bucket {
     fn at(&self, path: &str) -> Path {
         path.split('/').filter(|part| !part.is_empty()).fold(self.prefix.clone(), |at, part| at.join(part))
     }
+}
+
+/// What comes of an object; `None` when it is larger than [`MAX_OBJECT_BYTES`].
+async fn bounded(got: GetResult) -> object_store::Result<Option<Vec<u8>>> {
+    let mut parts = got.into_stream();
+    let mut whole = Vec::new();
+    while let Some(part) = parts.try_next().await? {
+        whole.extend_from_slice(&part);
+        if whole.len() as u64 > MAX_OBJECT_BYTES {
+            return Ok(None);
+        }
+    }
+    Ok(Some(whole))
 }
 
 impl fmt::Debug for Bucket {

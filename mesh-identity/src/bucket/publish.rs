@@ -9,18 +9,17 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use object_store::{Error as StoreError, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tough::TargetName;
 use tough::editor::signed::SignedRole;
 use tough::schema::{Hashes, KeyHolder, Metafile, Role, Root, Signed, Snapshot, Target, Targets, Timestamp};
 
 use super::keys::{RepositoryKey, timestamp};
-use super::{Bucket, BucketError, target_name};
+use super::{Bucket, BucketError, bounded, target_name};
 use crate::bundle::Bundle;
 use crate::clock::Clock;
 use crate::file;
 use crate::hex::hex;
-use crate::jose::json;
 
 /// Of what a publisher makes a repository.
 #[derive(Debug, Clone)]
@@ -87,7 +86,7 @@ impl Publisher {
         let mut targets = Targets::new(SPEC.to_owned(), number, listed_until);
         targets.delegations = None;
         for bundle in bundles {
-            let text = trust_document(bundle)?;
+            let text = trust_document(bundle);
             let name = target_name(bundle.trust_domain());
             let hash = hex(digest(&SHA256, &text).as_ref());
             let target = Target {
@@ -124,8 +123,8 @@ impl Publisher {
             Err(error) => return Err(error.into()),
         };
         let tag = UpdateVersion { e_tag: got.meta.e_tag.clone(), version: got.meta.version.clone() };
-        let text = got.bytes().await?;
-        let found: Option<Signed<Timestamp>> = serde_json::from_slice(&text).ok();
+        let text = bounded(got).await?;
+        let found: Option<Signed<Timestamp>> = text.and_then(|text| serde_json::from_slice(&text).ok());
         // A number that is not ours counts for nothing: it could be the last there is.
         let ours = found.filter(|found| self.root.verify_role(found).is_ok());
         if ours.is_none() {
@@ -146,7 +145,8 @@ impl Publisher {
         match self.bucket.store.put_opts(&at, PutPayload::from(content.clone()), options).await {
             Ok(_) => Ok(()),
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
-                let there = self.bucket.store.get(&at).await?.bytes().await?;
+                // What is larger than any reader takes is nobody's.
+                let there = bounded(self.bucket.store.get(&at).await?).await?.unwrap_or_default();
                 if there == content {
                     return Ok(());
                 }
@@ -217,12 +217,9 @@ impl fmt::Debug for Publisher {
 /// Version of the TUF specification that is written.
 const SPEC: &str = "1.0.0";
 
-fn trust_document(bundle: &Bundle) -> Result<Vec<u8>, BucketError> {
-    let name = target_name(bundle.trust_domain());
-    let document = json::parse(bundle.to_document().as_bytes());
-    let document = document.map_err(|error| BucketError::Object { name, reason: error.to_string() })?;
-    let whole: Value = json!({ "trust_domain": bundle.trust_domain().to_string(), "bundle": document });
-    Ok(whole.to_string().into_bytes())
+fn trust_document(bundle: &Bundle) -> Vec<u8> {
+    let whole = json!({ "trust_domain": bundle.trust_domain().to_string(), "bundle": bundle.to_value() });
+    whole.to_string().into_bytes()
 }
 
 fn metafile(content: &[u8], version: NonZeroU64) -> Metafile {

@@ -14,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::clock::Clock;
 use crate::file;
 use crate::jose::json;
-use crate::trust::{Source, TrustStore};
+use crate::trust::{Source, TrustError, TrustStore};
 
 /// Deadline of one reading of the whole repository.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ pub struct Contents {
 
 impl Reader {
     /// A reader that trusts a root (the text of any `N.root.json`, which came by another way than the bucket) and keeps what it
-    /// has seen in a directory.
+    /// has seen in a directory. Of that root and the newest one seen, the one with the higher version counts.
     ///
     /// # Errors
     /// [`BucketError::File`] when the directory cannot be made.
@@ -86,8 +86,10 @@ impl Reader {
     pub async fn refresh(&self, trust: &TrustStore) -> Result<u64, BucketError> {
         let contents = self.read().await?;
         for outcome in trust.confirm_all(contents.bundles, Source::Bucket) {
-            if let Err(error) = outcome {
-                tracing::error!(%error, "a bundle of the bucket is not taken; the last one counts");
+            match outcome {
+                // The same bucket serves others, to whom it is foreign.
+                Ok(_) | Err(TrustError::Own(_)) => {}
+                Err(error) => tracing::error!(%error, "a bundle of the bucket is not taken; the last one counts"),
             }
         }
         Ok(contents.version)
@@ -112,7 +114,8 @@ impl Reader {
     async fn verify(&self, staging: &Path) -> Result<(Repository, Vec<Arc<Bundle>>), BucketError> {
         let before = |name: &str| file::read(&staging.join(name)).ok();
         let (known_root, known_timestamp) = (before("root.json"), before("timestamp.json"));
-        let root = known_root.unwrap_or_else(|| self.root.clone());
+        let root =
+            known_root.filter(|known| version(&self.root) <= version(known)).unwrap_or_else(|| self.root.clone());
         let base = |part: &str| {
             Url::parse(&format!("{BASE}{part}/"))
                 .map_err(|error| BucketError::Object { name: part.to_owned(), reason: error.to_string() })
@@ -156,8 +159,8 @@ impl Reader {
             if members.get("trust_domain").and_then(Value::as_str) != Some(trust_domain.to_string().as_str()) {
                 return Err(refuse(&"it is for another trust domain"));
             }
-            let document = members.remove("bundle").unwrap_or_default().to_string();
-            let read = Bundle::from_document(trust_domain, document.as_bytes()).map_err(|error| refuse(&error))?;
+            let document = members.remove("bundle").unwrap_or_default();
+            let read = Bundle::from_value(trust_domain, &document).map_err(|error| refuse(&error))?;
             bundles.push(Arc::new(read.bundle));
         }
         Ok((repository, bundles))
@@ -231,4 +234,10 @@ impl Reader {
     pub fn now(&self) -> SystemTime {
         self.clock.now()
     }
+}
+
+/// The version of a root; `None` for what is none.
+fn version(root: &[u8]) -> Option<std::num::NonZeroU64> {
+    let root: tough::schema::Signed<tough::schema::Root> = serde_json::from_slice(root).ok()?;
+    Some(root.signed.version)
 }

@@ -33,13 +33,12 @@ impl Bundle {
     /// # Errors
     /// [`DocumentError`] for what is no such document; a key that cannot be used is left out and reported.
     pub fn from_document(trust_domain: TrustDomain, bytes: &[u8]) -> Result<Document, DocumentError> {
-        if bytes.len() > MAX_DOCUMENT_BYTES {
-            return Err(DocumentError::TooLarge(bytes.len()));
-        }
-        match json::parse(bytes).map_err(DocumentError::Json)? {
-            Value::Object(members) => read(trust_domain, &members, true),
-            _ => Err(DocumentError::NoObject),
-        }
+        Self::from_value(trust_domain, &parse(bytes)?)
+    }
+
+    /// As [`Bundle::from_document`], of JSON that was read before, and whose size was bounded.
+    pub(crate) fn from_value(trust_domain: TrustDomain, document: &Value) -> Result<Document, DocumentError> {
+        read(trust_domain, document, true)
     }
 
     /// Reads a JWK Set of JWT authorities alone, as the Workload API carries it: there, keys need no `use`.
@@ -47,13 +46,7 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::from_document`].
     pub fn from_jwks(trust_domain: TrustDomain, bytes: &[u8]) -> Result<Document, DocumentError> {
-        if bytes.len() > MAX_DOCUMENT_BYTES {
-            return Err(DocumentError::TooLarge(bytes.len()));
-        }
-        match json::parse(bytes).map_err(DocumentError::Json)? {
-            Value::Object(members) => read(trust_domain, &members, false),
-            _ => Err(DocumentError::NoObject),
-        }
+        read(trust_domain, &parse(bytes)?, false)
     }
 
     /// The bundle in SPIFFE's format. Equal bundles give equal bytes.
@@ -65,7 +58,8 @@ impl Bundle {
         self.to_value().to_string()
     }
 
-    fn to_value(&self) -> Value {
+    /// As [`Bundle::to_document`], as part of another document.
+    pub(crate) fn to_value(&self) -> Value {
         let x509 = self.authorities().iter().filter_map(x509_jwk);
         let jwt = self.jwt_authorities().iter().map(|authority| jwt_jwk(authority, true));
         let mut members = Map::new();
@@ -103,7 +97,15 @@ fn jwt_jwk(authority: &JwtAuthority, with_use: bool) -> Value {
     Value::Object(jwk)
 }
 
-fn read(trust_domain: TrustDomain, members: &Map<String, Value>, with_use: bool) -> Result<Document, DocumentError> {
+fn parse(bytes: &[u8]) -> Result<Value, DocumentError> {
+    if bytes.len() > MAX_DOCUMENT_BYTES {
+        return Err(DocumentError::TooLarge(bytes.len()));
+    }
+    json::parse(bytes).map_err(DocumentError::Json)
+}
+
+fn read(trust_domain: TrustDomain, document: &Value, with_use: bool) -> Result<Document, DocumentError> {
+    let Value::Object(members) = document else { return Err(DocumentError::NoObject) };
     let Some(Value::Array(keys)) = members.get("keys") else { return Err(DocumentError::NoKeys) };
     if keys.len() > MAX_AUTHORITIES {
         return Err(DocumentError::TooManyKeys(keys.len()));
@@ -198,14 +200,11 @@ fn read_jwt(jwk: &Map<String, Value>) -> Result<Key, Skipped> {
 /// # Errors
 /// [`DocumentError`], with the trust domain for a bundle in it. Trust domain names stand bare and in canonical form.
 pub fn read_map(bytes: &[u8]) -> Result<Vec<Document>, DocumentError> {
-    let Value::Object(members) = json::parse(bytes).map_err(DocumentError::Json)? else {
-        return Err(DocumentError::NoObject);
-    };
+    let Value::Object(members) = parse(bytes)? else { return Err(DocumentError::NoObject) };
     let Some(Value::Object(bundles)) = members.get("trust_domains") else { return Err(DocumentError::NoTrustDomains) };
     let read_one = |(name, bundle): (&String, &Value)| {
         let domain = parse_trust_domain(name).map_err(|_| DocumentError::TrustDomain(name.clone()))?;
-        let Value::Object(members) = bundle else { return Err(DocumentError::NoObject) };
-        read(domain, members, true)
+        read(domain, bundle, true)
             .map_err(|source| DocumentError::Of { trust_domain: name.clone(), source: Box::new(source) })
     };
     bundles.iter().map(read_one).collect()

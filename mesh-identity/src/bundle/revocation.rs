@@ -21,6 +21,9 @@ const SERIAL_BYTES: usize = 20;
 /// Most signing keys whose verdict on one list is remembered.
 const MAX_VERDICTS: usize = 16;
 
+/// Most lists of one issuer and scope that are kept beside each other while nobody knows who signed them.
+const MAX_UNPROVEN: usize = 8;
+
 /// Certificate revocation lists (RFC 5280 section 5). Immutable and cheap to clone.
 ///
 /// Every certificate of a chain is looked up in the lists of its own issuer: same name, same key, signed by it. A list that
@@ -43,8 +46,16 @@ struct List {
     scope: Scope,
     /// Sorted; each serial number at the end of its octets.
     serials: Vec<[u8; SERIAL_BYTES]>,
-    /// Whether keys that were asked about (by digest) signed the list: a signature over megabytes is checked once.
-    verdicts: Mutex<Vec<([u8; 32], bool)>>,
+    verdicts: Mutex<Verdicts>,
+}
+
+/// Who signed a list, as far as was asked.
+#[derive(Default)]
+struct Verdicts {
+    /// Whether keys (by digest) signed it: a signature over megabytes is checked once.
+    asked: Vec<([u8; 32], bool)>,
+    /// SubjectPublicKeyInfo of the key that did.
+    signer: Option<Arc<[u8]>>,
 }
 
 /// Of which certificates a list speaks (RFC 5280 section 5.2.5).
@@ -101,18 +112,33 @@ impl Revocations {
         Ok(Self(Arc::new(encoded.into_iter().enumerate().map(read).collect::<Result<_, _>>()?)))
     }
 
-    /// These lists and others. Of two by the same issuer and of the same scope the one with the higher number stays.
+    /// These lists and others. A list gives way to one of the same issuer and scope with a higher number when the same key is
+    /// known to have signed both: an issuer's name and a number can be written by anybody. Those of which nobody knows who
+    /// signed them are kept beside each other, eight of one issuer and scope with the highest numbers.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let mut all: Vec<Arc<List>> = Vec::clone(&self.0);
         for list in other.0.iter() {
-            match all.iter_mut().find(|known| known.is_successor(list)) {
-                Some(known) if known.number < list.number => *known = Arc::clone(list),
-                Some(_) => {}
-                None => all.push(Arc::clone(list)),
+            if !all.iter().any(|known| known.encoded == list.encoded) {
+                all.push(Arc::clone(list));
             }
         }
-        Self(Arc::new(all))
+        let current: Vec<_> =
+            all.iter().filter(|old| !all.iter().any(|new| new.supersedes(old))).map(Arc::clone).collect();
+        let kept = |list: &&Arc<List>| {
+            let newer = current.iter().filter(|other| other.is_rival(list) && other.number > list.number);
+            list.signer().is_some() || newer.filter(|other| other.signer().is_none()).count() < MAX_UNPROVEN
+        };
+        Self(Arc::new(current.iter().filter(kept).cloned().collect()))
+    }
+
+    /// Finds out which of the lists these issuers signed.
+    pub(crate) fn prove<'a>(&self, issuers: impl IntoIterator<Item = ListIssuer<'a>>) {
+        for issuer in issuers {
+            for list in self.0.iter().filter(|list| list.is_of(&issuer)) {
+                list.is_signed_by(issuer.key);
+            }
+        }
     }
 
     /// How many lists there are.
@@ -134,11 +160,11 @@ impl Revocations {
 
     /// What the lists of an issuer say of one of its certificates.
     pub(crate) fn status(&self, issuer: &ListIssuer<'_>, serial: &[u8], leaf: bool, now: SystemTime) -> Status {
+        let signed = |list: &&Arc<List>| list.speaks_of(issuer, leaf, now) && list.is_signed_by(issuer.key);
+        let signed: Vec<&Arc<List>> = self.0.iter().filter(signed).collect();
+        let newest = |list: &List| !signed.iter().any(|other| other.scope == list.scope && other.number > list.number);
         let mut status = Status::Unknown;
-        for list in self.0.iter().filter(|list| list.speaks_of(issuer, leaf, now)) {
-            if !list.is_signed_by(issuer) {
-                continue;
-            }
+        for list in signed.iter().filter(|list| newest(list)) {
             if list.has(serial) {
                 return Status::Revoked;
             }
@@ -187,8 +213,27 @@ impl List {
         })
     }
 
-    fn is_successor(&self, other: &Self) -> bool {
+    /// Whether both say that they are of one issuer, of one scope.
+    fn is_rival(&self, other: &Self) -> bool {
         (&self.issuer, &self.key_id, self.scope) == (&other.issuer, &other.key_id, other.scope)
+    }
+
+    /// Whether this list is known to stand in the place of an older one.
+    fn supersedes(&self, old: &Self) -> bool {
+        self.number > old.number
+            && self.is_rival(old)
+            && self
+                .signer()
+                .or_else(|| old.signer())
+                .is_some_and(|key| self.is_signed_by(&key) && old.is_signed_by(&key))
+    }
+
+    fn is_of(&self, issuer: &ListIssuer<'_>) -> bool {
+        let same_key = match (&self.key_id, issuer.key_id) {
+            (Some(own), Some(theirs)) => own == theirs,
+            _ => true,
+        };
+        self.issuer == issuer.name && same_key && issuer.signs_lists
     }
 
     fn speaks_of(&self, issuer: &ListIssuer<'_>, leaf: bool, now: SystemTime) -> bool {
@@ -198,23 +243,27 @@ impl List {
             Scope::Authorities => !leaf,
             Scope::Nothing => false,
         };
-        let same_key = match (&self.key_id, issuer.key_id) {
-            (Some(own), Some(theirs)) => own == theirs,
-            _ => true,
-        };
-        in_scope && self.issuer == issuer.name && same_key && issuer.signs_lists && self.this_update <= now
+        in_scope && self.is_of(issuer) && self.this_update <= now
     }
 
-    fn is_signed_by(&self, issuer: &ListIssuer<'_>) -> bool {
-        let mut key = [0; 32];
-        key.copy_from_slice(digest(&SHA256, issuer.key).as_ref());
-        if let Some((_, verdict)) = self.verdicts.lock().iter().find(|(known, _)| *known == key) {
+    fn signer(&self) -> Option<Arc<[u8]>> {
+        self.verdicts.lock().signer.clone()
+    }
+
+    /// Whether the key of a SubjectPublicKeyInfo signed it.
+    fn is_signed_by(&self, key: &[u8]) -> bool {
+        let mut name = [0; 32];
+        name.copy_from_slice(digest(&SHA256, key).as_ref());
+        if let Some((_, verdict)) = self.verdicts.lock().asked.iter().find(|(known, _)| *known == name) {
             return *verdict;
         }
-        let verdict = self.verify(issuer.key);
+        let verdict = self.verify(key);
         let mut verdicts = self.verdicts.lock();
-        if verdicts.len() < MAX_VERDICTS {
-            verdicts.push((key, verdict));
+        if verdicts.asked.len() < MAX_VERDICTS {
+            verdicts.asked.push((name, verdict));
+        }
+        if verdict {
+            verdicts.signer = Some(key.into());
         }
         verdict
     }

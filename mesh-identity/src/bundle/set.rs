@@ -53,6 +53,12 @@ impl Trusted {
         Self { until, ..self }
     }
 
+    /// Whether the bundle counts at a time.
+    #[must_use]
+    pub fn counts_at(&self, now: SystemTime) -> bool {
+        self.until.is_none_or(|until| now <= until)
+    }
+
     /// Demands fresh revocation lists, or not.
     #[must_use]
     pub fn revocation(self, revocation: RevocationPolicy) -> Self {

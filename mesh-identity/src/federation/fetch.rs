@@ -31,21 +31,22 @@ const MAX_REDIRECTS: usize = 3;
 pub struct Fetcher {
     relationship: Relationship,
     tls: Arc<ClientConfig>,
-    tag: Option<HeaderValue>,
+    /// What the endpoint served last, and by which tag it can tell that it still does.
+    last: Option<(HeaderValue, Arc<Bundle>)>,
 }
 
-/// What a fetch gave.
+/// What a fetch gave: either way, what the endpoint serves now.
 #[derive(Debug)]
 pub enum Fetched {
     /// A bundle, and keys in it that were left out.
-    Bundle(Box<Bundle>, Vec<(usize, Skipped)>),
-    /// The same as last time.
-    Unchanged,
+    Bundle(Arc<Bundle>, Vec<(usize, Skipped)>),
+    /// The bundle of the last fetch. Whether it is in force is another question: it may have been refused.
+    Unchanged(Arc<Bundle>),
 }
 
 impl Fetcher {
-    /// A fetcher for a relationship. `bundles` verify endpoints that prove themselves by an SVID: they must be those that
-    /// are in force when the fetch is made.
+    /// A fetcher for a relationship. `bundles` verify endpoints that prove themselves by an SVID, unless they are of another
+    /// trust domain whose bundle the relationship holds: they must be those that are in force when the fetch is made.
     ///
     /// # Errors
     /// [`FetchError::Settings`] when TLS cannot be set up.
@@ -59,10 +60,12 @@ impl Fetcher {
             Profile::Web { roots: Some(roots) } => tls::server_named_client(roots, alpn),
             Profile::Web { roots: None } => tls::web_client(alpn),
             Profile::Spiffe { endpoint_id, .. } => {
+                let pinned = relationship.pinned().map(|bundle| BundleSet::default().with(bundle.clone()));
+                let bundles = pinned.map_or(bundles, Live::constant);
                 tls::server_authenticated_client(bundles, Expected::Ids(vec![endpoint_id.clone()]), clock, alpn)
             }
         };
-        Ok(Self { relationship, tls: tls.map_err(FetchError::Settings)?, tag: None })
+        Ok(Self { relationship, tls: tls.map_err(FetchError::Settings)?, last: None })
     }
 
     /// The relationship.
@@ -90,10 +93,11 @@ impl Fetcher {
                 Answer::Document(text, tag) => {
                     let domain = self.relationship.trust_domain.clone();
                     let document = Bundle::from_document(domain, &text).map_err(FetchError::Document)?;
-                    self.tag = tag;
-                    return Ok(Fetched::Bundle(Box::new(document.bundle), document.skipped));
+                    let bundle = Arc::new(document.bundle);
+                    self.last = tag.map(|tag| (tag, Arc::clone(&bundle)));
+                    return Ok(Fetched::Bundle(bundle, document.skipped));
                 }
-                Answer::Unchanged => return Ok(Fetched::Unchanged),
+                Answer::Unchanged(bundle) => return Ok(Fetched::Unchanged(bundle)),
                 Answer::Redirect(to) => {
                     redirects += 1;
                     if !self.relationship.follow_redirects || redirects > MAX_REDIRECTS {
@@ -122,7 +126,7 @@ impl Fetcher {
         let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let authority = url.authority().map_or(host, http::uri::Authority::as_str);
         let mut request = Request::get(path).header(HOST, authority).header(ACCEPT, "application/json");
-        if let Some(tag) = &self.tag {
+        if let Some((tag, _)) = &self.last {
             request = request.header(IF_NONE_MATCH, tag);
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(|_| FetchError::Host(authority.to_owned()))?;
@@ -138,7 +142,10 @@ impl Fetcher {
                     let body = body.map_err(|error| FetchError::Body(error.to_string()))?;
                     Ok(Answer::Document(body.to_bytes(), tag))
                 }
-                StatusCode::NOT_MODIFIED if self.tag.is_some() => Ok(Answer::Unchanged),
+                StatusCode::NOT_MODIFIED => {
+                    let (_, bundle) = self.last.as_ref().ok_or(FetchError::Status(status))?;
+                    Ok(Answer::Unchanged(Arc::clone(bundle)))
+                }
                 _ if status.is_redirection() => {
                     let to = header(LOCATION).and_then(|to| to.to_str().map(str::to_owned).ok());
                     to.map(Answer::Redirect).ok_or(FetchError::Status(status))
@@ -162,7 +169,7 @@ impl Fetcher {
 
 enum Answer {
     Document(Bytes, Option<HeaderValue>),
-    Unchanged,
+    Unchanged(Arc<Bundle>),
     Redirect(String),
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{FetchError, Fetched, Fetcher};
-use super::relationship::{Profile, Relationship};
+use super::relationship::Relationship;
 use crate::clock::Clock;
 use crate::task::Tasks;
 use crate::trust::{Change, Level, Source, TrustStore};
@@ -42,14 +42,17 @@ impl Federation {
     }
 
     /// Federates with exactly these: those that are new begin, those that changed begin anew, those that are not there any
-    /// more end at once, and nobody of them is trusted from then on.
+    /// more end at once, and nobody of them is trusted from then on, until they are there again
+    /// ([`TrustStore::terminate`], [`TrustStore::admit`]). So it is with those that were there before a restart, as far as the
+    /// store remembers: federate with none, rather than not at all, where none is configured any more.
     ///
     /// # Errors
     /// [`FetchError::Settings`] with what cannot be begun; everything else has happened.
     pub fn set(&self, all: Vec<Relationship>) -> Result<(), FetchError> {
         let mut running = self.running.lock();
-        let ended: Vec<TrustDomain> =
-            running.keys().filter(|known| !all.iter().any(|one| one.trust_domain == **known)).cloned().collect();
+        let mut ended = self.store.unclaimed();
+        ended.extend(running.keys().cloned());
+        ended.retain(|known| !all.iter().any(|one| one.trust_domain == *known));
         for domain in ended {
             if let Some((_, cancel)) = running.remove(&domain) {
                 cancel.cancel();
@@ -62,8 +65,10 @@ impl Federation {
             if running.get(&domain).is_some_and(|(known, _)| *known == one) {
                 continue;
             }
-            if let Profile::Spiffe { bootstrap: Some(bundle), .. } = &one.profile {
-                self.store.bootstrap(bundle.clone(), one.revocation);
+            self.store.admit(&domain);
+            self.store.set_policy(&domain, one.revocation);
+            if let Some(bundle) = one.bootstrap() {
+                self.store.bootstrap(bundle.clone());
             }
             match Fetcher::new(one.clone(), self.store.bundles(), Arc::clone(&self.clock)) {
                 Ok(fetcher) => {
@@ -101,16 +106,20 @@ async fn poll(fetcher: &mut Fetcher, store: &TrustStore) -> Option<Duration> {
     let domain = fetcher.relationship().trust_domain.clone();
     let hint = || store.bundles().load().get(&domain).and_then(|bundle| bundle.refresh_hint());
     let verified_by = fetcher.relationship().verified_by().map(ToString::to_string);
-    match fetcher.fetch().await {
-        Ok(Fetched::Unchanged) => {
-            let _ = store.confirm_unchanged(&domain);
-        }
-        Ok(Fetched::Bundle(bundle, skipped)) => {
+    let fetched = fetcher.fetch().await.map(|fetched| match fetched {
+        // Not to be taken for a word on the bundle in force: that may be another one.
+        Fetched::Unchanged(bundle) => bundle,
+        Fetched::Bundle(bundle, skipped) => {
             for (index, reason) in skipped {
                 tracing::warn!(trust_domain = %domain, index, error = chain(&reason), "a key of a bundle is not used");
             }
+            bundle
+        }
+    });
+    match fetched {
+        Ok(bundle) => {
             let sequence = bundle.sequence();
-            match store.confirm(*bundle, Source::Endpoint) {
+            match store.confirm(bundle, Source::Endpoint) {
                 Ok(Change::Confirmed) => {
                     tracing::debug!(trust_domain = %domain, sequence, verified_by, "bundle confirmed")
                 }

@@ -19,8 +19,9 @@ pub enum Profile {
     Spiffe {
         /// Its identity.
         endpoint_id: SpiffeId,
-        /// The bundle by which it is verified at first, when it serves its own trust domain; afterwards it is the newest one
-        /// known.
+        /// A bundle of its trust domain. When it serves that domain, it is verified by this bundle at first, afterwards by the
+        /// newest one known. When it serves another, it is verified by this bundle alone, in which nobody else is trusted;
+        /// without one, by the bundle in force, of which our own domain or another relationship then tells.
         bootstrap: Option<Bundle>,
     },
 }
@@ -64,6 +65,26 @@ impl Relationship {
         Ok(relationship)
     }
 
+    /// The bundle that the trust domain has until one was fetched.
+    pub(super) fn bootstrap(&self) -> Option<&Bundle> {
+        match &self.profile {
+            Profile::Spiffe { bootstrap, .. } => {
+                bootstrap.as_ref().filter(|bundle| *bundle.trust_domain() == self.trust_domain)
+            }
+            Profile::Web { .. } => None,
+        }
+    }
+
+    /// The bundle by which an endpoint of another trust domain is verified, and nobody else.
+    pub(super) fn pinned(&self) -> Option<&Bundle> {
+        match &self.profile {
+            Profile::Spiffe { bootstrap, .. } => {
+                bootstrap.as_ref().filter(|bundle| *bundle.trust_domain() != self.trust_domain)
+            }
+            Profile::Web { .. } => None,
+        }
+    }
+
     /// The trust domain by whose bundle the endpoint is verified.
     #[must_use]
     pub fn verified_by(&self) -> Option<&TrustDomain> {
@@ -105,9 +126,7 @@ pub fn check_all(own: &TrustDomain, all: &[Relationship]) -> Result<(), Relation
         let (mut at, mut links) = (one, 0);
         while let Some(by) = at.verified_by().filter(|by| **by != at.trust_domain && *by != own) {
             // A static bundle stands by itself.
-            if matches!(&at.profile, Profile::Spiffe { bootstrap: Some(_), .. })
-                && !all.iter().any(|other| other.trust_domain == *by)
-            {
+            if at.pinned().is_some() {
                 break;
             }
             links += 1;

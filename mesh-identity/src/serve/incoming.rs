@@ -12,7 +12,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
@@ -31,6 +31,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// TLS handshakes under way at a time.
 const CONCURRENT_HANDSHAKES: usize = 256;
 
+/// Most connections at a time, unless set.
+const MAX_CONNECTIONS: usize = 20_000;
+
 /// How long a connection may outlive its caller's certificate.
 const AFTER_EXPIRY: Duration = Duration::from_secs(60 * 60);
 
@@ -45,13 +48,21 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Connections to a listener, by a configuration of `identity`, whose bundles and clock judge the callers.
+    /// Connections to a listener, by a configuration of `identity`, whose bundles and clock judge the callers. There are 20,000
+    /// at a time at most; others wait to be accepted.
     #[must_use]
     pub fn new(listener: TcpListener, config: Arc<ServerConfig>, identity: &Identity) -> Self {
+        Self::at_most(MAX_CONNECTIONS, listener, config, identity)
+    }
+
+    /// As [`Incoming::new`], with another number of connections at a time.
+    #[must_use]
+    pub fn at_most(most: usize, listener: TcpListener, config: Arc<ServerConfig>, identity: &Identity) -> Self {
         let (sender, accepted) = mpsc::channel(64);
         let (address, tasks) = (listener.local_addr().ok(), Tasks::default());
         let judge = Judge { bundles: identity.bundles().clone(), clock: identity.clock() };
-        tasks.spawn(accept(listener, TlsAcceptor::from(config), judge, sender, tasks.clone()));
+        let places = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+        tasks.spawn(accept(listener, TlsAcceptor::from(config), judge, places, sender, tasks.clone()));
         Self { accepted, address, tasks }
     }
 
@@ -94,11 +105,16 @@ async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     judge: Judge,
+    places: Arc<Semaphore>,
     sender: mpsc::Sender<Connection>,
     tasks: Tasks,
 ) {
     let permits = Arc::new(Semaphore::new(CONCURRENT_HANDSHAKES));
     loop {
+        if places.available_permits() == 0 {
+            tracing::warn!(address = ?listener.local_addr(), "as many connections as there may be; others wait");
+        }
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let (tcp, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -110,7 +126,7 @@ async fn accept(
         };
         let (acceptor, judge, sender) = (acceptor.clone(), judge.clone(), sender.clone());
         tasks.spawn(async move {
-            let made = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(acceptor, tcp, address, judge)).await;
+            let made = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(acceptor, tcp, address, judge, place)).await;
             drop(permit);
             match made {
                 Ok(Ok(connection)) => {
@@ -127,7 +143,13 @@ async fn accept(
     }
 }
 
-async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, address: SocketAddr, judge: Judge) -> io::Result<Connection> {
+async fn handshake(
+    acceptor: TlsAcceptor,
+    tcp: TcpStream,
+    address: SocketAddr,
+    judge: Judge,
+    place: OwnedSemaphorePermit,
+) -> io::Result<Connection> {
     let _ = tcp.set_nodelay(true);
     let tls = acceptor.accept(tcp).await?;
     let certificates: Option<Arc<[CertificateDer<'static>]>> =
@@ -138,7 +160,7 @@ async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, address: SocketAddr, j
         None => None,
     };
     let watch = certificates.map(|chain| Watch { chain, bundles, judge });
-    Ok(Connection { tls, caller: Caller { address, peer }, watch })
+    Ok(Connection { tls, caller: Caller { address, peer }, watch, _place: place })
 }
 
 /// By what callers are judged.
@@ -185,6 +207,8 @@ pub struct Connection {
     tls: TlsStream<TcpStream>,
     caller: Caller,
     watch: Option<Watch>,
+    /// One of the connections that there may be at a time.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {

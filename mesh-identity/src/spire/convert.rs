@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use mesh_core::name::{SpiffeId, parse_spiffe_id, parse_trust_domain};
+use mesh_core::name::{SpiffeId, TrustDomain, parse_spiffe_id, parse_trust_domain};
+use mesh_core::report::chain;
 use rustls_pki_types::CertificateDer;
 
-use crate::bundle::{self, Authority, Bundle, JwtAuthority};
+use crate::bundle::{Authority, Bundle, JwtAuthority};
 use crate::jose::PublicKey;
 use crate::proto::spire::api::types;
 use crate::registry::{Entry, Selector};
@@ -68,24 +69,34 @@ pub(super) fn bundle_message(bundle: &Bundle) -> types::Bundle {
     }
 }
 
-/// Reads a bundle. JWT authorities of kinds that are not understood are left out.
-pub(super) fn bundle(message: &types::Bundle) -> Result<Bundle, bundle::Error> {
-    let domain = parse_trust_domain(&message.trust_domain)
-        .or_else(|_| parse_trust_domain(message.trust_domain.trim_start_matches("spiffe://")))
-        .map_err(|error| bundle::Error::Pem(error.to_string()))?;
-    let mut authorities = Vec::new();
+/// Reads the name of a trust domain, which SPIRE writes bare or as a SPIFFE ID.
+pub(super) fn trust_domain(text: &str) -> Result<TrustDomain, mesh_core::name::Error> {
+    parse_trust_domain(text.strip_prefix("spiffe://").unwrap_or(text))
+}
+
+/// Reads a bundle. Keys that cannot be used are left out: one bad key never rejects a bundle. It may be empty: then its trust
+/// domain revoked everything.
+pub(super) fn bundle(message: &types::Bundle) -> Result<Bundle, mesh_core::name::Error> {
+    let domain = trust_domain(&message.trust_domain)?;
+    let skipped = |index: usize, error: &(dyn std::error::Error + 'static)| {
+        tracing::warn!(trust_domain = %domain, index, error = chain(error), "a key of a bundle is not used");
+    };
+    let (mut authorities, mut jwt) = (Vec::new(), Vec::new());
     for (index, one) in message.x509_authorities.iter().enumerate() {
-        let parsed = Authority::parse(CertificateDer::from(one.asn1.clone()));
-        authorities.push(parsed.map_err(|source| bundle::Error::Authority { index, source })?);
+        match Authority::parse(CertificateDer::from(one.asn1.clone())) {
+            Ok(authority) => authorities.push(authority),
+            Err(error) => skipped(index, &error),
+        }
     }
-    let jwt = message.jwt_authorities.iter().filter(|key| !key.key_id.is_empty());
-    let jwt = jwt.filter_map(|key| Some(JwtAuthority::new(&key.key_id, PublicKey::from_der(&key.public_key).ok()?)));
-    if authorities.is_empty() {
-        return Err(bundle::Error::Empty(domain.to_string()));
+    for (index, key) in message.jwt_authorities.iter().enumerate().filter(|(_, key)| !key.key_id.is_empty()) {
+        match PublicKey::from_der(&key.public_key) {
+            Ok(public) => jwt.push(JwtAuthority::new(&key.key_id, public)),
+            Err(error) => skipped(index, &error),
+        }
     }
     let hint = u64::try_from(message.refresh_hint).ok().filter(|hint| *hint > 0).map(Duration::from_secs);
     let sequence = Some(message.sequence_number).filter(|number| *number > 0);
-    Ok(Bundle::of(domain, authorities, jwt.collect()).with_sequence(sequence).with_refresh_hint(hint))
+    Ok(Bundle::of(domain, authorities, jwt).with_sequence(sequence).with_refresh_hint(hint))
 }
 
 pub(super) fn entry_message(entry: &Entry) -> types::Entry {
@@ -115,8 +126,7 @@ pub(super) fn entry(message: &types::Entry) -> Result<Entry, String> {
     let selectors = message.selectors.iter().map(|one| Selector::new(&one.r#type, &*one.value));
     let mut federates_with = BTreeSet::new();
     for name in &message.federates_with {
-        let name = name.trim_start_matches("spiffe://");
-        federates_with.insert(parse_trust_domain(name).map_err(|error| error.to_string())?);
+        federates_with.insert(trust_domain(name).map_err(|error| error.to_string())?);
     }
     let (spiffe_id, parent_id) = (id(message.spiffe_id.as_ref())?, id(message.parent_id.as_ref())?);
     Ok(Entry {
@@ -131,4 +141,33 @@ pub(super) fn entry(message: &types::Entry) -> Result<Entry, String> {
         created: time(message.created_at).unwrap_or(SystemTime::UNIX_EPOCH),
         ..Entry::new(&message.id, spiffe_id, parent_id, selectors)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_test_support::pki::Ca;
+
+    use super::*;
+
+    #[test]
+    fn one_bad_key_rejects_no_bundle() {
+        let x509 = |asn1: &[u8]| types::X509Certificate { asn1: asn1.to_vec(), tainted: false };
+        let jwt =
+            |key_id: &str| types::JwtKey { public_key: b"x".to_vec(), key_id: key_id.into(), ..Default::default() };
+        let good = Ca::root("other.test").certificate;
+        let message = types::Bundle {
+            trust_domain: "spiffe://other.test".into(),
+            x509_authorities: vec![x509(b"junk"), x509(&good), x509(b"")],
+            jwt_authorities: vec![jwt("one"), jwt("")],
+            ..Default::default()
+        };
+        let read = bundle(&message).unwrap();
+        assert_eq!((read.authorities()[0].certificate(), read.authorities().len()), (&good, 1));
+        assert_eq!((read.trust_domain().to_string().as_str(), read.jwt_authorities().len()), ("other.test", 0));
+        let named = |trust_domain: &str| types::Bundle { trust_domain: trust_domain.into(), ..Default::default() };
+        assert!(bundle(&named("other.test")).unwrap().authorities().is_empty());
+        for bad in ["", "spiffe://", "spiffe://spiffe://other.test", "other.test/x", "Other.test"] {
+            assert!(bundle(&named(bad)).is_err(), "{bad}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use tonic::{Request, Status};
 
 use super::SERVER_PATH;
-use crate::connect::Connector;
+use super::client::channel;
 use crate::proto::spire::api::server::svid::v1::NewDownstreamX509caRequest;
 use crate::proto::spire::api::server::svid::v1::svid_client::SvidClient;
 use crate::source::rotate::Schedule;
@@ -60,9 +60,8 @@ impl UpstreamAuthority {
         let server = mesh_core::name::parse_spiffe_id(&format!("spiffe://{domain}{SERVER_PATH}"));
         let server = server.map_err(|_| UpstreamError::Answer("no server in this trust domain"))?;
         let config = self.caller.client_config(Expected::Ids(vec![server]), &[b"h2"])?;
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.server));
-        let endpoint = endpoint.map_err(|_| UpstreamError::Answer("the address is no host with a port"))?;
-        let channel = endpoint.connect_with_connector_lazy(Connector::new(config));
+        let channel = channel(&self.server, config);
+        let channel = channel.map_err(|_| UpstreamError::Answer("the address is no host with a port"))?;
         let preferred_ttl = i32::try_from(self.life.as_secs()).unwrap_or(i32::MAX);
         let mut asked = Request::new(NewDownstreamX509caRequest { csr, preferred_ttl });
         asked.set_timeout(TIMEOUT);

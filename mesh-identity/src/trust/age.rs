@@ -39,23 +39,32 @@ pub enum Level {
     Ended,
 }
 
-pub(super) fn age(known: &Known, now: SystemTime) -> Age {
-    let age = now.duration_since(known.confirmed).unwrap_or_default();
-    let level = match known.max_age {
-        None => Level::Fresh,
-        Some(whole) if age > whole => Level::Ended,
-        Some(whole) if age >= whole * 4 / 5 => Level::Critical,
-        Some(whole) if age >= whole / 2 => Level::Ageing,
-        Some(_) => Level::Fresh,
-    };
+/// `shown` is when it was last confirmed; its end counts from somewhat earlier.
+pub(super) fn age(known: &Known, shown: SystemTime, now: SystemTime) -> Age {
     Age {
         trust_domain: known.bundle.trust_domain().to_string(),
         sequence: known.bundle.sequence(),
         source: known.source,
-        age_seconds: age.as_secs(),
-        left_seconds: known.max_age.map(|whole| whole.saturating_sub(age).as_secs()),
-        level,
+        age_seconds: now.duration_since(shown).unwrap_or_default().as_secs(),
+        left_seconds: left_seconds(known, now),
+        level: level(known, now),
         authorities: known.bundle.authorities().len(),
         jwt_authorities: known.bundle.jwt_authorities().len(),
+    }
+}
+
+pub(super) fn left_seconds(known: &Known, now: SystemTime) -> Option<u64> {
+    let passed = now.duration_since(known.confirmed).unwrap_or_default();
+    known.max_age.map(|whole| whole.saturating_sub(passed).as_secs())
+}
+
+pub(super) fn level(known: &Known, now: SystemTime) -> Level {
+    let passed = now.duration_since(known.confirmed).unwrap_or_default();
+    match known.max_age {
+        None => Level::Fresh,
+        Some(whole) if passed > whole => Level::Ended,
+        Some(whole) if passed >= whole.saturating_mul(4) / 5 => Level::Critical,
+        Some(whole) if passed >= whole / 2 => Level::Ageing,
+        Some(_) => Level::Fresh,
     }
 }

@@ -6,6 +6,7 @@ use mesh_core::name::parse_trust_domain;
 use serde::{Deserialize, Serialize};
 
 use super::known::{Known, Source};
+use super::state::Kept;
 use crate::bundle::{Bundle, RevocationPolicy};
 use crate::file;
 
@@ -32,6 +33,9 @@ pub enum CacheError {
 struct Stored {
     format: u32,
     bundles: Vec<StoredBundle>,
+    /// Trust domains in which trust was ended.
+    #[serde(default)]
+    terminated: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,8 +65,8 @@ impl TrustCache {
         self.path.with_extension("json.1")
     }
 
-    pub(super) fn save(&self, all: &[Known]) -> Result<(), CacheError> {
-        let bundles = all.iter().map(|known| StoredBundle {
+    pub(super) fn save(&self, kept: &Kept) -> Result<(), CacheError> {
+        let bundles = kept.known.values().map(|known| StoredBundle {
             trust_domain: known.bundle.trust_domain().to_string(),
             document: known.bundle.to_document(),
             source: known.source,
@@ -70,9 +74,10 @@ impl TrustCache {
             max_age_seconds: known.max_age.map(|age| age.as_secs()),
             revocation_required: known.revocation == RevocationPolicy::Required,
         });
-        let text = serde_json::to_string(&Stored { format: FORMAT, bundles: bundles.collect() });
+        let terminated = kept.terminated.iter().map(ToString::to_string).collect();
+        let text = serde_json::to_string(&Stored { format: FORMAT, bundles: bundles.collect(), terminated });
         let text = text.map_err(|_| CacheError::Content("cannot be written"))?;
-        let sealed = format!("{}\n{text}", hex(text.as_bytes()));
+        let sealed = format!("{}\n{text}", digest_of(&text));
         // The one before stays, for the case that this one is damaged later.
         if let Ok(before) = file::read(&self.path)
             && read(&before).is_ok()
@@ -84,10 +89,10 @@ impl TrustCache {
     }
 
     /// The newest generation that is whole. `None` when there never was one.
-    pub(super) fn load(&self) -> Result<Option<Vec<Known>>, CacheError> {
+    pub(super) fn load(&self) -> Result<Option<Kept>, CacheError> {
         let current = file::read(&self.path);
         match current.map_err(CacheError::from).and_then(|bytes| read(&bytes)) {
-            Ok(known) => Ok(Some(known)),
+            Ok(kept) => Ok(Some(kept)),
             Err(error) => {
                 let absent = matches!(&error, CacheError::File(error) if error.is_not_found());
                 match file::read(&self.previous()) {
@@ -106,31 +111,35 @@ impl TrustCache {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<Vec<Known>, CacheError> {
+fn read(bytes: &[u8]) -> Result<Kept, CacheError> {
     let text = std::str::from_utf8(bytes).map_err(|_| CacheError::Content("is no text"))?;
     let (sum, text) = text.split_once('\n').ok_or(CacheError::Content("is torn"))?;
-    if sum != hex(text.as_bytes()) {
+    if sum != digest_of(text) {
         return Err(CacheError::Content("is torn or was changed"));
     }
     let stored: Stored = serde_json::from_str(text).map_err(|_| CacheError::Content("is of another format"))?;
     if stored.format != FORMAT {
         return Err(CacheError::Content("is of another format"));
     }
+    let domain = |name: &str| parse_trust_domain(name).map_err(|_| CacheError::Content("names no trust domain"));
     let known = stored.bundles.into_iter().map(|one| {
-        let domain = parse_trust_domain(&one.trust_domain).map_err(|_| CacheError::Content("names no trust domain"))?;
-        let document = Bundle::from_document(domain, one.document.as_bytes());
+        let domain = domain(&one.trust_domain)?;
+        let document = Bundle::from_document(domain.clone(), one.document.as_bytes());
         let bundle = document.map_err(|_| CacheError::Content("holds what is no bundle"))?.bundle;
-        Ok(Known {
+        let known = Known {
             bundle: bundle.into(),
             source: one.source,
             confirmed: SystemTime::UNIX_EPOCH + Duration::from_secs(one.confirmed.min(1 << 40)),
             max_age: one.max_age_seconds.map(Duration::from_secs),
             revocation: if one.revocation_required { RevocationPolicy::Required } else { RevocationPolicy::Soft },
-        })
+        };
+        Ok((domain, known))
     });
-    known.collect()
+    let known = known.collect::<Result<_, CacheError>>()?;
+    let terminated = stored.terminated.iter().map(|name| domain(name)).collect::<Result<_, _>>()?;
+    Ok(Kept { known, terminated })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    crate::hex::hex(digest(&SHA256, bytes).as_ref())
+fn digest_of(text: &str) -> String {
+    crate::hex::hex(digest(&SHA256, text.as_bytes()).as_ref())
 }

@@ -1,19 +1,19 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::TrustDomain;
 use mesh_core::report::chain;
 use parking_lot::Mutex;
 
-use super::age::{Age, Level, age};
+use super::age::Age;
 use super::cache::TrustCache;
-use super::known::{Known, Source};
-use crate::bundle::{Bundle, BundleSet, RevocationPolicy, Revocations};
+use super::known::Source;
+use super::state::{Change, Kept, State, TrustError};
+use crate::bundle::{Authority, Bundle, BundleSet, RevocationPolicy, Revocations};
 use crate::clock::Clock;
 
 /// How long a foreign bundle counts by default since it was last confirmed.
@@ -21,47 +21,6 @@ const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How often ends that passed are looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// What a confirmation did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// The trust domain was not known before.
-    New,
-    /// Other authorities than before.
-    Changed,
-    /// The same; it counts for longer now.
-    Confirmed,
-}
-
-/// A bundle is not taken; what was known before stays in force.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrustError {
-    /// Its number is lower than that of the bundle in force. After a restore of the publisher from a backup that may be
-    /// right: an operator then resets the trust domain.
-    #[error(
-        "the bundle of `{trust_domain}` has number {offered}, and number {known} is known: rolled back, or restored"
-    )]
-    RolledBack {
-        /// The trust domain.
-        trust_domain: String,
-        /// The number in force.
-        known: u64,
-        /// The number offered.
-        offered: u64,
-    },
-    /// It has the number of the bundle in force, and other content.
-    #[error("the bundle of `{trust_domain}` has number {number} as the known one, and other content")]
-    Fork {
-        /// The trust domain.
-        trust_domain: String,
-        /// The number of both.
-        number: u64,
-    },
-    /// The trust domain was terminated.
-    #[error("trust domain `{0}` is not federated with")]
-    Unknown(String),
-}
 
 /// Sets up a [`TrustStore`].
 #[derive(Debug)]
@@ -87,23 +46,23 @@ impl TrustStoreBuilder {
     /// Starts, with what the cache holds.
     #[must_use]
     pub fn build(self) -> TrustStore {
-        let known = match self.cache.as_ref().map(TrustCache::load) {
-            None | Some(Ok(None)) => OrdMap::new(),
-            Some(Ok(Some(known))) => {
-                known.into_iter().map(|known| (known.bundle.trust_domain().clone(), known)).collect()
-            }
+        let kept = match self.cache.as_ref().map(TrustCache::load) {
+            None | Some(Ok(None)) => Kept::default(),
+            Some(Ok(Some(kept))) => kept,
             Some(Err(error)) => {
                 tracing::error!(
                     error = chain(&error),
                     "the trust cache cannot be used; only bootstrapped bundles count"
                 );
-                OrdMap::new()
+                Kept::default()
             }
         };
-        let state = State { known, revocations: Revocations::default(), levels: BTreeMap::new() };
+        let state = State::new(kept);
         let (publisher, live) = Publisher::new(state.set());
         let (clock, cache, max_age) = (self.clock, self.cache, self.max_age);
-        TrustStore { inner: Arc::new(Inner { state: Mutex::new(state), publisher, live, clock, cache, max_age }) }
+        let (unsaved, saving) = (AtomicBool::new(false), Mutex::default());
+        let state = Mutex::new(state);
+        TrustStore { inner: Arc::new(Inner { state, publisher, live, clock, cache, max_age, unsaved, saving }) }
     }
 }
 
@@ -120,51 +79,10 @@ struct Inner {
     clock: Arc<dyn Clock>,
     cache: Option<TrustCache>,
     max_age: Duration,
-}
-
-struct State {
-    known: OrdMap<TrustDomain, Known>,
-    revocations: Revocations,
-    /// How near their ends the bundles were when that was looked at last.
-    levels: BTreeMap<TrustDomain, Level>,
-}
-
-impl State {
-    fn confirm(
-        &mut self,
-        bundle: Arc<Bundle>,
-        source: Source,
-        confirmed: SystemTime,
-        max_age: Duration,
-    ) -> Result<Change, TrustError> {
-        let (trust_domain, max_age) = (bundle.trust_domain().to_string(), Some(max_age));
-        let Some(known) = self.known.get_mut(bundle.trust_domain()) else {
-            let known = Known { bundle, source, confirmed, max_age, revocation: RevocationPolicy::Soft };
-            self.known.insert(known.bundle.trust_domain().clone(), known);
-            return Ok(Change::New);
-        };
-        let same = known.bundle.is_same_trust(&bundle);
-        if let (Some(before), Some(offered)) = (known.bundle.sequence(), bundle.sequence()) {
-            if offered < before {
-                return Err(TrustError::RolledBack { trust_domain, known: before, offered });
-            }
-            if offered == before && !same {
-                // An authenticated endpoint is its domain's own word; stored objects may have been swapped.
-                if source != Source::Endpoint {
-                    return Err(TrustError::Fork { trust_domain, number: offered });
-                }
-                tracing::warn!(trust_domain, number = offered, "a bundle changed without a new number");
-            }
-        }
-        *known = Known { bundle, source, confirmed, max_age, revocation: known.revocation };
-        Ok(if same { Change::Confirmed } else { Change::Changed })
-    }
-
-    fn set(&self) -> BundleSet {
-        BundleSet::default()
-            .with_all(self.known.values().map(Known::trusted))
-            .with_revocations(self.revocations.clone())
-    }
+    /// Whether there is something that is not on disk, and somebody who will see to it.
+    unsaved: AtomicBool,
+    /// Held while the disk is written.
+    saving: Mutex<()>,
 }
 
 impl TrustStore {
@@ -180,37 +98,32 @@ impl TrustStore {
         self.inner.live.clone()
     }
 
-    /// Takes the bundle of our own trust domain. It has no end: who issues our SVIDs also tells whom to trust for them.
+    /// Takes the bundle of our own trust domain. It has no end: who issues our SVIDs also tells whom to trust for them. From
+    /// then on no other source is believed for this domain. Whoever moves to another trust domain withdraws the former
+    /// ([`TrustStore::withdraw`]).
     pub fn own(&self, bundle: impl Into<Arc<Bundle>>) {
-        let bundle = bundle.into();
-        let confirmed = self.inner.clock.now();
-        let known = Known { bundle, source: Source::Own, confirmed, max_age: None, revocation: RevocationPolicy::Soft };
-        self.inner.change(|state| {
-            state.known.insert(known.bundle.trust_domain().clone(), known);
-        });
+        let (bundle, now) = (bundle.into(), self.inner.clock.now());
+        self.inner.change(|state| state.own(bundle, now));
     }
 
     /// Takes a bundle of the configuration, unless the trust domain is known already: what was learned since is newer.
-    pub fn bootstrap(&self, bundle: impl Into<Arc<Bundle>>, revocation: RevocationPolicy) {
-        let bundle = bundle.into();
-        let (confirmed, max_age) = (self.inner.clock.now(), Some(self.inner.max_age));
-        self.inner.change(|state| {
-            let domain = bundle.trust_domain().clone();
-            let known = state.known.entry(domain);
-            known.and_modify(|known| known.revocation = revocation).or_insert(Known {
-                bundle,
-                source: Source::Bootstrap,
-                confirmed,
-                max_age,
-                revocation,
-            });
-        });
+    pub fn bootstrap(&self, bundle: impl Into<Arc<Bundle>>) {
+        let (bundle, now, max_age) = (bundle.into(), self.inner.clock.now(), self.inner.max_age);
+        self.inner.change(|state| state.bootstrap(bundle, now, max_age));
     }
 
-    /// Takes a bundle that a source showed, authenticated, just now.
+    /// What revocation lists must say of the certificates of a domain, whichever source tells of it, now and later. Default:
+    /// [`RevocationPolicy::Soft`].
+    pub fn set_policy(&self, trust_domain: &TrustDomain, policy: RevocationPolicy) {
+        self.inner.change(|state| state.set_policy(trust_domain, policy));
+    }
+
+    /// Takes a bundle that a source showed, authenticated, just now. Without news, its end moves by a hundredth of its time or
+    /// not at all: it may come so much earlier than the last confirmation promises.
     ///
     /// # Errors
-    /// [`TrustError`] when it is older than what is known, or contradicts it.
+    /// [`TrustError`] when it is older than what is known, or contradicts it; when it is of our own trust domain; and when
+    /// trust in its domain was ended.
     pub fn confirm(&self, bundle: impl Into<Arc<Bundle>>, source: Source) -> Result<Change, TrustError> {
         let (bundle, now, max_age) = (bundle.into(), self.inner.clock.now(), self.inner.max_age);
         self.inner.change(|state| state.confirm(bundle, source, now, max_age))
@@ -228,53 +141,65 @@ impl TrustStore {
             .change(|state| bundles.into_iter().map(|bundle| state.confirm(bundle, source, now, max_age)).collect())
     }
 
-    /// A source said that the bundle in force still is the newest.
-    ///
-    /// # Errors
-    /// [`TrustError::Unknown`] when there is none.
-    pub fn confirm_unchanged(&self, trust_domain: &TrustDomain) -> Result<(), TrustError> {
-        let now = self.inner.clock.now();
-        self.inner.change(|state| {
-            let known = state.known.get_mut(trust_domain);
-            known.ok_or_else(|| TrustError::Unknown(trust_domain.to_string()))?.confirmed = now;
-            Ok(())
-        })
-    }
-
-    /// Ends trust in a domain: from now on nobody of it is let in.
+    /// Ends trust in a domain: from now on nobody of it is let in, whatever any source shows, and over restarts too, until
+    /// the domain is admitted again.
     pub fn terminate(&self, trust_domain: &TrustDomain) {
         tracing::warn!(%trust_domain, "trust ends");
+        self.inner.change(|state| state.terminate(trust_domain));
+    }
+
+    /// Domains that federation brought in an earlier run, and that nobody named or showed since.
+    pub(crate) fn unclaimed(&self) -> Vec<TrustDomain> {
+        self.inner.state.lock().unclaimed()
+    }
+
+    /// Lets sources show a domain again in which trust was ended. It is trusted from the next bundle on.
+    pub fn admit(&self, trust_domain: &TrustDomain) {
         self.inner.change(|state| {
-            state.known.remove(trust_domain);
+            state.kept.terminated.remove(trust_domain);
         });
+    }
+
+    /// A source does not vouch for a domain any more: the bundle that it showed last counts no longer. Another source, or the
+    /// same one later, may show the domain again.
+    pub fn withdraw(&self, trust_domain: &TrustDomain, source: Source) {
+        if self.inner.change(|state| state.withdraw(trust_domain, source)) {
+            tracing::warn!(%trust_domain, ?source, "trust ends: its source does not vouch for it any more");
+        }
     }
 
     /// Takes the next bundle of a domain whatever its number: for an operator, after the publisher was restored.
     pub fn reset(&self, trust_domain: &TrustDomain) {
-        self.inner.change(|state| {
-            if let Some(known) = state.known.get_mut(trust_domain) {
-                known.bundle = Arc::new(Bundle::clone(&known.bundle).with_sequence(None));
-            }
-        });
+        self.inner.change(|state| state.reset(trust_domain));
     }
 
-    /// Puts revocation lists in force, beside those that are newer.
+    /// Puts revocation lists in force, beside those that are newer ([`Revocations::union`]).
     pub fn revoke(&self, revocations: &Revocations) {
+        let set = self.inner.live.snapshot();
+        let authorities = set.iter().flat_map(|bundle| bundle.authorities());
+        revocations.prove(authorities.map(Authority::as_list_issuer));
         self.inner.change(|state| state.revocations = state.revocations.union(revocations));
+    }
+
+    /// Writes to the cache what is not there yet: inside a runtime changes are written a moment later. It blocks.
+    pub fn flush(&self) {
+        self.inner.save();
     }
 
     /// How old every bundle is, by trust domain.
     #[must_use]
     pub fn ages(&self) -> Vec<Age> {
         let now = self.inner.clock.now();
-        self.inner.state.lock().known.values().map(|known| age(known, now)).collect()
+        let state = self.inner.state.lock();
+        state.kept.known.values().map(|known| state.age(known, now)).collect()
     }
 
     /// How old a bundle is.
     #[must_use]
     pub fn age(&self, trust_domain: &TrustDomain) -> Option<Age> {
         let now = self.inner.clock.now();
-        self.inner.state.lock().known.get(trust_domain).map(|known| age(known, now))
+        let state = self.inner.state.lock();
+        state.kept.known.get(trust_domain).map(|known| state.age(known, now))
     }
 
     /// Tells whoever follows when a bundle stops to count, so that connections that rest on it are judged again.
@@ -292,67 +217,73 @@ impl TrustStore {
     pub fn look(&self) {
         let now = self.inner.clock.now();
         let mut state = self.inner.state.lock();
-        let levels: BTreeMap<TrustDomain, Level> =
-            state.known.iter().map(|(domain, known)| (domain.clone(), age(known, now).level)).collect();
-        let before = std::mem::replace(&mut state.levels, levels);
-        let mut ended = false;
-        for (domain, level) in &state.levels {
-            let was = before.get(domain).copied().unwrap_or(Level::Fresh);
-            ended |= (was == Level::Ended) != (*level == Level::Ended);
-            if *level <= was {
-                continue;
-            }
-            let left_seconds = state.known.get(domain).and_then(|known| age(known, now).left_seconds);
-            match level {
-                Level::Fresh => {}
-                Level::Ageing => {
-                    tracing::warn!(trust_domain = %domain, left_seconds, "half of the time has passed since its bundle was confirmed");
-                }
-                Level::Critical => {
-                    tracing::error!(trust_domain = %domain, left_seconds, "its bundle was not confirmed for four fifths of its time");
-                }
-                Level::Ended => {
-                    tracing::error!(trust_domain = %domain, "its bundle was not confirmed for too long; nobody of it is let in");
-                }
-            }
-        }
-        if ended {
+        if state.look(now) {
             self.inner.publisher.publish(state.set());
         }
     }
 }
 
 impl Inner {
-    fn change<T>(&self, edit: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(self: &Arc<Self>, edit: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock();
-        let (before, lists) = (state.known.clone(), state.revocations.clone());
+        let (before, lists) = (state.kept.clone(), state.revocations.clone());
         let result = edit(&mut state);
         // Only what changed is looked at and made anew, however many trust domains there are.
         let (mut now, mut gone) = (Vec::new(), Vec::new());
-        for difference in before.diff(&state.known) {
+        for difference in before.known.diff(&state.kept.known) {
             match difference {
                 DiffItem::Add(_, known) | DiffItem::Update { new: (_, known), .. } => now.push(known.trusted()),
                 DiffItem::Remove(domain, _) => gone.push(domain.clone()),
             }
         }
-        let changed = !now.is_empty() || !gone.is_empty();
-        let mut set = self.live.load().with_all(now);
-        for domain in gone {
-            set = set.without(&domain);
+        let trusts = !now.is_empty() || !gone.is_empty();
+        let kept = trusts || before.terminated != state.kept.terminated;
+        if trusts || lists != state.revocations {
+            let mut set = self.live.load().with_all(now).with_revocations(state.revocations.clone());
+            for domain in gone {
+                set = set.without(&domain);
+            }
+            self.publisher.publish(set);
         }
-        if lists != state.revocations {
-            set = set.with_revocations(state.revocations.clone());
-        } else if !changed {
-            return result;
+        drop(state);
+        if kept {
+            self.save_soon();
         }
-        if let Some(cache) = &self.cache
-            && changed
-            && let Err(error) = cache.save(&state.known.values().cloned().collect::<Vec<_>>())
-        {
+        result
+    }
+
+    /// Disks may take their time: inside a runtime it is not one of its workers that waits.
+    fn save_soon(self: &Arc<Self>) {
+        if self.cache.is_none() || self.unsaved.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let save = Save(Arc::clone(self));
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(save))),
+            Err(_) => drop(save),
+        }
+    }
+
+    fn save(&self) {
+        let Some(cache) = &self.cache else { return };
+        // One at a time, and each writes what is newest then.
+        let _saving = self.saving.lock();
+        if !self.unsaved.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let kept = self.state.lock().kept.clone();
+        if let Err(error) = cache.save(&kept) {
             tracing::error!(error = chain(&error), "trust is not kept on disk");
         }
-        self.publisher.publish(set);
-        result
+    }
+}
+
+/// Saves when it is dropped: also by a runtime that ends before it comes to it.
+struct Save(Arc<Inner>);
+
+impl Drop for Save {
+    fn drop(&mut self) {
+        self.0.save();
     }
 }
 

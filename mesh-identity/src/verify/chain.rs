@@ -122,6 +122,14 @@ struct Question<'a> {
     in_date: SystemTime,
 }
 
+/// Why there is no path.
+enum NoPath {
+    /// The search ended, with this for the reason.
+    Found(Error),
+    /// The search was given up: it took more than any honest chain does.
+    Exhausted(Error),
+}
+
 impl Question<'_> {
     /// Tries the authorities that are valid now: first those whose key a certificate of the chain names as its issuer's,
     /// then all others.
@@ -135,21 +143,27 @@ impl Question<'_> {
             return Err(Error::NoValidAuthority(self.id.trust_domain().to_string()));
         }
         let key_ids = self.authority_key_ids();
-        let (named, others): (Vec<_>, Vec<_>) = valid
+        let (mut named, mut others): (Vec<_>, Vec<_>) = valid
             .into_iter()
             .partition(|authority| authority.key_id().is_some_and(|own| key_ids.iter().any(|wanted| wanted == own)));
+        others.extend(named.drain(MAX_NAMED.min(named.len())..));
+        let mut candidates: Vec<&[&Authority]> = named.chunks(1).collect();
+        if !others.is_empty() {
+            candidates.push(&others);
+        }
+        // That one path is bad says nothing of the others; why it is tells more than that a root did not sign.
         let mut refused = Error::UnknownIssuer(self.id.to_string());
-        for authority in named.into_iter().take(MAX_NAMED) {
-            match self.path(std::slice::from_ref(authority.anchor()), std::slice::from_ref(&authority)) {
-                Err(error @ Error::UnknownIssuer(_)) => refused = error,
-                verdict => return verdict,
+        for authorities in candidates {
+            match self.path(authorities) {
+                Ok(()) => return Ok(()),
+                // A chain that is made to cost much costs it once.
+                Err(NoPath::Exhausted(error)) => return Err(error),
+                Err(NoPath::Found(Error::UnknownIssuer(_))) => {}
+                Err(NoPath::Found(error)) if matches!(refused, Error::UnknownIssuer(_)) => refused = error,
+                Err(NoPath::Found(_)) => {}
             }
         }
-        if others.is_empty() {
-            return Err(refused);
-        }
-        let anchors: Vec<TrustAnchor<'static>> = others.iter().map(|authority| authority.anchor().clone()).collect();
-        self.path(&anchors, &others)
+        Err(refused)
     }
 
     fn authority_key_ids(&self) -> Vec<Vec<u8>> {
@@ -163,13 +177,15 @@ impl Question<'_> {
         key_id(self.leaf).into_iter().chain(intermediates.filter_map(|certificate| key_id(&certificate))).collect()
     }
 
-    /// Looks for a path to one of `anchors`, which are those of `authorities`.
-    fn path(&self, anchors: &[TrustAnchor<'static>], authorities: &[&Authority]) -> Result<(), Error> {
+    /// Looks for a path to one of some authorities.
+    fn path(&self, authorities: &[&Authority]) -> Result<(), NoPath> {
+        let anchors: Vec<TrustAnchor<'static>> =
+            authorities.iter().map(|authority| authority.anchor().clone()).collect();
         let id = || self.id.to_string();
         let invalid = |reason: &dyn std::fmt::Display| Error::Path { id: id(), reason: reason.to_string() };
-        let certificate = EndEntityCert::try_from(self.end_entity).map_err(|error| invalid(&error))?;
+        let certificate = EndEntityCert::try_from(self.end_entity).map_err(|error| NoPath::Found(invalid(&error)))?;
         let in_date = self.in_date.duration_since(SystemTime::UNIX_EPOCH);
-        let in_date = in_date.map_err(|_| invalid(&"the clock shows a time before 1970"))?;
+        let in_date = in_date.map_err(|_| NoPath::Found(invalid(&"the clock shows a time before 1970")))?;
         let usage = match self.purpose {
             Purpose::Client => KeyUsage::client_auth(),
             Purpose::Server => KeyUsage::server_auth(),
@@ -186,18 +202,25 @@ impl Question<'_> {
         let algorithms = provider().signature_verification_algorithms.all;
         let time = UnixTime::since_unix_epoch(in_date);
         let verified =
-            certificate.verify_for_usage(algorithms, anchors, self.intermediates, time, usage, None, Some(&check));
+            certificate.verify_for_usage(algorithms, &anchors, self.intermediates, time, usage, None, Some(&check));
         let Err(error) = verified else { return Ok(()) };
-        if let Some(error) = broken_rule.take() {
-            return Err(error);
+        let exhausted = matches!(
+            error,
+            webpki::Error::MaximumSignatureChecksExceeded | webpki::Error::MaximumPathBuildCallsExceeded
+        );
+        if exhausted {
+            return Err(NoPath::Exhausted(invalid(&error)));
         }
-        Err(match error {
+        if let Some(error) = broken_rule.take() {
+            return Err(NoPath::Found(error));
+        }
+        Err(NoPath::Found(match error {
             webpki::Error::CertExpired { .. } => Error::Expired(id()),
             webpki::Error::CertNotValidYet { .. } => Error::NotValidYet(id()),
             // An authority of the same name and another key is another authority.
             webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => Error::UnknownIssuer(id()),
             other => invalid(&other),
-        })
+        }))
     }
 
     /// What path validation leaves to its caller: who may issue, and what was revoked.

@@ -130,6 +130,15 @@ impl Ca {
         Self { certificate, chain, params: params.clone(), issuer: Issuer::new(params, key) }
     }
 
+    /// Another certificate of an intermediate, by this authority, whose key it names. `uri` is its SPIFFE ID.
+    #[must_use]
+    pub fn cross(&self, below: &Self, uri: &str) -> CertificateDer<'static> {
+        let mut params = below.params.clone();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ASCII"))];
+        params.use_authority_key_identifier_extension = true;
+        params.signed_by(below.issuer.key(), &self.issuer).expect("an intermediate").der().clone()
+    }
+
     /// An authority of the same name with another key.
     #[must_use]
     pub fn namesake(&self) -> Self {

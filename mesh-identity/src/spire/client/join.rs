@@ -125,7 +125,8 @@ impl Joining {
     }
 }
 
-pub(super) fn channel(server: &str, config: Arc<rustls::ClientConfig>) -> Result<Channel, NodeError> {
+/// A channel that is not connected yet, and that notices when the server is gone.
+pub(in crate::spire) fn channel(server: &str, config: Arc<rustls::ClientConfig>) -> Result<Channel, NodeError> {
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{server}"));
     let endpoint = endpoint.map_err(|_| NodeError::Address(server.to_owned()))?;
     let endpoint = endpoint

@@ -7,6 +7,7 @@ mod source;
 
 pub use error::NodeError;
 pub use join::Joining;
+pub(super) use join::channel;
 pub use node::Node;
 pub use source::SpireSource;
 

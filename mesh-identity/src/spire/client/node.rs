@@ -14,7 +14,7 @@ use tonic::{Code, Request};
 
 use super::join::{Joining, channel};
 use super::{ALPN, NodeError};
-use crate::bundle::BundleSet;
+use crate::bundle::{self, BundleSet};
 use crate::proto::spire::api::server::agent::v1::agent_client::AgentClient;
 use crate::proto::spire::api::server::agent::v1::{AgentX509svidParams, RenewAgentRequest};
 use crate::proto::spire::api::server::bundle::v1::bundle_client::BundleClient;
@@ -133,27 +133,36 @@ impl Node {
         let entries = tokio::time::timeout(ENTRIES, inner.sync_entries()).await.map_err(|_| NodeError::Timeout)??;
         let own = request(GetBundleRequest { output_mask: None });
         let own = BundleClient::new(inner.channel()).get_bundle(own).await?.into_inner();
-        let own = convert::bundle(&own).map_err(NodeError::Bundle)?;
+        let own = convert::bundle(&own).map_err(|_| NodeError::Answer("a bundle of no trust domain"))?;
         if *own.trust_domain() != inner.joining.trust_domain {
             return Err(NodeError::Answer("a bundle of another trust domain"));
         }
-        inner.joining.trust.own(own);
-        let foreign: BTreeSet<_> =
+        if own.authorities().is_empty() {
+            return Err(NodeError::Bundle(bundle::Error::Empty(own.trust_domain().to_string())));
+        }
+        let trust = &inner.joining.trust;
+        trust.own(own);
+        let federated: BTreeSet<_> =
             entries.all().into_iter().flat_map(|entry| entry.federates_with.iter().cloned()).collect();
-        for domain in &foreign {
+        let mut foreign = Vec::with_capacity(federated.len());
+        for domain in &federated {
             let asked = GetFederatedBundleRequest { trust_domain: domain.to_string(), output_mask: None };
             match BundleClient::new(inner.channel()).get_federated_bundle(request(asked)).await {
-                Ok(answer) => {
-                    let bundle = convert::bundle(answer.get_ref()).map_err(NodeError::Bundle)?;
-                    if bundle.trust_domain() != domain {
-                        return Err(NodeError::Answer("a bundle of another trust domain"));
+                Ok(answer) => match convert::bundle(answer.get_ref()) {
+                    Ok(bundle) if bundle.trust_domain() == domain => foreign.push(Arc::new(bundle)),
+                    // The others are as good as they were.
+                    _ => {
+                        tracing::warn!(trust_domain = %domain, "the server answers with a bundle of another trust domain")
                     }
-                    if let Err(error) = inner.joining.trust.confirm(bundle, Source::Server) {
-                        tracing::warn!(error = chain(&error), "a federated bundle is not taken");
-                    }
-                }
-                Err(status) if status.code() == Code::NotFound => {}
+                },
+                // The server does not trust it, or not any more.
+                Err(status) if status.code() == Code::NotFound => trust.withdraw(domain, Source::Server),
                 Err(status) => return Err(status.into()),
+            }
+        }
+        for outcome in trust.confirm_all(foreign, Source::Server) {
+            if let Err(error) = outcome {
+                tracing::warn!(error = chain(&error), "a federated bundle is not taken");
             }
         }
         let changed = inner.live_entries.load().as_ref() != Some(&entries);
@@ -268,7 +277,7 @@ impl Inner {
         let mut all: Vec<Entry> = Vec::new();
         let mut wanted = Vec::new();
         loop {
-            let answer = answers.message().await?.unwrap_or_default();
+            let answer = answers.message().await?.ok_or(NodeError::Answer("entries are missing"))?;
             let SyncAuthorizedEntriesResponse { entry_revisions, entries, more } = answer;
             all.extend(read(&entries));
             for revision in entry_revisions {

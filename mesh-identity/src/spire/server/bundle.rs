@@ -1,7 +1,6 @@
-use mesh_core::name::parse_trust_domain;
 use tonic::{Request, Response, Status};
 
-use super::super::convert::bundle_message;
+use super::super::convert::{bundle_message, trust_domain};
 use super::SpireServer;
 use crate::proto::spire::api::server::bundle::v1::bundle_server::Bundle;
 use crate::proto::spire::api::server::bundle::v1::{GetBundleRequest, GetFederatedBundleRequest};
@@ -19,10 +18,12 @@ impl Bundle for SpireServer {
         request: Request<GetFederatedBundleRequest>,
     ) -> Result<Response<types::Bundle>, Status> {
         self.node(&request).await?;
-        let name = request.get_ref().trust_domain.trim_start_matches("spiffe://");
-        let domain = parse_trust_domain(name).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let bundles = self.parts().bundles.load();
-        let trusted = bundles.trusted(&domain).filter(|_| domain != *self.parts().authority.trust_domain());
+        let domain = trust_domain(&request.get_ref().trust_domain);
+        let domain = domain.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let (bundles, now) = (self.parts().bundles.load(), self.parts().clock.now());
+        // Nodes count from what they are told: what does not count here any more would begin anew with them.
+        let foreign = bundles.trusted(&domain).filter(|_| domain != *self.parts().authority.trust_domain());
+        let trusted = foreign.filter(|trusted| trusted.counts_at(now));
         let trusted = trusted.ok_or_else(|| Status::not_found("the trust domain is not federated with"))?;
         Ok(Response::new(bundle_message(&trusted.bundle)))
     }
