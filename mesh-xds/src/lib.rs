@@ -1,4 +1,5 @@
-//! How state reaches a proxy: delta xDS, client and server, with Istio's workload discovery.
+//! How state reaches a proxy or a program: xDS, client and server, delta and state-of-the-world, with Istio's workload discovery
+//! and Envoy's resources; and a tonic channel that finds its servers by it ([`channel`]).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -53,11 +54,29 @@
 //!
 //! | room | holds |
 //! | --- | --- |
-//! | [`client`] | the client's machine, its async shell, back-off, the last good state on disk |
-//! | [`server`] | the versioned cache, the machine of one stream, the tonic service |
+//! | [`client`] | typed watches, by name or of all, over several servers and authorities; below them the pure machine of both variants, the ladder of servers, the shell, the last good state on disk |
+//! | [`channel`] | `xds:///service` for tonic: routes, balancing, retries, limits |
+//! | [`server`] | the versioned cache, what each client sees of it, the machine of one stream, the tonic service, the status of clients |
+//! | [`resource`] | what a resource is to a client: type, name (plain or `xdstp://`), decoder |
+//! | [`envoy`] | Envoy's resources ↔ `mesh_core` |
 //! | [`workload`] | Istio workload discovery ↔ `mesh_core`; the [`Subscriber`](workload::Subscriber) |
 //! | [`pb`], [`proto`] | Envoy's messages under one path; Istio's, generated here |
 //! | [`limits`] | bounds |
+//!
+//! # Fields of Envoy's resources
+//!
+//! What a field becomes stands in a table where it is decoded: honoured, warned of (it is set, it has no effect, and the resource
+//! is safe without it), or rejected (leaving it out would let through what it was to hold back, or send traffic elsewhere).
+//! Every field of every message is named by the decoder, so that a release of the messages with a new field does not compile
+//! before somebody decides what becomes of it.
+//!
+//! | resource | table | honoured | rejected |
+//! | --- | --- | --- | --- |
+//! | `Listener` (LDS) | [`envoy::listener`] | addresses, chains and their matches, inspectors, TLS, TCP proxy, HTTP manager, RBAC, API listeners | unknown filters unless optional, tunneling, scoped routes, discovery of filters (ECDS), QUIC |
+//! | `RouteConfiguration` (RDS) | [`envoy::route`] | hosts, matches, weights, rewrites, redirects, header edits, retries, hashes, mirrors, timeouts, RBAC per route | matcher trees, on-demand hosts, TLS and metadata matches, rate limits, CORS |
+//! | `Cluster` (CDS) | [`envoy::cluster`] | EDS, static, DNS, aggregates; all policies but subsets; outlier detection, circuit breakers, health checks, TLS | subsets, custom types, TLS settings that cannot be kept |
+//! | `ClusterLoadAssignment` (EDS) | [`envoy::endpoint`] | localities, priorities, weights, health, drops, metadata for TLS and hashing | addresses that are none, gaps of priorities, weights that overflow |
+//! | `Secret` (SDS) | [`envoy::tls`] | certificates, validation contexts, generic secrets | session ticket keys, data from environment variables |
 //!
 //! # Fields of `istio.workload` and `istio.security`
 //!

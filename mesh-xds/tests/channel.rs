@@ -197,10 +197,7 @@ fn to(cluster: &str) -> Route {
 
 fn retrying(cluster: &str, retries: u32) -> Route {
     let mut forward = Forward::to(cluster);
-    let mut retry = RetryPolicy::default();
-    retry.on = RetryOn::GRPC_UNAVAILABLE;
-    retry.retries = retries;
-    forward.retry = Some(retry);
+    forward.retry = Some(RetryPolicy { on: RetryOn::GRPC_UNAVAILABLE, retries, ..RetryPolicy::default() });
     Route::new(RouteMatch::new(PathMatch::prefix("")), Action::Forward(Box::new(forward)))
 }
 
@@ -284,9 +281,7 @@ async fn the_next_priority_takes_over() {
         ..self::at(&[at])
     };
     let outlier = |cluster: &mut Cluster| {
-        let mut settings = OutlierSettings::default();
-        settings.consecutive_5xx = 3;
-        settings.max_ejection_percent = 100;
+        let settings = OutlierSettings { consecutive_5xx: 3, max_ejection_percent: 100, ..OutlierSettings::default() };
         cluster.outlier = Some(settings);
         cluster.panic_threshold = 0;
     };

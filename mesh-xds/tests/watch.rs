@@ -15,9 +15,11 @@ use std::time::{Duration, SystemTime};
 
 use hyper_util::rt::TokioIo;
 use mesh_xds::client::machine::{ServerTraits, Variant};
-use mesh_xds::client::{Client, Group, OnDataError, Watch, WatchAll, WatchError};
+use mesh_xds::client::{Client, Group, OnDataError, StatusService, Watch, WatchAll, WatchError};
 use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE};
 use mesh_xds::pb::Node;
+use mesh_xds::pb::status::ClientStatusRequest;
+use mesh_xds::pb::status::client_status_discovery_service_server::ClientStatusDiscoveryService as _;
 use mesh_xds::resource::{Read, Resource};
 use mesh_xds::server::{Access, Cache, CacheWriter, Change, Entry, Service};
 use prost::Message;
@@ -344,4 +346,48 @@ async fn a_restart_needs_no_server() {
     until(&mut a, "Whole(1)").await;
     until(&mut b, "- but does not exist").await;
     until(&mut client.watch::<Part>("p"), "Part(3)").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_believes_can_be_asked() {
+    let peer = Peer::new();
+    peer.put::<Whole>("a", 1);
+    peer.put::<Whole>("b", 100);
+    let (client, _running) = start(vec![group(Variant::Delta, &["one"])], BTreeMap::new(), &[&[&peer]]);
+    let (mut a, mut b) = (client.watch::<Whole>("a"), client.watch::<Whole>("b"));
+    let mut gone = client.watch::<Part>("gone");
+    until(&mut a, "Whole(1)").await;
+    until(&mut b, "- but rejected: 100 is too much").await;
+    until(&mut gone, "- but does not exist").await;
+    peer.put::<Whole>("a", 101);
+    until(&mut a, "Whole(1) but rejected: 101 is too much").await;
+
+    let service = StatusService::new(client, node());
+    let request = ClientStatusRequest::default();
+    let answer = service.fetch_client_status(tonic::Request::new(request.clone())).await.unwrap().into_inner();
+    let configs = &answer.config[0].generic_xds_configs;
+    let shown: Vec<String> = configs
+        .iter()
+        .map(|config| {
+            let failed = config.error_state.as_ref().map(|state| state.details.as_str()).unwrap_or_default();
+            let content = config.xds_config.as_ref().map(|any| Content::decode(any.value.as_slice()).unwrap().value);
+            format!("{} {:?} {content:?} {failed}", config.name, config.client_status())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "a Nacked Some(1) rejected: 101 is too much",
+            "b Nacked None rejected: 100 is too much",
+            "gone DoesNotExist None ",
+        ]
+    );
+    assert!(!configs[0].version_info.is_empty());
+    assert_eq!(configs[0].last_updated.as_ref().unwrap().seconds, 1_700_000_000);
+    let without = ClientStatusRequest { exclude_resource_contents: true, ..request.clone() };
+    let answer = service.fetch_client_status(tonic::Request::new(without)).await.unwrap().into_inner();
+    assert!(answer.config[0].generic_xds_configs.iter().all(|config| config.xds_config.is_none()));
+    let of_others = ClientStatusRequest { node_matchers: vec![Default::default()], ..request };
+    let refused = service.fetch_client_status(tonic::Request::new(of_others)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 }

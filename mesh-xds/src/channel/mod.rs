@@ -5,6 +5,49 @@
 //! and tries again where the route says so. What it needs of the control plane is what gRPC's own clients need: a listener
 //! with an API listener, a route configuration, clusters and their endpoints (gRFC A27).
 //!
+//! ```
+//! use std::time::SystemTime;
+//!
+//! use mesh_xds::channel::{Channel, Plaintext};
+//! use mesh_xds::client::bootstrap::Bootstrap;
+//! use tokio_util::sync::CancellationToken;
+//! use tonic::metadata::MetadataMap;
+//! use tonic::transport::Endpoint;
+//! # use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! // The file that gRPC's clients find by `GRPC_XDS_BOOTSTRAP`.
+//! let bootstrap = Bootstrap::parse(
+//!     r#"{"xds_servers": [{"server_uri": "127.0.0.1:1", "channel_creds": [{"type": "insecure"}]}], "node": {"id": "me"}}"#,
+//! )?;
+//! let (client, driver) = bootstrap.client(SystemTime::now);
+//! let (listener, authority) = bootstrap.listener("xds:///shop")?;
+//! let (channel, keeper) = Channel::by_xds(&client, &listener, &authority, Plaintext, SystemTime::now);
+//!
+//! // What speaks with the control plane, and what follows the configuration: two tasks of the program.
+//! let connect = || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
+//!     Ok((Endpoint::from_static("http://127.0.0.1:1").connect_lazy(), MetadataMap::new()))
+//! };
+//! let stop = CancellationToken::new();
+//! let following = driver.run(vec![vec![connect]], stop.clone());
+//! let keeping = keeper.run(stop);
+//!
+//! // The channel is what every tonic client is made of. Nobody listens here, and the call says so.
+//! let mut health = HealthClient::new(channel);
+//! tokio::select! {
+//!     () = following => unreachable!("follows until it is stopped"),
+//!     () = keeping => unreachable!("keeps until it is stopped"),
+//!     answer = health.check(HealthCheckRequest::default()) => {
+//!         let status = answer.unwrap_err();
+//!         assert_eq!(status.code(), tonic::Code::Unavailable);
+//!         assert!(status.message().starts_with("listener: no server can be reached"));
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What is taken of the configuration
 //!
 //! | feature | gRFC | here |

@@ -190,17 +190,16 @@ struct FileAuthority {
 }
 
 impl Bootstrap {
-    /// The bootstrap that the environment names, as it is for gRPC's clients.
+    /// The bootstrap that the environment names, as it is for gRPC's clients; `variable` reads the environment.
     ///
     /// # Errors
     /// [`BootstrapError`].
-    pub fn from_env() -> Result<Self, BootstrapError> {
-        if let Some(path) = std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty()) {
-            return Self::read(Path::new(&path));
-        }
-        match std::env::var(CONTENT_VARIABLE) {
-            Ok(content) if !content.is_empty() => Self::parse(&content),
-            _ => Err(BootstrapError::Absent),
+    pub fn find(variable: impl Fn(&str) -> Option<String>) -> Result<Self, BootstrapError> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        match (set(FILE_VARIABLE), set(CONTENT_VARIABLE)) {
+            (Some(path), _) => Self::read(Path::new(&path)),
+            (None, Some(content)) => Self::parse(&content),
+            (None, None) => Err(BootstrapError::Absent),
         }
     }
 

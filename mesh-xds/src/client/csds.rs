@@ -2,7 +2,6 @@
 //! what was rejected last. gRFC A40.
 
 use std::pin::Pin;
-use std::time::SystemTime;
 
 use envoy_types::pb::envoy::admin::v3::{ClientResourceStatus, UpdateFailureState};
 use envoy_types::pb::envoy::service::status::v3::client_config::GenericXdsConfig;
@@ -10,13 +9,12 @@ use envoy_types::pb::envoy::service::status::v3::client_status_discovery_service
     ClientStatusDiscoveryService, ClientStatusDiscoveryServiceServer,
 };
 use envoy_types::pb::envoy::service::status::v3::{ClientConfig, ClientStatusRequest, ClientStatusResponse};
-use envoy_types::pb::google::protobuf::Timestamp;
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::registry::{Known, WatchError};
 use super::watch::Client;
-use crate::pb::{Any, Node};
+use crate::pb::{Any, Node, timestamp};
 
 /// The client status discovery service of a [`Client`].
 #[derive(Debug, Clone)]
@@ -60,7 +58,7 @@ fn config(type_url: &str, name: String, known: &Known, without_content: bool) ->
     };
     let failed = known.refused.as_ref().map(|refused| UpdateFailureState {
         failed_configuration: content(&refused.body),
-        last_update_attempt: Some(timestamp(refused.at)),
+        last_update_attempt: timestamp(refused.at),
         details: known.error.as_ref().map(ToString::to_string).unwrap_or_default(),
         version_info: refused.version.clone(),
     });
@@ -69,7 +67,7 @@ fn config(type_url: &str, name: String, known: &Known, without_content: bool) ->
         name,
         version_info: known.version.to_string(),
         xds_config: content(&known.body),
-        last_updated: known.received.map(timestamp),
+        last_updated: known.received.and_then(timestamp),
         client_status: status(known).into(),
         error_state: failed,
         ..GenericXdsConfig::default()
@@ -84,14 +82,6 @@ fn status(known: &Known) -> ClientResourceStatus {
         Some(WatchError::Silence) => ClientResourceStatus::Timeout,
         _ if known.value.is_some() => ClientResourceStatus::Acked,
         _ => ClientResourceStatus::Requested,
-    }
-}
-
-fn timestamp(at: SystemTime) -> Timestamp {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp {
-        seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default(),
     }
 }
 

@@ -137,6 +137,8 @@ struct OfType {
 struct State {
     types: BTreeMap<&'static str, OfType>,
     wishes: Vec<Wish>,
+    /// Why no server can be reached, if none can.
+    cut_off: Option<String>,
 }
 
 /// What is watched at one list of servers. Cheap to clone.
@@ -166,6 +168,7 @@ impl Registry {
     /// Begins to watch a resource; every call is to be ended by [`Registry::leave`].
     pub(super) fn watch<T: Resource>(&self, name: &str) -> Live<Known> {
         let mut state = self.state.lock();
+        let error = state.cut_off.clone().map(|reason| Arc::new(WatchError::Unreachable(reason)));
         let of_type = state.of::<T>();
         let live = match of_type.slots.get_mut(name) {
             Some(slot) => {
@@ -173,7 +176,7 @@ impl Registry {
                 return slot.known.live();
             }
             None => {
-                let (known, live) = Publisher::new(Known::default());
+                let (known, live) = Publisher::new(Known { error, ..Known::default() });
                 of_type.slots.insert(name.to_owned(), Slot { known, watchers: 1 });
                 live
             }
@@ -297,19 +300,18 @@ impl Registry {
 
     /// No server can be reached, or one can again: said of every resource, whose value stays.
     pub(super) fn reached(&self, error: Option<&str>) {
-        let state = self.state.lock();
-        for of_type in state.types.values() {
-            for slot in of_type.slots.values() {
-                let known = slot.known.live().snapshot();
-                let unreachable = matches!(known.error.as_deref(), Some(WatchError::Unreachable(_)));
-                match error {
-                    // What is known of the resource itself says more.
-                    Some(error) if known.error.is_none() || unreachable => {
-                        slot.note(Some(WatchError::Unreachable(error.to_owned())));
-                    }
-                    None if unreachable => slot.note(None),
-                    _ => {}
-                }
+        let mut state = self.state.lock();
+        if state.cut_off.is_some() == error.is_some() {
+            return;
+        }
+        state.cut_off = error.map(str::to_owned);
+        for slot in state.types.values().flat_map(|of_type| of_type.slots.values()) {
+            let known = slot.known.live().snapshot();
+            match (error, known.error.as_deref()) {
+                // What is known of the resource itself says more.
+                (Some(reason), None) => slot.note(Some(WatchError::Unreachable(reason.to_owned()))),
+                (None, Some(WatchError::Unreachable(_))) => slot.note(None),
+                _ => {}
             }
         }
     }

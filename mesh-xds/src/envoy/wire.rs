@@ -67,6 +67,18 @@ pub(super) fn port(report: &Report, field: &str, value: u32) -> Result<u16, Erro
 
 /// A TCP address with an IP.
 pub(super) fn socket_address(report: &mut Report, address: &Address) -> Result<SocketAddr, Error> {
+    let ip = |report: &Report, text: &str| -> Result<IpAddr, Error> {
+        text.parse().map_err(|_| report.invalid("address", format_args!("`{text}` is no IP")))
+    };
+    tcp_address(report, address, ip).map(|(ip, port)| SocketAddr::new(ip, port))
+}
+
+/// A TCP address and its port; `host` reads what stands for the host.
+pub(super) fn tcp_address<T>(
+    report: &mut Report,
+    address: &Address,
+    host: impl FnOnce(&Report, &str) -> Result<T, Error>,
+) -> Result<(T, u16), Error> {
     let Some(Place::SocketAddress(socket)) = &address.address else {
         return Err(Error::Unsupported { field: report.at("address") });
     };
@@ -77,9 +89,9 @@ pub(super) fn socket_address(report: &mut Report, address: &Address) -> Result<S
         report.refused("resolver_name", resolver_name)?;
         report.refused("network_namespace_filepath", network_namespace_filepath)?;
         report.ignored("ipv4_compat", ipv4_compat);
-        let ip: IpAddr = address.parse().map_err(|_| report.invalid("address", format_args!("`{address}` is no IP")))?;
+        let host = host(report, address)?;
         match port_specifier {
-            Some(PortSpecifier::PortValue(value)) => Ok(SocketAddr::new(ip, port(report, "port_value", *value)?)),
+            Some(PortSpecifier::PortValue(value)) => Ok((host, port(report, "port_value", *value)?)),
             Some(PortSpecifier::NamedPort(_)) => Err(Error::Unsupported { field: report.at("named_port") }),
             None => Err(Error::Missing { field: report.at("port_value") }),
         }

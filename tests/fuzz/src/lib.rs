@@ -8,6 +8,7 @@
 
 mod identity;
 mod targets;
+mod xds;
 
 pub use targets::TARGETS;
 

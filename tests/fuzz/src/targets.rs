@@ -1,5 +1,5 @@
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use mesh_core::name::parse_trust_domain;
@@ -13,19 +13,12 @@ use mesh_transport::dns::{self, Reply};
 use mesh_transport::hbone::{Forwarded, TraceId, baggage};
 use mesh_transport::proxy::socks5;
 use mesh_transport::socket::proxy_protocol::Header;
-use mesh_xds::client::first_field;
-use mesh_xds::client::machine::{Interest, Machine, Request, Response, ServerTraits, Variant};
-use mesh_xds::pb::Node;
-use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
-use mesh_xds::server::machine::Machine as ServerMachine;
-use mesh_xds::server::{Cache, Change, Entry};
 use mesh_xds::workload::{
-    ADDRESS_TYPE, Address, decode_address, decode_policy, encode_policy, encode_service, encode_workload,
-    parse_local_file, refusing_address, refusing_policy,
+    Address, decode_address, decode_policy, encode_policy, encode_service, encode_workload, parse_local_file,
+    refusing_address, refusing_policy,
 };
-use prost::Message;
 
-use crate::{Target, identity};
+use crate::{Target, identity, xds};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -39,8 +32,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "local_file", run: local_file, seeds: local_files },
     Target { name: "address", run: address, seeds: addresses },
     Target { name: "policy", run: policy, seeds: policies },
-    Target { name: "delta_response", run: delta_response, seeds: delta_responses },
-    Target { name: "delta_request", run: delta_request, seeds: delta_requests },
     Target { name: "certificate_request", run: certificate_request, seeds: certificate_requests },
     Target { name: "bundle", run: bundle, seeds: bundles },
     Target { name: "revocations", run: revocations, seeds: || vec![CRL.to_vec()] },
@@ -51,6 +42,15 @@ pub const TARGETS: &[Target] = &[
     identity::EVIDENCE,
     identity::ANSWER,
     identity::AUTHORITY,
+    xds::LISTENER,
+    xds::ROUTES,
+    xds::CLUSTER,
+    xds::ENDPOINTS,
+    xds::SECRET,
+    xds::NAME,
+    xds::BOOTSTRAP,
+    xds::RESPONSES,
+    xds::REQUESTS,
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -233,7 +233,7 @@ fn address(bytes: &[u8]) {
     }
 }
 
-fn addresses() -> Vec<Vec<u8>> {
+pub(crate) fn addresses() -> Vec<Vec<u8>> {
     let Ok(file) = parse_local_file(LOCAL) else { return Vec::new() };
     file.workloads.iter().map(encode_workload).chain(file.services.iter().map(encode_service)).collect()
 }
@@ -249,72 +249,6 @@ fn policy(bytes: &[u8]) {
 
 fn policies() -> Vec<Vec<u8>> {
     parse_local_file(LOCAL).map(|file| file.policies.iter().map(encode_policy).collect()).unwrap_or_default()
-}
-
-fn delta_response(bytes: &[u8]) {
-    let Ok(response) = DeltaDiscoveryResponse::decode(bytes) else { return };
-    let mut machine = Machine::new(Node::default(), vec![ServerTraits::new("", Variant::Delta)]);
-    machine.want(ADDRESS_TYPE, Interest::All);
-    machine.handle_opened(0);
-    assert!(machine.poll_request(0, Instant::now()).is_some());
-    let Some(update) = machine.handle_response(0, Response::Delta(response), |_, body| first_field(body)) else {
-        return;
-    };
-    let reason = machine.handle_applied(&update, &[], Instant::now());
-    let Some(Request::Delta(answer)) = machine.poll_request(0, Instant::now()) else { panic!("an answer is due") };
-    assert_eq!(answer.error_detail.map(|detail| detail.message), reason);
-}
-
-fn delta_responses() -> Vec<Vec<u8>> {
-    let resource = |body: Vec<u8>| mesh_xds::pb::discovery::Resource {
-        name: "u".into(),
-        version: "1".into(),
-        aliases: vec!["/10.0.0.1".into()],
-        resource: Some(mesh_xds::pb::Any { type_url: ADDRESS_TYPE.into(), value: body }),
-        ..Default::default()
-    };
-    let response = DeltaDiscoveryResponse {
-        type_url: ADDRESS_TYPE.into(),
-        resources: addresses().into_iter().map(resource).collect(),
-        removed_resources: vec!["gone".into()],
-        nonce: "n".into(),
-        ..Default::default()
-    };
-    vec![response.encode_to_vec()]
-}
-
-fn delta_request(bytes: &[u8]) {
-    let (writer, cache) = Cache::new(&[ADDRESS_TYPE]);
-    let entry = Entry::new(vec![1], vec!["/10.0.0.1".into()]).coming_with(vec!["ns/a".into()]);
-    writer.apply([(ADDRESS_TYPE, Change::Put("u".into(), entry))]);
-    let mut machine = ServerMachine::default();
-    for part in bytes.split(|byte| *byte == 0xff) {
-        let Ok(request) = DeltaDiscoveryRequest::decode(part) else { continue };
-        if machine.handle_request(&request).is_err() {
-            return;
-        }
-        let snapshot = cache.live().snapshot();
-        let mut answers = 0;
-        while machine.poll_response(&snapshot, &[ADDRESS_TYPE], true).is_some() {
-            answers += 1;
-            assert!(answers < 100, "answers without end");
-        }
-    }
-}
-
-fn delta_requests() -> Vec<Vec<u8>> {
-    let request = |subscribe: &[&str], unsubscribe: &[&str]| {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        DeltaDiscoveryRequest {
-            type_url: ADDRESS_TYPE.into(),
-            resource_names_subscribe: names(subscribe),
-            resource_names_unsubscribe: names(unsubscribe),
-            ..Default::default()
-        }
-        .encode_to_vec()
-    };
-    let several = [request(&["*"], &["*"]), request(&["/10.0.0.1", "ns/a"], &[]), request(&[], &["u"])];
-    vec![request(&[], &[]), several.join(&0xff)]
 }
 
 /// Whatever is signed is signed for the identity that the caller may have, and no other.

@@ -55,21 +55,21 @@ struct Arguments {
 type Connected = (tonic::transport::Channel, MetadataMap);
 
 /// What connects to a discovery server.
-fn connect(
-    server: &Server,
-) -> Result<impl FnMut() -> Result<Connected, Box<dyn Error + Send + Sync>> + use<>, Box<dyn Error>> {
+type Connect = Box<dyn FnMut() -> Result<Connected, Box<dyn Error + Send + Sync>> + Send>;
+
+fn connect(server: &Server) -> Result<Connect, Box<dyn Error>> {
     if server.credentials != Credentials::Insecure {
         return Err(format!("{}: this program speaks with discovery servers in plaintext", server.uri).into());
     }
     let endpoint = Endpoint::from_shared(format!("http://{}", server.uri))?.connect_timeout(Duration::from_secs(20));
-    Ok(move || Ok((endpoint.connect_lazy(), MetadataMap::new())))
+    Ok(Box::new(move || Ok((endpoint.connect_lazy(), MetadataMap::new()))))
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
-    let mut bootstrap = Bootstrap::from_env()?;
+    let mut bootstrap = Bootstrap::find(|name| std::env::var(name).ok())?;
     if arguments.delta {
         let servers = bootstrap.groups.iter_mut().flat_map(|list| &mut list.servers);
         servers.for_each(|server| server.variant = Variant::Delta);

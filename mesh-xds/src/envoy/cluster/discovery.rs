@@ -5,7 +5,7 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, CustomClusterType, DiscoveryType, DnsLookupFamily, EdsClusterConfig,
 };
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
-use envoy_types::pb::envoy::config::core::v3::socket_address::{PortSpecifier, Protocol};
+use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{Address, SocketAddress};
 use envoy_types::pb::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
 use mesh_core::balance::{Discovery, Dns, DnsFamily, DnsHost};
@@ -14,7 +14,7 @@ use mesh_core::name::Text;
 use crate::envoy::config_source::{same_server, wire_same_server};
 use crate::envoy::endpoint::{assignment, wire_assignment};
 use crate::envoy::error::{Error, Report};
-use crate::envoy::wire::{any, duration, holds, port, socket_address, span, unpack, wire_address};
+use crate::envoy::wire::{any, duration, holds, socket_address, span, tcp_address, unpack, wire_address};
 
 /// Name by which Envoy knows clusters of clusters.
 const AGGREGATE: &str = "envoy.clusters.aggregate";
@@ -150,27 +150,11 @@ fn wire_dns(dns: &Dns, message: &mut WireCluster) {
 }
 
 fn host(report: &mut Report, address: &Address) -> Result<DnsHost, Error> {
-    let Some(Place::SocketAddress(socket)) = &address.address else {
-        return Err(Error::Unsupported { field: report.at("address") });
+    let name = |report: &Report, text: &str| match text {
+        "" => Err(Error::Missing { field: report.at("address") }),
+        name => Ok(name.into()),
     };
-    report.within("socket_address", |report| {
-        let SocketAddress { protocol, address, resolver_name, ipv4_compat, network_namespace_filepath, port_specifier } =
-            socket;
-        report.refused("protocol", &(*protocol != i32::from(Protocol::Tcp)))?;
-        report.refused("resolver_name", resolver_name)?;
-        report.refused("network_namespace_filepath", network_namespace_filepath)?;
-        report.ignored("ipv4_compat", ipv4_compat);
-        if address.is_empty() {
-            return Err(Error::Missing { field: report.at("address") });
-        }
-        match port_specifier {
-            Some(PortSpecifier::PortValue(value)) => {
-                Ok(DnsHost { name: address.as_str().into(), port: port(report, "port_value", *value)? })
-            }
-            Some(PortSpecifier::NamedPort(_)) => Err(Error::Unsupported { field: report.at("named_port") }),
-            None => Err(Error::Missing { field: report.at("port_value") }),
-        }
-    })
+    tcp_address(report, address, name).map(|(name, port)| DnsHost { name, port })
 }
 
 fn wire_host(host: &DnsHost) -> Address {

@@ -29,7 +29,7 @@ use crate::envoy::SECRET_TYPE;
 use crate::pb::status::client_config::GenericXdsConfig;
 use crate::pb::status::client_status_discovery_service_server::ClientStatusDiscoveryService;
 use crate::pb::status::{ClientConfig, ClientStatusRequest, ClientStatusResponse, ConfigStatus};
-use crate::pb::{Any, Timestamp, UpdateFailureState};
+use crate::pb::{Any, UpdateFailureState, timestamp};
 
 /// The client status discovery service of a [`Service`](super::Service).
 #[derive(Clone)]
@@ -125,12 +125,6 @@ fn config(told: &Told<'_>, shown: bool, began: Option<SystemTime>) -> GenericXds
         error_state,
         ..GenericXdsConfig::default()
     }
-}
-
-fn timestamp(time: SystemTime) -> Option<Timestamp> {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let seconds = i64::try_from(since.as_secs()).ok()?;
-    Some(Timestamp { seconds, nanos: i32::try_from(since.subsec_nanos()).unwrap_or_default() })
 }
 
 #[tonic::async_trait]
