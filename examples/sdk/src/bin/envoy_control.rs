@@ -111,8 +111,7 @@ fn publish(writer: &CacheWriter, text: &str) -> Result<(), Box<dyn Error>> {
         let words: Vec<&str> = line.split_whitespace().collect();
         state.add(&words).map_err(|error| format!("`{}`: {error}", words.join(" ")))?;
     }
-    writer.replace(state.resources()?);
-    Ok(())
+    state.publish(writer)
 }
 
 /// What the lines of the file say.
@@ -164,7 +163,7 @@ impl State {
         Ok(self.clusters.get_mut(name).map(|(cluster, _)| cluster).ok_or("no such cluster above")?)
     }
 
-    fn resources(self) -> Result<[(&'static str, Vec<(String, Entry)>); 4], Box<dyn Error>> {
+    fn publish(self, writer: &CacheWriter) -> Result<(), Box<dyn Error>> {
         let Self { listeners, mut routes, default, retry, ring, clusters } = self;
         routes.extend(default);
         for route in &mut routes {
@@ -189,7 +188,10 @@ impl State {
             endpoints.push(entry(&name, encode_assignment(&assignment)));
         }
         let listeners = listeners.into_iter().map(|(name, bytes)| entry(&name, bytes)).collect();
-        Ok([(CLUSTER_TYPE, services), (ENDPOINT_TYPE, endpoints), (LISTENER_TYPE, listeners), (ROUTE_TYPE, tables)])
+        let resources =
+            [(CLUSTER_TYPE, services), (ENDPOINT_TYPE, endpoints), (LISTENER_TYPE, listeners), (ROUTE_TYPE, tables)];
+        writer.replace(resources);
+        Ok(())
     }
 }
 
