@@ -2,6 +2,7 @@
 //! text file that is followed. It is taken by either variant of the protocol, and what is rejected is printed.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program for a terminal")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,42 +10,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig};
-use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
-use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
-use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
-use envoy_types::pb::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, ApiVersion, ConfigSource, Locality, SocketAddress,
-};
-use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
-use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints};
+use envoy_types::pb::envoy::config::listener::v3::Listener as WireListener;
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
-use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Filter, FilterChain, Listener};
-use envoy_types::pb::envoy::config::route::v3::route::Action;
-use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
-use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
-use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
-use envoy_types::pb::envoy::config::route::v3::{
-    Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
-};
-use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as HttpConfig;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, Rds,
+use mesh_core::balance::{
+    Assignment, Cluster, Discovery, Endpoint, LocalityEndpoints, OutlierSettings, Policy, RingHash,
 };
-use envoy_types::pb::google::protobuf::{Any, Duration as Span, UInt32Value};
+use mesh_core::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, SocketListener, Terminal};
+use mesh_core::name::Locality;
+use mesh_core::request::{Condition, Field, HeaderMatch};
+use mesh_core::route::{
+    Action, ClusterChoice, Forward, HashKey, HashPolicy, PathMatch, RetryOn, RetryPolicy, Route, RouteConfig,
+    RouteMatch, RouteTable, VirtualHost, WeightedChoice, WeightedCluster, WeightedClusters,
+};
+use mesh_core::string_match::Pattern;
+use mesh_xds::envoy::cluster::encode_cluster;
+use mesh_xds::envoy::endpoint::encode_assignment;
+use mesh_xds::envoy::listener::encode_listener;
+use mesh_xds::envoy::route::encode_route_table;
+use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE};
 use mesh_xds::server::{Access, Cache, CacheWriter, Entry, Service};
-use prost::{Message, Name};
+use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
 
 /// A control plane for Envoy and gRPC.
 ///
-/// The file holds lines: `listen ADDRESS` (a listener of Envoy), `api NAME` (what gRPC calls `xds:///NAME`), `cluster NAME
-/// ADDRESS…`, `route CLUSTER…` (or `route CLUSTER=WEIGHT…`). `broken` before the first two makes one that is rejected.
+/// The file holds lines:
+///
+/// `listen ADDRESS`: a listener of Envoy; `api NAME`: what gRPC calls `xds:///NAME`. `broken` before either makes one that is
+/// rejected.
+///
+/// `cluster NAME ADDRESS…`; `breaker CLUSTER N`: no more than N requests at once; `outlier CLUSTER`: endpoints that fail more
+/// than half of their requests are left out.
+///
+/// `route CLUSTER…` (or `CLUSTER=WEIGHT…`): for all requests; `match NAME=VALUE CLUSTER…`: first, for those with this header;
+/// `retry N`: as often, if the server is unavailable; `ring HEADER`: requests of one value go to one endpoint.
 #[derive(Debug, Parser)]
+#[command(verbatim_doc_comment)]
 struct Arguments {
     /// Where Envoys and gRPC's clients connect.
     #[arg(long, default_value = "127.0.0.1:18000")]
@@ -53,13 +57,8 @@ struct Arguments {
     file: PathBuf,
 }
 
-const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
-const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
-const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
-
 /// What must be there first, before what refers to it.
-const ORDER: [&str; 4] = [CLUSTER, ENDPOINT, LISTENER, ROUTE];
+const ORDER: [&str; 4] = [CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE];
 
 #[derive(Debug)]
 struct Anybody;
@@ -107,147 +106,164 @@ async fn follow(writer: CacheWriter, path: PathBuf) {
 
 /// Publishes what the text says; what is the same is no change.
 fn publish(writer: &CacheWriter, text: &str) -> Result<(), Box<dyn Error>> {
-    let (mut clusters, mut endpoints, mut listeners, mut routes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut state = State::default();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["listen", at] => listeners.push(entry("listener", &listener("listener", at.parse()?, &manager(false)))),
-            ["broken", "listen", at] => {
-                listeners.push(entry("broken", &listener("broken", at.parse()?, &manager(true))));
+        state.add(&words).map_err(|error| format!("`{}`: {error}", words.join(" ")))?;
+    }
+    state.publish(writer)
+}
+
+/// What the lines of the file say.
+#[derive(Default)]
+struct State {
+    listeners: Vec<(String, Vec<u8>)>,
+    routes: Vec<Route>,
+    default: Option<Route>,
+    retry: Option<RetryPolicy>,
+    ring: Option<Field>,
+    clusters: BTreeMap<String, (Cluster, Assignment)>,
+}
+
+impl State {
+    fn add(&mut self, words: &[&str]) -> Result<(), Box<dyn Error>> {
+        match words {
+            ["listen", at] => self.listeners.push(("listener".to_owned(), encode_listener(&socket("listener", at)?))),
+            ["broken", "listen", at] => self.listeners.push(("broken".to_owned(), broken(&socket("broken", at)?)?)),
+            ["api", name] => self.listeners.push(((*name).to_owned(), encode_listener(&api(name)))),
+            ["broken", "api", name] => self.listeners.push(((*name).to_owned(), broken(&api(name))?)),
+            ["route", clusters @ ..] => self.default = Some(route(clusters)?),
+            ["match", header, clusters @ ..] => {
+                let (name, value) = header.split_once('=').ok_or("a header is NAME=VALUE")?;
+                let mut route = route(clusters)?;
+                let value = Condition::Text(Pattern::exact(value));
+                route.matcher.headers.push(HeaderMatch::new(name.parse()?, value));
+                self.routes.push(route);
             }
-            ["api", name] => listeners.push(entry(name, &api(name, &manager(false)))),
-            ["broken", "api", name] => listeners.push(entry(name, &api(name, &manager(true)))),
-            ["route", clusters @ ..] => routes.push(entry("route", &route(clusters)?)),
+            ["retry", retries] => {
+                let (on, retries) = (RetryOn::GRPC_UNAVAILABLE.and(RetryOn::GATEWAY_ERROR), retries.parse()?);
+                self.retry = Some(RetryPolicy { on, retries, ..RetryPolicy::default() });
+            }
+            ["ring", header] => self.ring = Some(header.parse()?),
             ["cluster", name, at @ ..] => {
-                clusters.push(entry(name, &cluster(name)));
-                let at = at.iter().map(|at| at.parse()).collect::<Result<Vec<_>, _>>()?;
-                endpoints.push(entry(name, &assignment(name, &at)));
+                let endpoints =
+                    at.iter().map(|at| Ok(Endpoint::new(at.parse()?))).collect::<Result<_, Box<dyn Error>>>()?;
+                let assignment = Assignment::new(*name, vec![LocalityEndpoints::new(Locality::default(), endpoints)]);
+                self.clusters.insert((*name).to_owned(), (cluster(name), assignment));
             }
+            ["breaker", name, requests] => self.cluster(name)?.circuit.default.max_requests = requests.parse()?,
+            ["outlier", name] => self.cluster(name)?.outlier = Some(outlier()),
             [] => {}
-            other => return Err(format!("`{}` is not understood", other.join(" ")).into()),
+            _ => return Err("not understood".into()),
         }
+        Ok(())
     }
-    writer.replace([(CLUSTER, clusters), (ENDPOINT, endpoints), (LISTENER, listeners), (ROUTE, routes)]);
-    Ok(())
-}
 
-fn entry(name: &str, message: &impl Message) -> (String, Entry) {
-    (name.to_owned(), Entry::new(message.encode_to_vec(), Vec::new()))
-}
-
-fn any<T: Message + Name>(message: &T) -> Any {
-    Any { type_url: format!("type.googleapis.com/{}", T::full_name()), value: message.encode_to_vec() }
-}
-
-fn by_ads() -> ConfigSource {
-    ConfigSource {
-        resource_api_version: ApiVersion::V3.into(),
-        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
-        ..ConfigSource::default()
+    fn cluster(&mut self, name: &str) -> Result<&mut Cluster, Box<dyn Error>> {
+        Ok(self.clusters.get_mut(name).map(|(cluster, _)| cluster).ok_or("no such cluster above")?)
     }
-}
 
-fn address(at: SocketAddr) -> Address {
-    let socket = SocketAddress {
-        address: at.ip().to_string(),
-        port_specifier: Some(PortSpecifier::PortValue(at.port().into())),
-        ..SocketAddress::default()
-    };
-    Address { address: Some(Place::SocketAddress(socket)) }
-}
-
-/// What serves HTTP by the route; `broken`: with a filter that nobody has.
-fn manager(broken: bool) -> Any {
-    let mut config = any(&Router::default());
-    if broken {
-        config.type_url = "type.googleapis.com/nobody.knows.This".to_owned();
-    }
-    let router = HttpFilter {
-        name: "envoy.filters.http.router".to_owned(),
-        config_type: Some(HttpConfig::TypedConfig(config)),
-        ..HttpFilter::default()
-    };
-    any(&HttpConnectionManager {
-        stat_prefix: "ingress".to_owned(),
-        route_specifier: Some(RouteSpecifier::Rds(Rds {
-            config_source: Some(by_ads()),
-            route_config_name: "route".to_owned(),
-        })),
-        http_filters: vec![router],
-        ..HttpConnectionManager::default()
-    })
-}
-
-fn listener(name: &str, at: SocketAddr, manager: &Any) -> Listener {
-    let filter = Filter {
-        name: "envoy.filters.network.http_connection_manager".to_owned(),
-        config_type: Some(ConfigType::TypedConfig(manager.clone())),
-    };
-    Listener {
-        name: name.to_owned(),
-        address: Some(address(at)),
-        filter_chains: vec![FilterChain { filters: vec![filter], ..FilterChain::default() }],
-        ..Listener::default()
+    fn publish(self, writer: &CacheWriter) -> Result<(), Box<dyn Error>> {
+        let Self { listeners, mut routes, default, retry, ring, clusters } = self;
+        routes.extend(default);
+        for route in &mut routes {
+            if let (Action::Forward(forward), Some(header)) = (&mut route.action, &ring) {
+                let key = HashKey::Header { name: header.clone(), rewrite: None };
+                forward.hash.push(HashPolicy { key, terminal: false });
+            }
+        }
+        let mut tables = Vec::new();
+        if !routes.is_empty() {
+            let (name, domains) = ("all".into(), vec!["*".into()]);
+            let host = VirtualHost { name, domains, routes, retry, ..VirtualHost::default() };
+            let config = RouteConfig { name: "route".into(), hosts: vec![host], ..RouteConfig::default() };
+            tables.push(entry("route", encode_route_table(&RouteTable::new(config)?)));
+        }
+        let (mut services, mut endpoints) = (Vec::new(), Vec::new());
+        for (name, (mut cluster, assignment)) in clusters {
+            if ring.is_some() {
+                cluster.policy = Policy::RingHash(RingHash::default());
+            }
+            services.push(entry(&name, encode_cluster(&cluster)));
+            endpoints.push(entry(&name, encode_assignment(&assignment)));
+        }
+        let listeners = listeners.into_iter().map(|(name, bytes)| entry(&name, bytes)).collect();
+        let resources =
+            [(CLUSTER_TYPE, services), (ENDPOINT_TYPE, endpoints), (LISTENER_TYPE, listeners), (ROUTE_TYPE, tables)];
+        writer.replace(resources);
+        Ok(())
     }
 }
 
-fn api(name: &str, manager: &Any) -> Listener {
-    Listener {
-        name: name.to_owned(),
-        api_listener: Some(ApiListener { api_listener: Some(manager.clone()) }),
-        ..Listener::default()
-    }
+fn entry(name: &str, bytes: Vec<u8>) -> (String, Entry) {
+    (name.to_owned(), Entry::new(bytes, Vec::new()))
 }
 
-fn route(clusters: &[&str]) -> Result<RouteConfiguration, Box<dyn Error>> {
-    let weighted = |text: &&str| -> Result<ClusterWeight, Box<dyn Error>> {
+/// What serves HTTP by the route.
+fn manager() -> Box<HttpManager> {
+    Box::new(HttpManager::new(RouteSource::Rds("route".into())))
+}
+
+fn socket(name: &str, at: &str) -> Result<Listener, Box<dyn Error>> {
+    let mut socket = SocketListener::new(at.parse()?);
+    socket.chains.push(FilterChain::new(Terminal::Http(manager())));
+    Ok(Listener { name: name.into(), kind: ListenerKind::Socket(Box::new(socket)) })
+}
+
+fn api(name: &str) -> Listener {
+    Listener { name: name.into(), kind: ListenerKind::Api(manager()) }
+}
+
+/// The listener with a filter that nobody has, which is more than the model can say.
+fn broken(listener: &Listener) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut message = WireListener::decode(encode_listener(listener).as_slice())?;
+    let api = message.api_listener.iter_mut().filter_map(|api| api.api_listener.as_mut());
+    let filters = message.filter_chains.iter_mut().flat_map(|chain| &mut chain.filters);
+    let managers = filters.filter_map(|filter| match &mut filter.config_type {
+        Some(ConfigType::TypedConfig(config)) => Some(config),
+        _ => None,
+    });
+    for config in api.chain(managers) {
+        let mut manager = HttpConnectionManager::decode(config.value.as_slice())?;
+        for filter in &mut manager.http_filters {
+            if let Some(HttpConfig::TypedConfig(config)) = &mut filter.config_type {
+                config.type_url = "type.googleapis.com/nobody.knows.This".to_owned();
+            }
+        }
+        config.value = manager.encode_to_vec();
+    }
+    Ok(message.encode_to_vec())
+}
+
+/// A route for all requests to clusters, each with its weight.
+fn route(clusters: &[&str]) -> Result<Route, Box<dyn Error>> {
+    let weighted = |text: &&str| -> Result<WeightedCluster, Box<dyn Error>> {
         let (name, weight) = text.split_once('=').unwrap_or((text, "1"));
-        let value = weight.parse().map_err(|_| format!("the weight in `{text}` is not a number"))?;
-        Ok(ClusterWeight { name: name.to_owned(), weight: Some(UInt32Value { value }), ..ClusterWeight::default() })
+        Ok(WeightedCluster::new(name, weight.parse().map_err(|_| "a weight is a number")?))
     };
-    let clusters = clusters.iter().map(weighted).collect::<Result<Vec<_>, _>>()?;
-    let to = ClusterSpecifier::WeightedClusters(WeightedCluster { clusters, ..WeightedCluster::default() });
-    let action = RouteAction { cluster_specifier: Some(to), ..RouteAction::default() };
-    let all = RouteMatch { path_specifier: Some(PathSpecifier::Prefix(String::new())), ..RouteMatch::default() };
-    let route = Route { r#match: Some(all), action: Some(Action::Route(action)), ..Route::default() };
-    let host = VirtualHost {
-        name: "all".to_owned(),
-        domains: vec!["*".to_owned()],
-        routes: vec![route],
-        ..VirtualHost::default()
-    };
-    Ok(RouteConfiguration { name: "route".to_owned(), virtual_hosts: vec![host], ..RouteConfiguration::default() })
+    let clusters = clusters.iter().map(weighted).collect::<Result<_, _>>()?;
+    let to = ClusterChoice::Weighted(WeightedClusters { clusters, choice: WeightedChoice::Random });
+    Ok(Route::new(RouteMatch::new(PathMatch::prefix("")), Action::Forward(Box::new(Forward::new(to)))))
 }
 
 fn cluster(name: &str) -> Cluster {
-    Cluster {
-        name: name.to_owned(),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
-        eds_cluster_config: Some(EdsClusterConfig { eds_config: Some(by_ads()), ..EdsClusterConfig::default() }),
-        connect_timeout: Some(Span { seconds: 1, nanos: 0 }),
-        ..Cluster::default()
-    }
+    let mut cluster = Cluster::new(name, Discovery::Eds { service_name: None });
+    cluster.connect_timeout = Duration::from_secs(1);
+    cluster.policy = Policy::RoundRobin { slow_start: None };
+    cluster
 }
 
-fn assignment(name: &str, at: &[SocketAddr]) -> ClusterLoadAssignment {
-    let endpoint = |at: &SocketAddr| LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
-            address: Some(address(*at)),
-            ..Endpoint::default()
-        })),
-        load_balancing_weight: Some(UInt32Value { value: 1 }),
-        ..LbEndpoint::default()
-    };
-    // gRPC rejects endpoints without a locality, and ignores a locality without a weight.
-    let locality = LocalityLbEndpoints {
-        locality: Some(Locality::default()),
-        lb_endpoints: at.iter().map(endpoint).collect(),
-        load_balancing_weight: Some(UInt32Value { value: 1 }),
-        ..LocalityLbEndpoints::default()
-    };
-    ClusterLoadAssignment {
-        cluster_name: name.to_owned(),
-        endpoints: vec![locality],
-        ..ClusterLoadAssignment::default()
+/// By the share of requests that fail alone: gRPC does not count failures in a row.
+fn outlier() -> OutlierSettings {
+    OutlierSettings {
+        interval: Duration::from_secs(1),
+        max_ejection_percent: 50,
+        consecutive_5xx: 0,
+        enforcing_success_rate: 0,
+        failure_percentage_threshold: 50,
+        failure_percentage_minimum_hosts: 2,
+        failure_percentage_request_volume: 5,
+        enforcing_failure_percentage: 100,
+        ..OutlierSettings::default()
     }
 }

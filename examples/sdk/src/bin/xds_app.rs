@@ -5,6 +5,8 @@
 use std::error::Error;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
@@ -33,6 +35,15 @@ struct Arguments {
     /// Headers to send with each call, `name: value`.
     #[arg(long)]
     header: Vec<String>,
+    /// Send a header `user` with each call, 0 to this less one in turn.
+    #[arg(long)]
+    users: Option<u64>,
+    /// As many calls at most.
+    #[arg(long)]
+    calls: Option<u64>,
+    /// As many calls at once.
+    #[arg(long, default_value_t = 1)]
+    parallel: u32,
     /// Pause between calls, in milliseconds.
     #[arg(long, default_value_t = 2)]
     pause: u64,
@@ -82,25 +93,67 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (name, value) = header.split_once(':').ok_or_else(|| format!("`{header}` is not `name: value`"))?;
         Ok((name.trim().parse::<AsciiMetadataKey>()?, value.trim().parse::<AsciiMetadataValue>()?))
     });
-    let headers = headers.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
-    let mut health = HealthClient::new(channel);
-    let mut out = std::fs::File::create(&arguments.answers)?;
-    let end = Instant::now() + Duration::from_secs(arguments.seconds);
-    while Instant::now() < end {
-        let mut request = tonic::Request::new(HealthCheckRequest::default());
-        request.set_timeout(Duration::from_secs(10));
-        for (name, value) in &headers {
-            request.metadata_mut().insert(name.clone(), value.clone());
-        }
-        match health.check(request).await {
-            Ok(answer) => {
-                let by = answer.metadata().get("served-by").and_then(|by| by.to_str().ok()).unwrap_or("nobody");
-                writeln!(out, "{by}")?;
-            }
-            Err(status) => writeln!(out, "failed: {}: {}", status.code(), status.message())?,
-        }
-        tokio::time::sleep(Duration::from_millis(arguments.pause)).await;
+    let caller = Arc::new(Caller {
+        health: HealthClient::new(channel),
+        headers: headers.collect::<Result<Vec<_>, Box<dyn Error>>>()?,
+        users: arguments.users,
+        most: arguments.calls.unwrap_or(u64::MAX),
+        made: AtomicU64::new(0),
+        end: Instant::now() + Duration::from_secs(arguments.seconds),
+        pause: Duration::from_millis(arguments.pause),
+        out: std::fs::File::create(&arguments.answers)?,
+    });
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..arguments.parallel {
+        workers.spawn(Arc::clone(&caller).work());
+    }
+    while let Some(worked) = workers.join_next().await {
+        worked??;
     }
     stop.cancel();
     Ok(())
+}
+
+/// What the workers share.
+struct Caller {
+    health: HealthClient<Channel>,
+    headers: Vec<(AsciiMetadataKey, AsciiMetadataValue)>,
+    users: Option<u64>,
+    most: u64,
+    made: AtomicU64,
+    end: Instant,
+    pause: Duration,
+    out: std::fs::File,
+}
+
+impl Caller {
+    /// Calls, one after another, until it is enough.
+    async fn work(self: Arc<Self>) -> std::io::Result<()> {
+        let mut health = self.health.clone();
+        while Instant::now() < self.end {
+            let call = self.made.fetch_add(1, Ordering::Relaxed);
+            if call >= self.most {
+                break;
+            }
+            let mut request = tonic::Request::new(HealthCheckRequest::default());
+            request.set_timeout(Duration::from_secs(10));
+            for (name, value) in &self.headers {
+                request.metadata_mut().insert(name.clone(), value.clone());
+            }
+            if let Some(user) = self.users.and_then(|users| call.checked_rem(users)) {
+                request.metadata_mut().insert("user", user.into());
+            }
+            let line = match health.check(request).await {
+                Ok(answer) => {
+                    let by = answer.metadata().get("served-by").and_then(|by| by.to_str().ok());
+                    format!("{}\n", by.unwrap_or("nobody"))
+                }
+                Err(status) => format!("failed: {:?}: {}\n", status.code(), status.message()),
+            };
+            // One write, so that the lines of several workers are whole.
+            (&self.out).write_all(line.as_bytes())?;
+            tokio::time::sleep(self.pause).await;
+        }
+        Ok(())
+    }
 }
