@@ -69,6 +69,7 @@
 
 mod assembly;
 mod connect;
+mod dns;
 mod replay;
 mod service;
 mod tracked;

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::fallback::Fallback;
+use super::known::OnDataError;
 use super::machine::{ServerTraits, Variant};
-use super::registry::OnDataError;
 use super::watch::{Client, Driver, Group};
 use crate::pb::{Kind, Locality, Node, Struct, Value};
 use crate::resource::ResourceName;

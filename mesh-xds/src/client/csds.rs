@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::service::status::v3::{ClientConfig, ClientStatusRequ
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::registry::{Known, WatchError};
+use super::known::{Known, WatchError};
 use super::watch::Client;
 use crate::pb::{Any, Node, timestamp};
 

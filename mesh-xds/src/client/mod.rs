@@ -32,19 +32,24 @@ pub mod bootstrap;
 mod csds;
 mod demand;
 pub mod fallback;
+mod handler;
 pub(crate) mod keep;
+mod known;
 pub mod machine;
 pub mod persist;
 mod registry;
 mod stream;
+mod transport;
 mod watch;
 
 use std::time::SystemTime;
 
 pub use csds::StatusService;
 pub use demand::Demand;
-pub use registry::{OnDataError, WatchError};
-pub use stream::{BoxTransport, Connect, Event, Handler, Transport, Wish, first_field, run};
+pub use handler::{Event, Handler, Wish, first_field};
+pub use known::{OnDataError, WatchError};
+pub use stream::run;
+pub use transport::{BoxTransport, Connect, Transport};
 pub use watch::{Client, Driver, Group, Watch, WatchAll};
 
 /// How a client's subscriptions stand.

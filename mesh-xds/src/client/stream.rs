@@ -1,200 +1,21 @@
 //! The async shell around the machine: opens streams, feeds them, waits.
 
-use std::future::{Future, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, Stream, StreamExt};
-use http_body::Body as HttpBody;
+use futures_util::{FutureExt, StreamExt};
 use mesh_core::report::chain;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, PollSender};
-use tonic::body::Body;
-use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request as Call, Status};
-use tower::util::BoxService;
-use tower::{Service, ServiceExt};
+use tonic::Status;
 
 use super::fallback::{Action, Ladder};
-use super::machine::{Expired, Interest, Machine, Rejected, Request, Response, Update, Variant};
-use crate::limits::MAX_MESSAGE_BYTES;
-use crate::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What is needed for a stream: a gRPC transport, and the headers that prove who we are. Asked anew for every stream, so
-/// that a renewed token or a rebuilt channel is picked up.
-///
-/// How long a connection may take to be made is the transport's matter; one without a limit delays the next server.
-pub trait Connect: Send {
-    /// The transport: any tower service for gRPC, such as a tonic channel.
-    type Service: Transport;
-
-    /// Makes a transport and headers.
-    ///
-    /// # Errors
-    /// What is missing; the client tries again later.
-    fn connect(&mut self) -> Result<(Self::Service, MetadataMap), BoxError>;
-}
-
-impl<S, F> Connect for F
-where
-    S: Transport,
-    F: FnMut() -> Result<(S, MetadataMap), BoxError> + Send,
-{
-    type Service = S;
-
-    fn connect(&mut self) -> Result<(S, MetadataMap), BoxError> {
-        self()
-    }
-}
-
-/// A gRPC transport that streams may be made of. Implemented for every service that can be one.
-pub trait Transport {
-    /// The transport with its type forgotten.
-    fn boxed(self) -> BoxTransport;
-}
-
-/// A gRPC transport of any type.
-pub type BoxTransport = BoxService<http::Request<Body>, http::Response<Body>, Status>;
-
-impl<S, B> Transport for S
-where
-    S: Service<http::Request<Body>, Response = http::Response<B>, Error: Into<BoxError>, Future: Send> + Send + 'static,
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    fn boxed(self) -> BoxTransport {
-        let service = self.map_response(|response: http::Response<B>| response.map(Body::new));
-        BoxService::new(service.map_err(|error: S::Error| Status::from_error(error.into())))
-    }
-}
-
-type Responses = BoxStream<'static, Result<Response, Status>>;
-
-/// Opens a stream of one variant.
-fn open(
-    transport: BoxTransport,
-    variant: Variant,
-    metadata: MetadataMap,
-    requests: impl Stream<Item = Request> + Send + 'static,
-) -> BoxFuture<'static, Result<Responses, Status>> {
-    let mut client = AggregatedDiscoveryServiceClient::new(transport).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let none = Extensions::default();
-    match variant {
-        Variant::Delta => {
-            let requests = requests.filter_map(|request| ready(request.delta()));
-            let call = Call::from_parts(metadata, none, requests);
-            async move {
-                let responses = client.delta_aggregated_resources(call).await?.into_inner();
-                Ok(responses.map(|response| response.map(Response::Delta)).boxed())
-            }
-            .boxed()
-        }
-        Variant::StateOfTheWorld => {
-            let requests = requests.filter_map(|request| ready(request.state_of_the_world()));
-            let call = Call::from_parts(metadata, none, requests);
-            async move {
-                let responses = client.stream_aggregated_resources(call).await?.into_inner();
-                Ok(responses.map(|response| response.map(Response::StateOfTheWorld)).boxed())
-            }
-            .boxed()
-        }
-    }
-}
-
-/// A change of what is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
-    /// A type is wanted in this way.
-    Want(&'static str, Interest),
-    /// Resources are wanted by name.
-    Subscribe(&'static str, Vec<String>),
-    /// They are wanted no more.
-    Unsubscribe(&'static str, Vec<String>),
-    /// A resource is held from before a restart.
-    Hold {
-        /// The type.
-        type_url: &'static str,
-        /// The name.
-        name: String,
-        /// The version.
-        version: String,
-        /// The server it came from, if that is known.
-        server: Option<usize>,
-        /// How long it may still be used; for ever when it does not say.
-        left: Option<Duration>,
-    },
-}
-
-/// Something that became of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// An answer was applied.
-    Answered {
-        /// The server.
-        server: usize,
-        /// What was rejected of it.
-        rejected: Option<&'a str>,
-    },
-    /// A stream ended, or could not be opened.
-    Ended {
-        /// The server.
-        server: usize,
-        /// Why.
-        error: &'a str,
-        /// Whether another server is listened to.
-        connected: bool,
-        /// Whether no server can be reached.
-        cut_off: bool,
-    },
-}
-
-/// Applies what servers say, and says what is wanted of them.
-pub trait Handler: Send {
-    /// Applies an update and gives what is rejected of it. The update is acknowledged when this has returned.
-    fn apply(&mut self, update: &Update) -> Vec<Rejected>;
-
-    /// The name of a resource, by its type and body: of the state-of-the-world variant, which has no other place for it.
-    /// By default the first field of the message, where all of Envoy's types have it.
-    fn name(&self, _type_url: &str, body: &[u8]) -> Option<String> {
-        first_field(body)
-    }
-
-    /// Nothing was heard of resources in time. `transient`: that is the trouble of the server.
-    fn missing(&mut self, _type_url: &str, _names: &[String], _transient: bool) {}
-
-    /// What changed in what is wanted since the last time. Nothing by default.
-    fn wishes(&mut self) -> Vec<Wish> {
-        Vec::new()
-    }
-
-    /// Completes when there are wishes. Never by default.
-    fn news(&self) -> impl Future<Output = ()> + Send {
-        std::future::pending()
-    }
-
-    /// The machine after an update, or after a stream has ended.
-    fn observe(&mut self, machine: &Machine, event: Event<'_>);
-}
-
-/// The first field of a message, if it is a text.
-#[must_use]
-pub fn first_field(body: &[u8]) -> Option<String> {
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct Named {
-        #[prost(string, tag = "1")]
-        name: String,
-    }
-    let named: Named = prost::Message::decode(body).ok()?;
-    Some(named.name).filter(|name| !name.is_empty())
-}
+use super::handler::{Event, Handler, Wish};
+use super::machine::{Expired, Machine, Request, Response, Variant};
+use super::transport::{Connect, Responses, Transport, open};
 
 /// Runs a client until it is cancelled: streams to the servers of the machine, as the ladder says, one connect each; servers
 /// without one are not asked. On a broken stream the state stays in use.

@@ -11,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::fallback::{Fallback, Ladder};
+use super::handler::{Event, Handler, Wish};
 use super::keep::{self, Kept};
+use super::known::{Known, OnDataError, WatchError};
 use super::machine::{Machine, Rejected, ServerTraits, Update};
 use super::persist::{self, Snapshot};
-use super::registry::{AllValues, Known, OnDataError, Registry, WatchError};
-use super::stream::{Connect, Event, Handler, Wish, run};
+use super::registry::{AllValues, Registry};
+use super::stream::run;
+use super::transport::Connect;
 use crate::pb::discovery::Resource as Wire;
 use crate::pb::{Any, Node};
 use crate::resource::{Resource, ResourceName};
