@@ -203,10 +203,12 @@ impl<'c> Call<'c> {
             }
             Ok(Ok(response)) => response,
         };
-        // A status among the headers is the whole answer; otherwise it comes at the end.
-        let early = status(response.headers());
-        if let Some(code) = early {
-            pick.report(outcome(code), now());
+        // A status among the headers is the whole answer; otherwise it comes at the end. An answer without success is none of
+        // gRPC, and there will be no status.
+        let http = (!response.status().is_success()).then(|| balance::Outcome::Status(response.status().as_u16()));
+        let early = http.or_else(|| status(response.headers()).map(outcome));
+        if let Some(outcome) = early {
+            pick.report(outcome, now());
         }
         let seen = route::Outcome::Response { status: response.status().as_u16(), headers: response.headers() };
         if retry.is_some_and(|retry| retry.should_retry(seen, tries)) && self.body.can_begin_again() {

@@ -1,9 +1,7 @@
 //! Decoders of identity: chains, tokens, bundles, evidence of nodes, requests on the Workload API's socket.
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use mesh_core::live::Live;
@@ -125,12 +123,11 @@ fn entry_files() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Takes a future that never waits to its end.
-fn now<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
-    }
+/// Takes a future to its end; some of them ask the disk meanwhile.
+fn finished<T>(future: impl Future<Output = T>) -> Option<T> {
+    static RUNTIME: OnceLock<Option<tokio::runtime::Runtime>> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().build().ok());
+    Some(runtime.as_ref()?.block_on(future))
 }
 
 /// Answers a challenge with the bytes at hand.
@@ -177,7 +174,7 @@ fn attest(attestor: &dyn Attestor, payload: &[u8], answer: &[u8]) {
     let Some(world) = world() else { return };
     let asked = Asked { payload, trust_domain: &world.domain, now: SystemClock.now() };
     let mut challenges = Bytes(answer);
-    let attested = now(attestor.attest(asked, &mut challenges));
+    let attested = finished(attestor.attest(asked, &mut challenges));
     // Nobody here holds a key of a machine, of AWS or of a cluster, or a token.
     assert!(matches!(attested, Some(Err(AttestError::Evidence(_) | AttestError::Challenge(_)))), "{attested:?}");
 }

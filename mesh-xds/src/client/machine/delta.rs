@@ -10,7 +10,7 @@ impl Machine {
     pub(super) fn poll_delta(&mut self, server: usize, index: usize, now: Instant) -> Option<DeltaDiscoveryRequest> {
         let subscription = &self.types[index];
         let on_stream = self.streams.get_mut(server)?.as_mut()?.of(index);
-        let type_url = subscription.type_url.clone();
+        let type_url = || subscription.type_url.clone();
         if !on_stream.begun {
             if !subscription.is_wanted() {
                 return None;
@@ -25,7 +25,7 @@ impl Machine {
             let (subscribe, unsubscribe) = subscription.first_names();
             let request = DeltaDiscoveryRequest {
                 node: Some(self.node.clone()),
-                type_url,
+                type_url: type_url(),
                 initial_resource_versions: subscription
                     .held
                     .iter()
@@ -42,13 +42,14 @@ impl Machine {
         // Never both in one: there are servers that take a change within an acknowledgement for a broken protocol.
         if let Some(Answer { nonce, error }) = on_stream.answers.pop_front() {
             return Some(DeltaDiscoveryRequest {
-                type_url,
+                type_url: type_url(),
                 response_nonce: nonce,
                 error_detail: error,
                 ..DeltaDiscoveryRequest::default()
             });
         }
         let (subscribe, unsubscribe) = on_stream.take_changes()?;
+        let type_url = type_url();
         self.expect(server, index, &subscribe, now);
         Some(DeltaDiscoveryRequest {
             type_url,
