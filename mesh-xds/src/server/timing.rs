@@ -100,3 +100,31 @@ impl Patience {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_lasts_a_step_after_each_acceptance_and_not_for_ever() {
+        let began = Instant::now();
+        let at = |seconds: u64| began + Duration::from_secs(seconds);
+        let mut patience = Patience::default();
+        assert!(patience.lasts(at(1_000)), "nothing waits");
+        patience.begin_anew(at(0));
+        assert_eq!(patience.ends(), None);
+        patience.held(true, at(0));
+        // That it still waits changes nothing.
+        patience.held(true, at(4));
+        assert!(patience.lasts(at(4)) && !patience.lasts(at(5)));
+        for seconds in (4..=56).step_by(4) {
+            patience.begin_anew(at(seconds));
+            assert!(patience.lasts(at(seconds + 3)));
+        }
+        patience.begin_anew(at(59));
+        assert_eq!(patience.ends(), Some(at(60)));
+        patience.held(false, at(60));
+        patience.held(true, at(61));
+        assert_eq!(patience.ends(), Some(at(66)));
+    }
+}
