@@ -423,6 +423,26 @@ fn what_is_gone_goes_from_listeners_to_endpoints() {
 }
 
 #[test]
+fn what_goes_in_its_turn_is_not_told_earlier_because_it_is_asked_for_once_more() {
+    let (writer, cache, mut server) = chained();
+    let ask = |names: &[&str], not: &[&str]| DeltaDiscoveryRequest {
+        resource_names_subscribe: names.iter().map(|name| (*name).to_owned()).collect(),
+        resource_names_unsubscribe: not.iter().map(|name| (*name).to_owned()).collect(),
+        ..request(ENDPOINT_TYPE)
+    };
+    let poll = |server: &mut Server| server.poll_response(&cache.live().snapshot(), &[], true);
+    writer.apply([LISTENER_TYPE, ENDPOINT_TYPE].map(|url| (url, Change::Remove("a".into()))));
+    assert_eq!(poll(&mut server).unwrap().type_url, LISTENER_TYPE);
+    server.handle_request(&ask(&["a"], &[])).unwrap();
+    assert_eq!(poll(&mut server), None);
+    // Who gave it up has it no more, and hears at once that it is not there.
+    server.handle_request(&ask(&[], &["*"])).unwrap();
+    server.handle_request(&ask(&[], &["a"])).unwrap();
+    server.handle_request(&ask(&["a"], &[])).unwrap();
+    assert_eq!(poll(&mut server).unwrap().removed_resources, ["a"]);
+}
+
+#[test]
 fn what_a_version_in_use_may_lead_to_stays_however_long_the_better_one_takes() {
     let (writer, cache, mut server) = chained();
     let put = |name: &str, body: u8| Change::Put(name.into(), Entry::new(vec![body], vec![]));

@@ -98,14 +98,17 @@ enum Step {
     ServerWrites,
     /// The client says that it accepted clusters before it asks for their endpoints, or after that.
     ClientReads(bool),
+    /// All of these in turn, for so many rounds.
+    Rounds(u8, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        1 => world(0..3, 0.1).prop_map(Step::Change),
+        2 => world(0..3, 0.1).prop_map(Step::Change),
         4 => Just(Step::ServerReads),
         4 => Just(Step::ServerWrites),
         4 => any::<bool>().prop_map(Step::ClientReads),
+        2 => (1_u8..20, any::<bool>()).prop_map(|(rounds, accepts_first)| Step::Rounds(rounds, accepts_first)),
     ]
 }
 
@@ -336,8 +339,15 @@ impl Scene {
         Self { writer, cache, server, client, requests, answers: VecDeque::new() }
     }
 
-    fn step(&mut self, step: &Step, order: &[&str]) {
+    fn step(&mut self, step: &Step, order: &[&str]) -> Result<(), TestCaseError> {
         match step {
+            Step::Rounds(rounds, accepts_first) => {
+                for _ in 0..*rounds {
+                    for step in [Step::ServerReads, Step::ServerWrites, Step::ClientReads(*accepts_first)] {
+                        self.step(&step, order)?;
+                    }
+                }
+            }
             Step::Change(world) => {
                 let entry = |url: &str, content: &Content| Entry::new(content.encode(url), vec![]);
                 let types = world.iter().map(|(url, all)| {
@@ -353,11 +363,12 @@ impl Scene {
                 }
             }
         }
+        self.client.broken().map_or(Ok(()), |broken| Err(TestCaseError::fail(broken)))
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
     fn what_is_in_use_leads_somewhere(
@@ -365,7 +376,7 @@ proptest! {
         partial in any::<bool>(),
         order in Just(TYPES.to_vec()).prop_shuffle(),
         listed in 0_usize..=4,
-        steps in vec(step(), 0..120),
+        steps in vec(step(), 0..80),
         last in world(9..10, 0.0),
     ) {
         let machine = match delta {
@@ -373,25 +384,12 @@ proptest! {
             false => Machine::StateOfTheWorld(sotw::Machine::default()),
         };
         let (mut scene, order) = (Scene::new(Server { machine, read: 0 }, partial), &order[..listed]);
-        let check = |scene: &Scene| match scene.client.broken() {
-            Some(broken) => Err(TestCaseError::fail(broken)),
-            None => Ok(()),
-        };
         for step in &steps {
-            scene.step(step, order);
-            check(&scene)?;
+            scene.step(step, order)?;
         }
         // In the end all is good, and what waits for that does not wait for ever, though nobody loses patience.
-        scene.step(&Step::Change(last.clone()), order);
-        let mut rounds = 0..200;
-        let mut quiet = 0;
-        while quiet < 3 && rounds.next().is_some() {
-            for step in [Step::ServerReads, Step::ServerWrites, Step::ClientReads(false)] {
-                scene.step(&step, order);
-                check(&scene)?;
-            }
-            quiet = if scene.requests.is_empty() && scene.answers.is_empty() { quiet + 1 } else { 0 };
-        }
+        scene.step(&Step::Change(last.clone()), order)?;
+        scene.step(&Step::Rounds(200, false), order)?;
         prop_assert!(scene.requests.is_empty() && scene.answers.is_empty());
         prop_assert!(!scene.server.is_holding());
         prop_assert_eq!(&scene.client.accepted, &last);

@@ -74,7 +74,7 @@ pub(super) struct Ledger<T> {
     newest: u64,
     answered: u64,
     accepted: u64,
-    /// Nonce of the newest answer in which there was something that the client did not have at all.
+    /// Nonce of the newest answer in which there was something of which the client had not accepted any version.
     introducing: u64,
     /// Why it rejected the last one, unless it accepted one since.
     reason: Option<Arc<str>>,
@@ -117,17 +117,18 @@ impl<T: Versioned> Ledger<T> {
 
     /// A resource goes out in an answer.
     pub(super) fn send(&mut self, name: &Arc<str>, content: T, nonce: u64, at: Seconds) {
-        let (mut nonce, mut at, mut before) = (nonce, at, None);
-        if let Some(sent) = self.sent.get(name) {
-            match self.standing_of(sent) {
+        let before = match self.sent.get(name).map(|sent| (sent, self.standing_of(sent))) {
+            Some((sent, Standing::Accepted)) if sent.content.version() == content.version() => {
                 // Sent once more, and accepted already.
-                Standing::Accepted if sent.content.version() == content.version() => {
-                    (nonce, at) = (sent.nonce, sent.at)
-                }
-                Standing::Accepted => before = Some(Box::new(sent.content.clone())),
-                Standing::Open | Standing::Rejected(_) => before.clone_from(&sent.before),
+                let (nonce, at) = (sent.nonce, sent.at);
+                self.sent.insert(Arc::clone(name), Sent { content, nonce, at, before: None });
+                return;
             }
-        } else {
+            Some((sent, Standing::Accepted)) => Some(Box::new(sent.content.clone())),
+            Some((sent, Standing::Open | Standing::Rejected(_))) => sent.before.clone(),
+            None => None,
+        };
+        if before.is_none() {
             self.introducing = nonce;
         }
         self.sent.insert(Arc::clone(name), Sent { content, nonce, at, before });
@@ -192,7 +193,7 @@ impl<T: Versioned> Ledger<T> {
         self.answered < self.newest
     }
 
-    /// Whether the client has yet to answer something that it did not have at all.
+    /// Whether the client has yet to answer something of which it has not accepted any version.
     pub(super) fn is_introducing(&self) -> bool {
         self.answered < self.introducing
     }

@@ -141,14 +141,16 @@ impl Precedence {
     }
 
     /// Whether the client may be told what is gone of a type: when it has accepted everything else. What it rejected it
-    /// still has in a version before, and that may lead to what is gone.
+    /// still has in a version before, which may lead to what is gone; or it is new and not there yet, and what is to lead to
+    /// it leads to what is gone as long.
     pub(super) fn of_gone<S: Subscribed>(&self, types: &Types<S>, type_url: &str, endpoints: Visible<'_>) -> Turn {
         let leading: &[&str] = match type_url {
             // Nothing leads to a listener; and one that was rejected may want the port of one that is gone.
             LISTENER_TYPE => &[],
-            ROUTE_TYPE => &[LISTENER_TYPE],
+            ROUTE_TYPE => &[LISTENER_TYPE, ROUTE_TYPE],
+            // Not clusters themselves: while one is sent that is rejected, all of an answer are, for ever.
             CLUSTER_TYPE => &[LISTENER_TYPE, ROUTE_TYPE],
-            ENDPOINT_TYPE => &[LISTENER_TYPE, ROUTE_TYPE, CLUSTER_TYPE],
+            ENDPOINT_TYPE => &BREAK,
             _ => return Turn::Now,
         };
         if leading.iter().any(|url| is_rejected(types, url, 0)) {
