@@ -133,9 +133,8 @@ impl Precedence {
             ROUTE_TYPE => &[CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE],
             _ => return Turn::Now,
         };
-        let led_to = [CLUSTER_TYPE, ENDPOINT_TYPE];
         let waits = before.iter().any(|url| is_waiting(types, url))
-            || led_to.iter().any(|url| is_rejected(types, url, self.pardoned))
+            || [CLUSTER_TYPE, ENDPOINT_TYPE].iter().any(|url| is_rejected(types, url, self.pardoned))
             || self.lacks_endpoints(types, endpoints);
         if waits { Turn::Waits } else { Turn::Now }
     }
@@ -148,7 +147,7 @@ impl Precedence {
             // Nothing leads to a listener; and one that was rejected may want the port of one that is gone.
             LISTENER_TYPE => &[],
             ROUTE_TYPE => &[LISTENER_TYPE, ROUTE_TYPE],
-            // Not clusters themselves: while one is sent that is rejected, all of an answer are, for ever.
+            // Not clusters: one that goes and is rejected again in every answer would keep itself for ever.
             CLUSTER_TYPE => &[LISTENER_TYPE, ROUTE_TYPE],
             ENDPOINT_TYPE => &BREAK,
             _ => return Turn::Now,

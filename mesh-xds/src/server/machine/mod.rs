@@ -100,9 +100,10 @@ impl Machine {
     /// listeners to endpoints, each when the client has accepted the removal before it. Who does not want to wait any longer
     /// ([`Machine::is_holding`]) says so by `patient`.
     ///
-    /// A cluster or endpoints that the client rejected hold listeners and routes as long as that. A listener, route or cluster
-    /// that it rejected holds removals of that to which it may lead until the client accepts another version of it, or it is
-    /// gone itself: a version before is still in use.
+    /// A cluster or endpoints that the client rejected hold listeners and routes as long as that, and once. Removals of that to
+    /// which something rejected may lead stay without regard to `patient`, for a version before it is still in use, until the
+    /// client accepts another or it is gone itself; nothing leads to listeners. Which resources of an answer a client means
+    /// the protocol does not say, so all of it count as rejected.
     ///
     /// A cluster that was sent brings its endpoints once more: Envoy warms it anew, and does not ask for what it holds.
     pub fn poll_response(
