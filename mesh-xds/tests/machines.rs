@@ -11,18 +11,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::EdsClusterConfig;
 use mesh_xds::client::first_field;
 use mesh_xds::client::machine::{
     Interest, Machine as Client, Rejected, Request, Response, ServerTraits, Update, Variant,
 };
-use mesh_xds::pb::Node;
+use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE};
 use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use mesh_xds::pb::{Node, Status};
 use mesh_xds::server::machine::Machine as Server;
 use mesh_xds::server::{Cache, CacheWriter, Change, Entry};
 use proptest::prelude::*;
+use prost::Message;
 
 const A: &str = "type/a";
 const B: &str = "type/b";
+const CHAIN: [&str; 4] = [CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE];
 
 fn client(node: Node, interest: Interest, types: &[&str]) -> Client {
     let mut client = Client::new(node, vec![ServerTraits::new("", Variant::Delta)]);
@@ -378,6 +383,155 @@ fn after_a_reconnect_too() {
         .collect();
     let wanted = [("new-policy", ""), ("workload", "old-workload"), ("", "old-policy")];
     assert_eq!(order, wanted.map(|(new, gone)| (new.to_owned(), gone.to_owned())));
+}
+
+/// A client of the delta variant that holds one resource of each of Envoy's types, and accepted them.
+fn chained() -> (CacheWriter, Cache, Server) {
+    let (writer, cache) = Cache::new(&CHAIN);
+    let mut server = Server::default();
+    for url in CHAIN {
+        writer.apply([(url, Change::Put("a".into(), Entry::new(vec![1], vec![])))]);
+        server.handle_request(&request(url)).unwrap();
+    }
+    while let Some(answer) = server.poll_response(&cache.live().snapshot(), &[], true) {
+        server.handle_request(&said(&answer, false)).unwrap();
+    }
+    (writer, cache, server)
+}
+
+fn said(answer: &DeltaDiscoveryResponse, against: bool) -> DeltaDiscoveryRequest {
+    let error_detail = against.then(|| Status { code: 3, message: "no".into(), details: vec![] });
+    DeltaDiscoveryRequest { response_nonce: answer.nonce.clone(), error_detail, ..request(&answer.type_url) }
+}
+
+#[test]
+fn what_is_gone_goes_from_listeners_to_endpoints() {
+    let (writer, cache, mut server) = chained();
+    // The order that the service wants is of no account.
+    let order = [ENDPOINT_TYPE, CLUSTER_TYPE, A, ROUTE_TYPE];
+    writer.apply(CHAIN.map(|url| (url, Change::Remove("a".into()))));
+    let snapshot = cache.live().snapshot();
+    for url in [LISTENER_TYPE, ROUTE_TYPE, CLUSTER_TYPE, ENDPOINT_TYPE] {
+        let answer = server.poll_response(&snapshot, &order, true).unwrap();
+        assert_eq!((&*answer.type_url, answer.removed_resources.join(",")), (url, "a".to_owned()));
+        assert_eq!(server.poll_response(&snapshot, &order, true), None, "{url} is not accepted yet");
+        assert_eq!(server.is_holding(), url != ENDPOINT_TYPE, "{url}");
+        server.handle_request(&said(&answer, false)).unwrap();
+    }
+    assert_eq!(server.poll_response(&snapshot, &order, true), None);
+    assert!(!server.is_holding());
+}
+
+#[test]
+fn what_goes_in_its_turn_is_not_told_earlier_because_it_is_asked_for_once_more() {
+    let (writer, cache, mut server) = chained();
+    let ask = |names: &[&str], not: &[&str]| DeltaDiscoveryRequest {
+        resource_names_subscribe: names.iter().map(|name| (*name).to_owned()).collect(),
+        resource_names_unsubscribe: not.iter().map(|name| (*name).to_owned()).collect(),
+        ..request(ENDPOINT_TYPE)
+    };
+    let poll = |server: &mut Server| server.poll_response(&cache.live().snapshot(), &[], true);
+    writer.apply([LISTENER_TYPE, ENDPOINT_TYPE].map(|url| (url, Change::Remove("a".into()))));
+    assert_eq!(poll(&mut server).unwrap().type_url, LISTENER_TYPE);
+    server.handle_request(&ask(&["a"], &[])).unwrap();
+    assert_eq!(poll(&mut server), None);
+    // Who gave it up has it no more, and hears at once that it is not there.
+    server.handle_request(&ask(&[], &["*"])).unwrap();
+    server.handle_request(&ask(&[], &["a"])).unwrap();
+    server.handle_request(&ask(&["a"], &[])).unwrap();
+    assert_eq!(poll(&mut server).unwrap().removed_resources, ["a"]);
+}
+
+#[test]
+fn what_a_version_in_use_may_lead_to_stays_however_long_the_better_one_takes() {
+    let (writer, cache, mut server) = chained();
+    let put = |name: &str, body: u8| Change::Put(name.into(), Entry::new(vec![body], vec![]));
+    let poll = |server: &mut Server, patient| server.poll_response(&cache.live().snapshot(), &[], patient);
+    // The route goes to another cluster, and the client does not take it.
+    writer.apply([(ROUTE_TYPE, put("a", 2)), (ROUTE_TYPE, put("other", 1))]);
+    writer.apply([(CLUSTER_TYPE, put("b", 1)), (CLUSTER_TYPE, Change::Remove("a".into()))]);
+    let clusters = poll(&mut server, true).unwrap();
+    assert_eq!((&*clusters.type_url, names(&clusters), clusters.removed_resources.len()), (CLUSTER_TYPE, vec!["b"], 0));
+    assert_eq!(poll(&mut server, true), None);
+    server.handle_request(&said(&clusters, false)).unwrap();
+    let routes = poll(&mut server, true).unwrap();
+    assert_eq!(names(&routes), ["a", "other"]);
+    server.handle_request(&said(&routes, true)).unwrap();
+    for patient in [true, false] {
+        assert_eq!(poll(&mut server, patient), None);
+        assert!(!server.is_holding(), "to wait is of no use");
+    }
+    // Another route is accepted, which says nothing of this one.
+    writer.apply([(ROUTE_TYPE, put("other", 2))]);
+    let routes = poll(&mut server, true).unwrap();
+    assert_eq!(names(&routes), ["other"]);
+    server.handle_request(&said(&routes, false)).unwrap();
+    assert_eq!(poll(&mut server, false), None);
+    // A better version ends it; so would that the route goes.
+    writer.apply([(ROUTE_TYPE, put("a", 3))]);
+    let routes = poll(&mut server, true).unwrap();
+    assert_eq!(poll(&mut server, true), None);
+    server.handle_request(&said(&routes, false)).unwrap();
+    assert_eq!(poll(&mut server, true).unwrap().removed_resources, ["a"]);
+}
+
+#[test]
+fn a_rejected_cluster_holds_routes_until_patience_ends_and_once() {
+    let (writer, cache, mut server) = chained();
+    let put = |name: &str, body: u8| Change::Put(name.into(), Entry::new(vec![body], vec![]));
+    let poll = |server: &mut Server, patient| server.poll_response(&cache.live().snapshot(), &[], patient);
+    writer.apply([(CLUSTER_TYPE, put("b", 1)), (ROUTE_TYPE, put("a", 2))]);
+    let clusters = poll(&mut server, true).unwrap();
+    server.handle_request(&said(&clusters, true)).unwrap();
+    assert_eq!(poll(&mut server, true), None);
+    assert!(server.is_holding());
+    let routes = poll(&mut server, false).unwrap();
+    assert_eq!(routes.type_url, ROUTE_TYPE);
+    server.handle_request(&said(&routes, false)).unwrap();
+    writer.apply([(ROUTE_TYPE, put("a", 3))]);
+    assert_eq!(poll(&mut server, true).unwrap().type_url, ROUTE_TYPE, "it was waited for in vain already");
+}
+
+#[test]
+fn endpoints_that_change_hold_nothing_and_new_ones_are_awaited_by_the_name_that_the_cluster_says() {
+    let (writer, cache, mut server) = chained();
+    let put = |name: &str, body: Vec<u8>| Change::Put(name.into(), Entry::new(body, vec![]));
+    let poll = |server: &mut Server| server.poll_response(&cache.live().snapshot(), &[], true);
+    let taken = |server: &mut Server| {
+        let answer = poll(server)?;
+        server.handle_request(&said(&answer, false)).unwrap();
+        Some(answer.type_url)
+    };
+    // The change of endpoints is never accepted.
+    writer.apply([(ENDPOINT_TYPE, put("a", vec![2])), (ROUTE_TYPE, put("a", vec![2]))]);
+    assert_eq!(poll(&mut server).unwrap().type_url, ENDPOINT_TYPE);
+    assert_eq!(taken(&mut server).unwrap(), ROUTE_TYPE);
+
+    // The client wants endpoints by name.
+    let star = vec!["*".to_owned()];
+    let unsubscribe = DeltaDiscoveryRequest { resource_names_unsubscribe: star, ..request(ENDPOINT_TYPE) };
+    server.handle_request(&unsubscribe).unwrap();
+    let config = EdsClusterConfig { service_name: "b's".into(), ..EdsClusterConfig::default() };
+    let cluster = Cluster { name: "b".into(), eds_cluster_config: Some(config), ..Cluster::default() };
+    writer.apply([
+        (CLUSTER_TYPE, put("b", cluster.encode_to_vec())),
+        (ENDPOINT_TYPE, put("b", vec![1])),
+        (ENDPOINT_TYPE, put("b's", vec![1])),
+        (ROUTE_TYPE, put("a", vec![3])),
+    ]);
+    assert_eq!(taken(&mut server).unwrap(), CLUSTER_TYPE);
+    let ask =
+        |name: &str| DeltaDiscoveryRequest { resource_names_subscribe: vec![name.into()], ..request(ENDPOINT_TYPE) };
+    assert_eq!(taken(&mut server), None, "the endpoints are not there");
+    server.handle_request(&ask("b")).unwrap();
+    assert_eq!(taken(&mut server).unwrap(), ENDPOINT_TYPE);
+    assert_eq!(taken(&mut server), None, "these are not the cluster's");
+    server.handle_request(&ask("b's")).unwrap();
+    assert_eq!(taken(&mut server).unwrap(), ENDPOINT_TYPE);
+    // They were sent: to give them up is the client's affair, and no reason to wait.
+    let given_up = DeltaDiscoveryRequest { resource_names_unsubscribe: vec!["b's".into()], ..request(ENDPOINT_TYPE) };
+    server.handle_request(&given_up).unwrap();
+    assert_eq!(taken(&mut server).unwrap(), ROUTE_TYPE);
 }
 
 #[test]

@@ -9,15 +9,17 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mesh_xds::envoy::{
+    CLUSTER_TYPE as CLUSTER, ENDPOINT_TYPE as ENDPOINTS, LISTENER_TYPE as LISTENER, ROUTE_TYPE as ROUTE,
+};
 use mesh_xds::pb::Status;
 use mesh_xds::pb::discovery::{DiscoveryRequest, DiscoveryResponse};
 use mesh_xds::server::sotw::Machine;
-use mesh_xds::server::{Cache, CacheWriter, Change, Entry};
+use mesh_xds::server::{Cache, CacheWriter, Change, Entry, Permissions, Rules};
 use proptest::prelude::*;
-
-const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
-const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
 
 struct Scene {
     writer: CacheWriter,
@@ -158,7 +160,6 @@ fn removals() {
 
 #[test]
 fn a_route_never_leads_where_nothing_is() {
-    const ROUTE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
     let mut scene = Scene::new();
     let all = [CLUSTER, ENDPOINTS, ROUTE];
     let next = |scene: &mut Scene| {
@@ -221,6 +222,69 @@ fn a_route_never_leads_where_nothing_is() {
     assert_eq!(next(&mut scene), None, "the cluster is not accepted yet");
     scene.ask(CLUSTER, &[], &clusters);
     assert_eq!(next(&mut scene).unwrap().0, "RouteConfiguration");
+}
+
+#[test]
+fn what_was_rejected_and_goes_is_not_sent_again() {
+    let mut scene = Scene::new();
+    let reject = |scene: &mut Scene, nonce: &str| {
+        let request = DiscoveryRequest {
+            type_url: CLUSTER.into(),
+            response_nonce: nonce.into(),
+            error_detail: Some(Status { code: 3, message: "no".into(), details: vec![] }),
+            ..DiscoveryRequest::default()
+        };
+        scene.machine.handle_request(&request).unwrap();
+    };
+    let bodies = |answer: &DiscoveryResponse| -> Vec<String> {
+        answer.resources.iter().map(|one| format!("{}{}", char::from(one.value[0]), one.value[1])).collect()
+    };
+    scene.put(CLUSTER, "a", 1);
+    scene.put(LISTENER, "l", 1);
+    scene.ask(CLUSTER, &[], "");
+    assert_eq!(scene.taken(CLUSTER, &[]).unwrap(), "a");
+    scene.ask(LISTENER, &[], "");
+    assert_eq!(scene.taken(LISTENER, &[]).unwrap(), "l");
+    // A version of one that is in use, and one that is not.
+    scene.put(CLUSTER, "a", 2);
+    scene.put(CLUSTER, "b", 1);
+    let answer = scene.next().unwrap();
+    assert_eq!(bodies(&answer), ["a2", "b1"]);
+    reject(&mut scene, &answer.nonce);
+    scene.remove(CLUSTER, "a");
+    scene.remove(CLUSTER, "b");
+    scene.put(CLUSTER, "c", 1);
+    scene.put(LISTENER, "l", 2);
+    let answer = scene.next().unwrap();
+    assert_eq!(bodies(&answer), ["a1", "c1"], "as the client has it, until the listener has moved");
+    scene.ask(CLUSTER, &[], &answer.nonce);
+    assert_eq!(scene.taken(LISTENER, &[]).unwrap(), "l");
+    assert_eq!(scene.taken(CLUSTER, &[]).unwrap(), "c");
+}
+
+#[derive(Debug, Default)]
+struct Counted(AtomicUsize);
+
+impl Permissions for Counted {
+    fn permits(&self, _: &str, _: &str) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+}
+
+#[test]
+fn a_name_more_costs_no_look_at_all_the_others() {
+    let counted = Arc::new(Counted::default());
+    let mut scene = Scene::new();
+    scene.machine = Machine::new(Rules { permissions: Some(counted.clone()), ..Rules::default() });
+    let all = (0..10_000).map(|n| (ENDPOINTS, Change::Put(format!("e{n}"), Entry::new(vec![b'e'], vec![]))));
+    scene.writer.apply(all);
+    scene.ask(ENDPOINTS, &["e1"], "");
+    assert_eq!(scene.taken(ENDPOINTS, &["e1"]).unwrap(), "e");
+    scene.ask(ENDPOINTS, &["e1", "e2", "e3"], "1");
+    assert_eq!(scene.taken(ENDPOINTS, &["e1", "e2", "e3"]).unwrap(), "ee");
+    let looks = counted.0.load(Ordering::Relaxed);
+    assert!(looks < 100, "{looks}");
 }
 
 #[test]

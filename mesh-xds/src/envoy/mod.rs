@@ -31,6 +31,9 @@ pub const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Li
 /// Type URL of `envoy.config.route.v3.RouteConfiguration`.
 pub const ROUTE_TYPE: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 
+/// Type URL of `envoy.config.route.v3.ScopedRouteConfiguration`.
+pub const SCOPED_ROUTE_TYPE: &str = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration";
+
 /// Type URL of `envoy.config.cluster.v3.Cluster`.
 pub const CLUSTER_TYPE: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
@@ -42,5 +45,5 @@ pub const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_so
 
 /// Whether a response of a type holds every resource in the state-of-the-world variant, so that one that is absent is gone.
 pub(crate) fn is_full_state(type_url: &str) -> bool {
-    type_url == LISTENER_TYPE || type_url == CLUSTER_TYPE
+    [LISTENER_TYPE, SCOPED_ROUTE_TYPE, CLUSTER_TYPE].contains(&type_url)
 }

@@ -50,7 +50,7 @@ pub(super) enum Standing {
 }
 
 /// What is remembered of a resource that was sent.
-pub(super) trait Versioned {
+pub(super) trait Versioned: Clone {
     fn version(&self) -> &Arc<str>;
 }
 
@@ -74,6 +74,8 @@ pub(super) struct Ledger<T> {
     newest: u64,
     answered: u64,
     accepted: u64,
+    /// Nonce of the newest answer in which there was something of which the client had not accepted any version.
+    introducing: u64,
     /// Why it rejected the last one, unless it accepted one since.
     reason: Option<Arc<str>>,
     /// Rejected answers of which resources may be left.
@@ -88,8 +90,8 @@ struct Sent<T> {
     /// The answer in which it was; 0: the client said that it holds it.
     nonce: u64,
     at: Seconds,
-    /// The version that the client accepted before, when it has not accepted this one.
-    before: Option<Arc<str>>,
+    /// What the client accepted before, when it has not accepted this.
+    before: Option<Box<T>>,
 }
 
 impl<T> Default for Ledger<T> {
@@ -99,6 +101,7 @@ impl<T> Default for Ledger<T> {
             newest: 0,
             answered: 0,
             accepted: 0,
+            introducing: 0,
             reason: None,
             rejections: BTreeMap::new(),
             crowded: 2 * MAX_REASONS,
@@ -112,22 +115,23 @@ impl<T: Versioned> Ledger<T> {
         self.sent.insert(name, Sent { content, nonce: 0, at: 0, before: None });
     }
 
-    /// A resource goes out in an answer. Whether the client did not have it at all.
-    pub(super) fn send(&mut self, name: &Arc<str>, content: T, nonce: u64, at: Seconds) -> bool {
-        let (mut nonce, mut at, mut before) = (nonce, at, None);
-        if let Some(sent) = self.sent.get(name) {
-            match self.standing_of(sent) {
-                Standing::Accepted => {
-                    before = Some(Arc::clone(sent.content.version()));
-                    // Sent once more, and accepted already.
-                    if sent.content.version() == content.version() {
-                        (nonce, at) = (sent.nonce, sent.at);
-                    }
-                }
-                Standing::Open | Standing::Rejected(_) => before.clone_from(&sent.before),
+    /// A resource goes out in an answer.
+    pub(super) fn send(&mut self, name: &Arc<str>, content: T, nonce: u64, at: Seconds) {
+        let before = match self.sent.get(name).map(|sent| (sent, self.standing_of(sent))) {
+            Some((sent, Standing::Accepted)) if sent.content.version() == content.version() => {
+                // Sent once more, and accepted already.
+                let (nonce, at) = (sent.nonce, sent.at);
+                self.sent.insert(Arc::clone(name), Sent { content, nonce, at, before: None });
+                return;
             }
+            Some((sent, Standing::Accepted)) => Some(Box::new(sent.content.clone())),
+            Some((sent, Standing::Open | Standing::Rejected(_))) => sent.before.clone(),
+            None => None,
+        };
+        if before.is_none() {
+            self.introducing = nonce;
         }
-        self.sent.insert(Arc::clone(name), Sent { content, nonce, at, before }).is_none()
+        self.sent.insert(Arc::clone(name), Sent { content, nonce, at, before });
     }
 
     /// An answer went out.
@@ -189,6 +193,19 @@ impl<T: Versioned> Ledger<T> {
         self.answered < self.newest
     }
 
+    /// Whether the client has yet to answer something of which it has not accepted any version.
+    pub(super) fn is_introducing(&self) -> bool {
+        self.answered < self.introducing
+    }
+
+    /// What the client rejected last, and rejected in an answer later than `after`.
+    pub(super) fn rejected_after(&self, after: u64) -> impl Iterator<Item = &Arc<str>> {
+        // Nothing is looked through when nothing was rejected, as is the rule.
+        let sent = self.rejections.range(after.saturating_add(1)..).next().map(|_| &self.sent).into_iter().flatten();
+        let rejected = move |sent: &Sent<T>| sent.nonce > after && self.rejections.contains_key(&sent.nonce);
+        sent.filter(move |(_, sent)| rejected(sent)).map(|(name, _)| name)
+    }
+
     /// Whether a nonce is that of the newest answer; the empty one is, before there is an answer.
     pub(super) fn is_newest(&self, nonce: &str) -> bool {
         match self.newest {
@@ -211,9 +228,22 @@ impl<T: Versioned> Ledger<T> {
         let standing = self.standing_of(sent);
         let accepted = match standing {
             Standing::Accepted => Some(sent.content.version()),
-            Standing::Open | Standing::Rejected(_) => sent.before.as_ref(),
+            Standing::Open | Standing::Rejected(_) => sent.before.as_ref().map(|before| before.version()),
         };
         Some((standing, sent.at, accepted))
+    }
+
+    /// What the client has of a resource: what it accepted, or else what it was sent.
+    pub(super) fn held(&self, name: &str) -> Option<&T> {
+        let sent = self.sent.get(name)?;
+        let before = sent.before.as_deref().filter(|_| self.standing_of(sent) != Standing::Accepted);
+        Some(before.unwrap_or(&sent.content))
+    }
+
+    /// Whether the client never accepted a resource, and rejected it in an answer later than `after`.
+    pub(super) fn is_refused(&self, name: &str, after: u64) -> bool {
+        let sent = self.sent.get(name).filter(|sent| sent.before.is_none() && sent.nonce > after);
+        sent.is_some_and(|sent| self.rejections.contains_key(&sent.nonce))
     }
 
     fn standing_of(&self, sent: &Sent<T>) -> Standing {

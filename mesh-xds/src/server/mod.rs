@@ -25,6 +25,7 @@ pub mod limits;
 pub mod machine;
 mod node;
 mod precedence;
+mod protocol;
 mod registry;
 mod rules;
 mod service;

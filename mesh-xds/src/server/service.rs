@@ -10,11 +10,12 @@ use tonic::{Request, Response, Status, Streaming};
 use super::access::Access;
 use super::cache::Cache;
 use super::limits::MAX_REQUEST_BYTES;
+use super::protocol::Protocol;
 use super::registry::{ClientStatus, Registry};
 use super::rules::Rules;
 use super::settings::Settings;
 use super::status::StatusService;
-use super::stream::{Open, Protocol};
+use super::stream::Open;
 use super::{machine, sotw};
 use crate::limits::MAX_MESSAGE_BYTES;
 use crate::pb::discovery::aggregated_discovery_service_server::{

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,94 +11,18 @@ use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::cache::Snapshot;
-use super::error::Error;
-use super::ledger::{Heard, Progress, truncated};
+use super::ledger::{Heard, truncated};
 use super::limits::{MAX_NODE_BYTES, MAX_REQUESTS_AT_ONCE};
-use super::registry::{Inspect, Registered, Served};
+use super::precedence::is_chained;
+use super::protocol::Protocol;
+use super::registry::{Registered, Served};
 use super::rules::Rules;
 use super::service::Inner;
-use super::timing::{Gathering, Pacer};
-use super::told::Told;
-use super::{machine, sotw};
-use crate::pb;
+use super::timing::{Gathering, Pacer, Patience};
 use crate::pb::Node;
-use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
-
-/// How long an answer waits for the client to accept another that must come first.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a stream may be open without a request: it is kept for a client that says nothing.
 const FIRST_REQUEST: Duration = Duration::from_secs(60);
-
-/// One of both protocols.
-pub(super) trait Protocol: Inspect + 'static {
-    type Request: Send + 'static;
-    type Response: Send + 'static;
-
-    fn open(rules: Rules) -> Self;
-    fn advance(&mut self, now: std::time::Instant);
-    fn handle_request(&mut self, request: &Self::Request) -> Result<Heard, Error>;
-    fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str], patient: bool) -> Option<Self::Response>;
-    fn is_holding(&self) -> bool;
-    fn next_heartbeat(&self) -> Option<std::time::Instant>;
-    fn node(request: &Self::Request) -> Option<&Node>;
-    /// The type of a request, and what it says against an answer.
-    fn said(request: &Self::Request) -> (&str, Option<&pb::Status>);
-}
-
-macro_rules! protocol {
-    ($machine:ty, $request:ty, $response:ty) => {
-        impl Protocol for $machine {
-            type Request = $request;
-            type Response = $response;
-
-            fn open(rules: Rules) -> Self {
-                Self::new(rules)
-            }
-
-            fn advance(&mut self, now: std::time::Instant) {
-                Self::advance(self, now);
-            }
-
-            fn handle_request(&mut self, request: &$request) -> Result<Heard, Error> {
-                Self::handle_request(self, request)
-            }
-
-            fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str], patient: bool) -> Option<$response> {
-                Self::poll_response(self, snapshot, order, patient)
-            }
-
-            fn is_holding(&self) -> bool {
-                Self::is_holding(self)
-            }
-
-            fn next_heartbeat(&self) -> Option<std::time::Instant> {
-                Self::next_heartbeat(self)
-            }
-
-            fn node(request: &$request) -> Option<&Node> {
-                request.node.as_ref()
-            }
-
-            fn said(request: &$request) -> (&str, Option<&pb::Status>) {
-                (&request.type_url, request.error_detail.as_ref())
-            }
-        }
-
-        impl Inspect for $machine {
-            fn progress(&self) -> BTreeMap<String, Progress> {
-                Self::progress(self).map(|(url, progress)| (url.to_owned(), progress)).collect()
-            }
-
-            fn visit(&self, snapshot: &Snapshot, visit: &mut dyn FnMut(Told<'_>)) {
-                Self::visit(self, snapshot, visit);
-            }
-        }
-    };
-}
-
-protocol!(machine::Machine, DeltaDiscoveryRequest, DeltaDiscoveryResponse);
-protocol!(sotw::Machine, DiscoveryRequest, DiscoveryResponse);
 
 /// An answer, or the status that ends the stream.
 type Answer<P> = Result<<P as Protocol>::Response, Status>;
@@ -125,8 +48,7 @@ struct Serving<P> {
     /// What is served; behind `changes` while they are gathered.
     snapshot: Arc<Snapshot>,
     gathering: Option<Gathering>,
-    /// Since when an answer waits for the client to accept another.
-    held_since: Option<Instant>,
+    patience: Patience,
     heartbeat: Option<Instant>,
 }
 
@@ -235,10 +157,10 @@ impl<P: Protocol> Open<P> {
                 Err(status) => return self.end(status),
             }
         }
-        let Some(serving) = &self.serving else { return ControlFlow::Continue(()) };
+        let Some(serving) = &mut self.serving else { return ControlFlow::Continue(()) };
         let heard = {
             let mut machine = serving.machine.lock();
-            machine.advance(now.into_std());
+            machine.core_mut().clock.advance(now.into_std());
             machine.handle_request(&request)
         };
         match heard {
@@ -249,7 +171,13 @@ impl<P: Protocol> Open<P> {
                 tracing::warn!(client, type_url, reason, "client rejected an answer");
                 ControlFlow::Continue(())
             }
-            Ok(Heard::Accepted | Heard::Nothing) => ControlFlow::Continue(()),
+            Ok(Heard::Accepted) => {
+                if is_chained(P::said(&request).0) {
+                    serving.patience.begin_anew(now);
+                }
+                ControlFlow::Continue(())
+            }
+            Ok(Heard::Nothing) => ControlFlow::Continue(()),
             Err(error) => self.end(match error.is_limit() {
                 true => Status::resource_exhausted(error.to_string()),
                 false => Status::invalid_argument(error.to_string()),
@@ -270,7 +198,7 @@ impl<P: Protocol> Open<P> {
         let cache = view.cache.unwrap_or_else(|| self.service.cache.clone());
         let rules = Rules { permissions: view.permissions, ..self.service.rules.clone() };
         let mut machine = P::open(rules);
-        machine.advance(now.into_std());
+        machine.core_mut().clock.advance(now.into_std());
         let machine = Arc::new(Mutex::new(machine));
         let changes = cache.live().changes();
         let serving = Serving {
@@ -278,7 +206,7 @@ impl<P: Protocol> Open<P> {
             snapshot: changes.current(),
             changes,
             gathering: self.service.settings.debounce.map(Gathering::new),
-            held_since: None,
+            patience: Patience::default(),
             heartbeat: None,
         };
         // Envoy lists all that it is built of; nobody asks for it here.
@@ -300,25 +228,25 @@ impl<P: Protocol> Serving<P> {
         if self.gathering.as_mut().is_none_or(|gathering| gathering.take(now)) {
             self.snapshot = self.changes.current();
         }
-        let patient = self.held_since.is_none_or(|since| now.duration_since(since) < PATIENCE);
+        let patient = self.patience.lasts(now);
         let mut machine = self.machine.lock();
-        machine.advance(now.into_std());
+        machine.core_mut().clock.advance(now.into_std());
         let answer = machine.poll_response(&self.snapshot, order, patient);
+        let core = machine.core();
         if answer.is_none() {
-            self.heartbeat = machine.next_heartbeat().map(Instant::from_std);
-            self.held_since = match machine.is_holding() {
-                true => self.held_since.or(Some(now)),
-                false => None,
-            };
+            self.heartbeat = core.next_heartbeat().map(Instant::from_std);
+            self.patience.held(core.holding, now);
+        } else if core.overtakes {
+            // The client has as long again for this one.
+            self.patience.begin_anew(now);
         }
         answer
     }
 
     /// When something is due though nothing happens.
     fn due(&self) -> Option<Instant> {
-        let held_until = self.held_since.map(|since| since + PATIENCE);
         let gathered = self.gathering.as_ref().and_then(Gathering::due);
-        [held_until, gathered, self.heartbeat].into_iter().flatten().min()
+        [self.patience.ends(), gathered, self.heartbeat].into_iter().flatten().min()
     }
 
     /// Waits for a change; `false`: there will be none any more.

@@ -12,8 +12,6 @@
 
 mod subscription;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::cache::{Entry, Snapshot};
@@ -23,13 +21,13 @@ pub use super::ledger::{Heard, Progress};
 use super::limits::MAX_HELD;
 pub use super::node::node_key;
 use super::node::node_name;
-use super::precedence::{self, Subscribed};
-use super::rules::{Clock, Rules};
-use super::told::{self, Told};
+use super::protocol::{Core, Protocol};
+use super::rules::Rules;
 use super::visible::Visible;
+use crate::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE};
 use crate::limits::MAX_SUBSCRIBED_NAMES;
 use crate::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
-use crate::pb::{self, Any};
+use crate::pb::{self, Any, Node};
 use subscription::Subscription;
 
 /// The wildcard name.
@@ -38,36 +36,21 @@ pub(super) const WILDCARD: &str = "*";
 /// The state of one stream.
 #[derive(Debug, Default)]
 pub struct Machine {
-    rules: Rules,
-    clock: Clock,
-    types: BTreeMap<String, Subscription>,
+    core: Core<Subscription>,
     /// What comes to the client unasked: the key of its node.
     implied: Option<String>,
-    /// Clusters that were sent and whose endpoints the client waits for again.
-    warming: BTreeSet<Arc<str>>,
-    nonces: u64,
-    holding: bool,
-}
-
-/// What an answer is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Resources that are new or changed; names that are gone wait.
-    New,
-    /// Names that are gone as well.
-    Both,
 }
 
 impl Machine {
     /// A stream that is served by these rules.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, ..Self::default() }
+        Self { core: Core::new(rules), implied: None }
     }
 
     /// Says what time it is. Before it is said once, no heartbeat is due.
     pub fn advance(&mut self, now: Instant) {
-        self.clock.advance(now);
+        self.core.clock.advance(now);
     }
 
     /// A request came: a subscription, a change of it, an acknowledgement, or several of these.
@@ -76,8 +59,9 @@ impl Machine {
     /// [`Error`]: the stream must be ended.
     pub fn handle_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<Heard, Error> {
         let type_url = &request.type_url;
-        let first = !self.types.contains_key(type_url);
-        check_type(type_url, (self.types.len(), !first))?;
+        let core = &mut self.core;
+        let first = !core.types.contains_key(type_url);
+        check_type(type_url, (core.types.len(), !first))?;
         check_names(type_url, &request.resource_names_subscribe)?;
         check_names(type_url, request.initial_resource_versions.keys())?;
         if request.initial_resource_versions.len() > MAX_HELD {
@@ -88,11 +72,11 @@ impl Machine {
         {
             self.implied = Some(node_key(name));
         }
-        let subscription = self.types.entry(type_url.clone()).or_default();
+        let subscription = core.types.entry(type_url.clone()).or_default();
         if first {
             // The old form of the wildcard: a first request that names nothing.
-            let wildcard = request.resource_names_subscribe.is_empty() && !self.rules.is_named_only(type_url);
-            subscription.begin(type_url == precedence::CLUSTER, wildcard, &request.initial_resource_versions);
+            let wildcard = request.resource_names_subscribe.is_empty() && !core.rules.is_named_only(type_url);
+            subscription.begin(wildcard, &request.initial_resource_versions);
         }
         // Before the names that are given up: a client that subscribes to nothing sends `*` in both lists.
         subscription.subscribe(&request.resource_names_subscribe);
@@ -101,7 +85,7 @@ impl Machine {
             return Err(Error::TooManyNames(type_url.clone()));
         }
         // A nonce only says which answer is meant; subscriptions count even when it is old.
-        Ok(subscription.ledger.answer(&request.response_nonce, request.error_detail.as_ref(), self.clock.seconds()))
+        Ok(subscription.ledger.answer(&request.response_nonce, request.error_detail.as_ref(), core.clock.seconds()))
     }
 
     /// The next answer that is due against this snapshot; `None`: the client has all.
@@ -110,8 +94,16 @@ impl Machine {
     /// to another, the client gets the new policy, then the workload, and loses the old policy last. Also after a
     /// reconnect, when both were asked for before the first answer.
     ///
-    /// Envoy's own types also wait until the client has accepted those before them (clusters, endpoints, listeners, routes), and
-    /// their removals for all of them. Who does not want to wait any longer ([`Machine::is_holding`]) says so by `patient`.
+    /// Envoy's own types (clusters, endpoints, listeners, routes) come in this order whatever the one given says of them, and
+    /// wait: listeners and routes until the client has accepted the clusters and their first endpoints, routes also until it
+    /// has accepted the listeners. What is gone waits until it has accepted everything else, and goes the other way, from
+    /// listeners to endpoints, each when the client has accepted the removal before it. Who does not want to wait any longer
+    /// ([`Machine::is_holding`]) says so by `patient`.
+    ///
+    /// A cluster or endpoints that the client rejected hold listeners and routes as long as that, and once. Removals of that to
+    /// which something rejected may lead stay without regard to `patient`, for a version before it is still in use, until the
+    /// client accepts another or it is gone itself; nothing leads to listeners. Which resources of an answer a client means
+    /// the protocol does not say, so all of it count as rejected.
     ///
     /// A cluster that was sent brings its endpoints once more: Envoy warms it anew, and does not ask for what it holds.
     pub fn poll_response(
@@ -120,86 +112,78 @@ impl Machine {
         order: &[&str],
         patient: bool,
     ) -> Option<DeltaDiscoveryResponse> {
-        let urls = precedence::sorted(&self.types, order);
-        let permissions = self.rules.permissions.clone();
-        let endpoints = Visible::new(snapshot, precedence::ENDPOINTS, permissions.as_deref());
-        // What comes last may lose and gain in one answer.
-        let phase = |url: &String| match order.split_last() {
-            Some((_, before)) if before.contains(&url.as_str()) => Phase::New,
-            _ if precedence::is_chained(url) => Phase::New,
-            _ => Phase::Both,
-        };
-        self.holding = false;
-        if !patient {
-            self.types.values_mut().for_each(|subscription| subscription.introduced.clear());
-        }
-        for url in &urls {
-            if patient && precedence::must_wait(&self.types, url, endpoints) {
-                self.holding = true;
-            } else if let Some(answer) = self.poll_type(url, snapshot, phase(url)) {
-                return Some(answer);
-            }
-        }
-        for url in &urls {
-            if !self.types.get(url).is_some_and(Subscribed::loses) {
-                continue;
-            }
-            if patient && precedence::must_stay(&self.types, url, endpoints, self.holding) {
-                self.holding = true;
-            } else if let Some(answer) = self.poll_type(url, snapshot, Phase::Both) {
-                return Some(answer);
-            }
-        }
-        urls.iter().find_map(|url| self.poll_heartbeat(url, snapshot))
+        Protocol::poll_response(self, snapshot, order, patient)
     }
 
     /// Whether an answer waits for the client to accept another first.
     #[must_use]
     pub fn is_holding(&self) -> bool {
-        self.holding
+        self.core.holding
     }
 
     /// When the client must hear next that its resources live on, though nothing changes.
     #[must_use]
     pub fn next_heartbeat(&self) -> Option<Instant> {
-        self.types.values().filter_map(|subscription| subscription.heartbeats.next()).min()
+        self.core.next_heartbeat()
     }
 
     /// How far the client is with each type it asked for.
     pub fn progress(&self) -> impl Iterator<Item = (&str, Progress)> {
-        self.types.iter().map(|(url, subscription)| (url.as_str(), subscription.ledger.progress()))
+        self.core.progress()
     }
 
-    /// How every resource that the client asked for stands with it.
-    pub(super) fn visit(&self, snapshot: &Snapshot, visit: &mut dyn FnMut(Told<'_>)) {
-        for (url, subscription) in &self.types {
-            let visible = Visible::new(snapshot, url, self.rules.permissions.as_deref());
-            told::visit(url, visible, (subscription.wildcard, &subscription.names), &subscription.ledger, visit);
+    fn close(&mut self, type_url: &str, answer: DeltaDiscoveryResponse) -> DeltaDiscoveryResponse {
+        let core = &mut self.core;
+        core.nonces += 1;
+        if let Some(subscription) = core.types.get_mut(type_url) {
+            subscription.ledger.close(core.nonces);
         }
+        DeltaDiscoveryResponse { type_url: type_url.to_owned(), nonce: core.nonces.to_string(), ..answer }
+    }
+}
+
+impl Protocol for Machine {
+    type Request = DeltaDiscoveryRequest;
+    type Response = DeltaDiscoveryResponse;
+    type Subscription = Subscription;
+
+    fn open(rules: Rules) -> Self {
+        Self::new(rules)
     }
 
-    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot, phase: Phase) -> Option<DeltaDiscoveryResponse> {
-        let subscription = self.types.get_mut(type_url)?;
-        let visible = Visible::new(snapshot, type_url, self.rules.permissions.as_deref());
-        if type_url == precedence::ENDPOINTS {
-            subscription.repeat(std::mem::take(&mut self.warming));
+    fn core(&self) -> &Core<Subscription> {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut Core<Subscription> {
+        &mut self.core
+    }
+
+    fn handle_request(&mut self, request: &DeltaDiscoveryRequest) -> Result<Heard, Error> {
+        Self::handle_request(self, request)
+    }
+
+    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot, gone: bool) -> Option<DeltaDiscoveryResponse> {
+        let core = &mut self.core;
+        let subscription = core.types.get_mut(type_url)?;
+        let visible = Visible::new(snapshot, type_url, core.rules.permissions.as_deref());
+        if type_url == ENDPOINT_TYPE {
+            subscription.repeat(core.precedence.take_warming());
         }
-        let nonce = self.nonces + 1;
-        let resources = subscription.difference(visible, self.implied.as_deref(), (nonce, &self.clock));
+        let resources = subscription.difference(visible, self.implied.as_deref(), (core.nonces + 1, &core.clock));
         let first = std::mem::take(&mut subscription.first);
         let mut removed = std::mem::take(&mut subscription.absent);
-        if phase == Phase::Both {
+        if gone {
             removed.append(&mut subscription.gone);
         }
         if resources.is_empty() && removed.is_empty() && !first {
             return None;
         }
-        if type_url == precedence::CLUSTER {
-            self.warming.extend(resources.iter().map(|(name, _)| Arc::clone(name)));
-            self.warming.retain(|name| subscription.ledger.contains(name));
-        }
         let errors = removed.iter().filter(|name| subscription.names.contains(*name) && visible.find(name).is_none());
         let resource_errors = errors.map(|name| visible.absence(name)).collect();
+        if type_url == CLUSTER_TYPE {
+            core.precedence.sent_clusters(&core.types, resources.iter().map(|(name, entry)| (name, entry)));
+        }
         let resources = resources.into_iter().map(|(name, entry)| resource(type_url, &name, &entry)).collect();
         let answer = DeltaDiscoveryResponse {
             resources,
@@ -210,11 +194,11 @@ impl Machine {
         Some(self.close(type_url, answer))
     }
 
-    /// Says of resources that nothing but their time changes.
     fn poll_heartbeat(&mut self, type_url: &str, snapshot: &Snapshot) -> Option<DeltaDiscoveryResponse> {
-        let subscription = self.types.get_mut(type_url)?;
-        let visible = Visible::new(snapshot, type_url, self.rules.permissions.as_deref());
-        let now = self.clock.now();
+        let core = &mut self.core;
+        let subscription = core.types.get_mut(type_url)?;
+        let visible = Visible::new(snapshot, type_url, core.rules.permissions.as_deref());
+        let now = core.clock.now();
         let mut resources = Vec::new();
         for name in subscription.heartbeats.take(now) {
             let Some((_, entry)) = visible.get(&name) else { continue };
@@ -229,12 +213,12 @@ impl Machine {
         Some(self.close(type_url, DeltaDiscoveryResponse { resources, ..DeltaDiscoveryResponse::default() }))
     }
 
-    fn close(&mut self, type_url: &str, answer: DeltaDiscoveryResponse) -> DeltaDiscoveryResponse {
-        self.nonces += 1;
-        if let Some(subscription) = self.types.get_mut(type_url) {
-            subscription.ledger.close(self.nonces);
-        }
-        DeltaDiscoveryResponse { type_url: type_url.to_owned(), nonce: self.nonces.to_string(), ..answer }
+    fn node(request: &DeltaDiscoveryRequest) -> Option<&Node> {
+        request.node.as_ref()
+    }
+
+    fn said(request: &DeltaDiscoveryRequest) -> (&str, Option<&pb::Status>) {
+        (&request.type_url, request.error_detail.as_ref())
     }
 }
 

@@ -1,17 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::WILDCARD;
 use crate::server::cache::Entry;
 use crate::server::heartbeat::Heartbeats;
 use crate::server::ledger::Ledger;
 use crate::server::precedence::Subscribed;
+use crate::server::protocol;
 use crate::server::rules::Clock;
 use crate::server::visible::Visible;
 
 /// A client's subscription to one type.
 #[derive(Debug, Default)]
-pub(super) struct Subscription {
+pub(in crate::server) struct Subscription {
     pub(super) wildcard: bool,
     pub(super) names: BTreeSet<String>,
     /// What the client has been sent, or said that it holds.
@@ -32,34 +34,39 @@ pub(super) struct Subscription {
     narrowed: bool,
     /// Whether the first answer is still to be given; it is, even when there is nothing to say.
     pub(super) first: bool,
-    /// Of clusters: names that were sent for the first time, so that the client will want their endpoints.
-    pub(super) introduced: BTreeSet<Arc<str>>,
-    introduces: bool,
 }
 
 impl Subscribed for Subscription {
-    fn is_waiting(&self) -> bool {
-        self.ledger.is_waiting()
-    }
+    type Content = Arc<str>;
 
-    fn has(&self, name: &str) -> bool {
-        self.ledger.contains(name)
+    fn ledger(&self) -> &Ledger<Arc<str>> {
+        &self.ledger
     }
 
     fn loses(&self) -> bool {
         !self.gone.is_empty()
     }
 
-    fn introduced(&self) -> &BTreeSet<Arc<str>> {
-        &self.introduced
+    /// What is gone is not in the ledger.
+    fn is_leaving(&self, _: &str) -> bool {
+        false
+    }
+}
+
+impl protocol::Subscription for Subscription {
+    fn wanted(&self) -> (bool, &BTreeSet<String>) {
+        (self.wildcard, &self.names)
+    }
+
+    fn next_heartbeat(&self) -> Option<Instant> {
+        self.heartbeats.next()
     }
 }
 
 impl Subscription {
     /// The first request of the type.
-    pub(super) fn begin(&mut self, introduces: bool, wildcard: bool, held: &HashMap<String, String>) {
+    pub(super) fn begin(&mut self, wildcard: bool, held: &HashMap<String, String>) {
         self.first = true;
-        self.introduces = introduces;
         self.wildcard = wildcard;
         for (name, version) in held {
             self.ledger.restore(Arc::from(name.as_str()), Arc::from(version.as_str()));
@@ -95,6 +102,8 @@ impl Subscription {
                 } else {
                     self.ledger.remove(name);
                     self.heartbeats.forget(name);
+                    // The client dropped it, and is not to be told when it asks for it again.
+                    self.gone.remove(name);
                 }
             }
         }
@@ -134,6 +143,8 @@ impl Subscription {
                 None if self.ledger.contains(&name) => {
                     removed.insert(name);
                 }
+                // The client has it still, and hears of it in its turn.
+                None if self.gone.contains(&name) => {}
                 None => {
                     self.absent.insert(name);
                 }
@@ -148,10 +159,7 @@ impl Subscription {
             self.add_companions(of_type, implied, &mut resources);
         }
         for (name, entry) in &resources {
-            let new = self.ledger.send(name, Arc::clone(&entry.version), nonce, clock.seconds());
-            if new && self.introduces {
-                self.introduced.insert(Arc::clone(name));
-            }
+            self.ledger.send(name, Arc::clone(&entry.version), nonce, clock.seconds());
             self.heartbeats.heard(name, entry.ttl, clock.now());
             // Gone and back before the client was told.
             self.gone.remove(name.as_ref());
@@ -159,7 +167,6 @@ impl Subscription {
         for name in removed {
             self.ledger.remove(&name);
             self.heartbeats.forget(&name);
-            self.introduced.remove(name.as_str());
             self.gone.insert(name);
         }
         resources.into_iter().collect()

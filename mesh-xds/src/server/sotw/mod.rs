@@ -18,7 +18,6 @@
 
 mod subscription;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,13 +29,13 @@ use super::error::{Error, check_names, check_type};
 use super::ledger::{Heard, Progress};
 use super::machine::pb_duration;
 use super::node::understands_wrapper;
-use super::precedence::{self, Subscribed};
-use super::rules::{Clock, Rules};
-use super::told::{self, Told};
+use super::protocol::{Core, Protocol};
+use super::rules::Rules;
 use super::visible::Visible;
+use crate::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, is_full_state};
 use crate::limits::MAX_SUBSCRIBED_NAMES;
-use crate::pb::Any;
 use crate::pb::discovery::{DiscoveryRequest, DiscoveryResponse, Resource};
+use crate::pb::{self, Any, Node};
 
 /// What wraps a resource that has a time to live.
 const WRAPPER: &str = "type.googleapis.com/envoy.service.discovery.v3.Resource";
@@ -44,27 +43,21 @@ const WRAPPER: &str = "type.googleapis.com/envoy.service.discovery.v3.Resource";
 /// The state of one stream.
 #[derive(Debug, Default)]
 pub struct Machine {
-    rules: Rules,
-    clock: Clock,
-    types: BTreeMap<String, Subscription>,
+    core: Core<Subscription>,
     /// Whether the client understands resources with a wrapper.
     wraps: bool,
-    /// Clusters that were sent and whose endpoints the client waits for again.
-    warming: BTreeSet<Arc<str>>,
-    nonces: u64,
-    holding: bool,
 }
 
 impl Machine {
     /// A stream that is served by these rules.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, ..Self::default() }
+        Self { core: Core::new(rules), wraps: false }
     }
 
     /// Says what time it is. Before it is said once, no heartbeat is due.
     pub fn advance(&mut self, now: Instant) {
-        self.clock.advance(now);
+        self.core.clock.advance(now);
     }
 
     /// A request came: a subscription, a change of it, an acknowledgement, or both.
@@ -73,139 +66,64 @@ impl Machine {
     /// [`Error`]: the stream must be ended.
     pub fn handle_request(&mut self, request: &DiscoveryRequest) -> Result<Heard, Error> {
         let type_url = &request.type_url;
-        let first = !self.types.contains_key(type_url);
-        check_type(type_url, (self.types.len(), !first))?;
+        let core = &mut self.core;
+        let first = !core.types.contains_key(type_url);
+        check_type(type_url, (core.types.len(), !first))?;
         check_names(type_url, &request.resource_names)?;
         if request.resource_names.len() > MAX_SUBSCRIBED_NAMES {
             return Err(Error::TooManyNames(type_url.clone()));
         }
         self.wraps |= request.node.as_ref().is_some_and(understands_wrapper);
-        let subscription = self.types.entry(type_url.clone()).or_default();
+        let subscription = core.types.entry(type_url.clone()).or_default();
         if first {
-            subscription.begin(type_url == precedence::CLUSTER, !self.rules.is_named_only(type_url));
+            subscription.begin(!core.rules.is_named_only(type_url));
         } else if !subscription.ledger.is_newest(&request.response_nonce) {
             // About an answer that is not the last one. A later request says the same again.
             return Ok(Heard::Nothing);
         }
         subscription.set_names(&request.resource_names);
-        Ok(subscription.ledger.answer(&request.response_nonce, request.error_detail.as_ref(), self.clock.seconds()))
+        Ok(subscription.ledger.answer(&request.response_nonce, request.error_detail.as_ref(), core.clock.seconds()))
     }
 
     /// The next answer that is due against this snapshot, types in the order given; `None`: the client has all, or has yet to
     /// answer what it was sent.
     ///
-    /// Of Envoy's types, each waits until the client has accepted those before it (clusters, endpoints, listeners, routes), and
-    /// removals wait for all of them: when a route moves from one cluster to another, the client first has both. Who does not
-    /// want to wait any longer ([`Machine::is_holding`]) says so by `patient`.
+    /// Of Envoy's types, listeners and routes wait for clusters and endpoints, and what is gone for all of them, as in the
+    /// delta machine ([`super::machine::Machine::poll_response`]): when a route moves from one cluster to another, the client
+    /// first has both. Who does not want to wait any longer ([`Machine::is_holding`]) says so by `patient`.
     ///
     /// A cluster that is new or changed brings its endpoints once more: Envoy warms it anew, and what it asks for then looks
     /// like an acknowledgement.
     pub fn poll_response(&mut self, snapshot: &Snapshot, order: &[&str], patient: bool) -> Option<DiscoveryResponse> {
-        let urls = precedence::sorted(&self.types, order);
-        let permissions = self.rules.permissions.clone();
-        let endpoints = Visible::new(snapshot, precedence::ENDPOINTS, permissions.as_deref());
-        self.holding = false;
-        if !patient {
-            self.types.values_mut().for_each(|subscription| subscription.introduced.clear());
-        }
-        for url in &urls {
-            if patient && precedence::must_wait(&self.types, url, endpoints) {
-                self.holding = true;
-            } else if let Some(answer) = self.poll_type(url, snapshot, false) {
-                return Some(answer);
-            }
-        }
-        for url in &urls {
-            if !self.types.get(url).is_some_and(Subscribed::loses) {
-                continue;
-            }
-            if patient && precedence::must_stay(&self.types, url, endpoints, self.holding) {
-                self.holding = true;
-            } else if let Some(answer) = self.poll_type(url, snapshot, true) {
-                return Some(answer);
-            }
-        }
-        urls.iter().find_map(|url| self.poll_heartbeat(url, snapshot))
+        Protocol::poll_response(self, snapshot, order, patient)
     }
 
     /// Whether an answer waits for the client to accept another first.
     #[must_use]
     pub fn is_holding(&self) -> bool {
-        self.holding
+        self.core.holding
     }
 
     /// When the client must hear next that its resources live on, though nothing changes.
     #[must_use]
     pub fn next_heartbeat(&self) -> Option<Instant> {
-        // One answer of a type is under way at most; its acknowledgement comes first.
-        let free = self.types.values().filter(|subscription| !subscription.ledger.is_waiting());
-        free.filter_map(|subscription| subscription.heartbeats.next()).min()
+        self.core.next_heartbeat()
     }
 
     /// How far the client is with each type it asked for.
     pub fn progress(&self) -> impl Iterator<Item = (&str, Progress)> {
-        self.types.iter().map(|(url, subscription)| (url.as_str(), subscription.ledger.progress()))
-    }
-
-    /// How every resource that the client asked for stands with it.
-    pub(super) fn visit(&self, snapshot: &Snapshot, visit: &mut dyn FnMut(Told<'_>)) {
-        for (url, subscription) in &self.types {
-            let visible = Visible::new(snapshot, url, self.rules.permissions.as_deref());
-            told::visit(url, visible, (subscription.wildcard, &subscription.names), &subscription.ledger, visit);
-        }
-    }
-
-    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot, removals: bool) -> Option<DiscoveryResponse> {
-        let subscription = self.types.get_mut(type_url)?;
-        if subscription.ledger.is_waiting() {
-            return None;
-        }
-        let visible = Visible::new(snapshot, type_url, self.rules.permissions.as_deref());
-        if type_url == precedence::ENDPOINTS {
-            subscription.repeat(std::mem::take(&mut self.warming));
-        }
-        let full_state = precedence::is_full_state(type_url);
-        let Due { resources, new, errors } =
-            subscription.due(visible, (full_state, removals), (self.nonces + 1, &self.clock))?;
-        if type_url == precedence::CLUSTER {
-            self.warming.extend(new);
-            self.warming.retain(|name| subscription.ledger.contains(name));
-        }
-        let answer = self.answer(type_url, &resources, true);
-        Some(DiscoveryResponse { resource_errors: errors, ..answer })
-    }
-
-    /// Says of resources that nothing but their time changes.
-    fn poll_heartbeat(&mut self, type_url: &str, snapshot: &Snapshot) -> Option<DiscoveryResponse> {
-        let subscription = self.types.get_mut(type_url)?;
-        if subscription.ledger.is_waiting() {
-            return None;
-        }
-        let now = self.clock.now();
-        let visible = Visible::new(snapshot, type_url, self.rules.permissions.as_deref());
-        let names = subscription.heartbeats.take(now);
-        let living = names.iter().filter_map(|name| visible.get(name));
-        let living = living.filter(|(name, entry)| subscription.ledger.version(name) == Some(&entry.version));
-        let mut resources: Vec<_> = living.map(|(name, entry)| (Arc::clone(name), entry.clone())).collect();
-        if resources.is_empty() {
-            return None;
-        }
-        let full_state = precedence::is_full_state(type_url);
-        if full_state {
-            let all = subscription.ledger.iter();
-            resources = all.map(|(name, entry)| (Arc::clone(name), entry.clone())).collect();
-        }
-        Some(self.answer(type_url, &resources, full_state))
+        self.core.progress()
     }
 
     fn answer(&mut self, type_url: &str, resources: &[(Arc<str>, Entry)], bodies: bool) -> DiscoveryResponse {
-        self.nonces += 1;
+        let core = &mut self.core;
+        core.nonces += 1;
         let mut version_info = String::new();
-        if let Some(subscription) = self.types.get_mut(type_url) {
-            subscription.ledger.close(self.nonces);
+        if let Some(subscription) = core.types.get_mut(type_url) {
+            subscription.ledger.close(core.nonces);
             version_info = subscription.version();
             for (name, entry) in resources {
-                subscription.heartbeats.heard(name, entry.ttl.filter(|_| self.wraps), self.clock.now());
+                subscription.heartbeats.heard(name, entry.ttl.filter(|_| self.wraps), core.clock.now());
             }
         }
         let any = |(name, entry): &(Arc<str>, Entry)| match entry.ttl {
@@ -223,7 +141,7 @@ impl Machine {
             _ => Any { type_url: type_url.to_owned(), value: entry.body.to_vec() },
         };
         let resources = resources.iter().map(any).collect();
-        let nonce = self.nonces.to_string();
+        let nonce = core.nonces.to_string();
         DiscoveryResponse {
             version_info,
             resources,
@@ -231,5 +149,77 @@ impl Machine {
             nonce,
             ..DiscoveryResponse::default()
         }
+    }
+}
+
+impl Protocol for Machine {
+    type Request = DiscoveryRequest;
+    type Response = DiscoveryResponse;
+    type Subscription = Subscription;
+
+    fn open(rules: Rules) -> Self {
+        Self::new(rules)
+    }
+
+    fn core(&self) -> &Core<Subscription> {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut Core<Subscription> {
+        &mut self.core
+    }
+
+    fn handle_request(&mut self, request: &DiscoveryRequest) -> Result<Heard, Error> {
+        Self::handle_request(self, request)
+    }
+
+    fn poll_type(&mut self, type_url: &str, snapshot: &Snapshot, gone: bool) -> Option<DiscoveryResponse> {
+        let core = &mut self.core;
+        let subscription = core.types.get_mut(type_url)?;
+        if subscription.ledger.is_waiting() {
+            return None;
+        }
+        let visible = Visible::new(snapshot, type_url, core.rules.permissions.as_deref());
+        if type_url == ENDPOINT_TYPE {
+            subscription.repeat(core.precedence.take_warming());
+        }
+        let what = (is_full_state(type_url), gone, core.precedence.pardoned());
+        let Due { resources, new, errors } = subscription.due(visible, what, (core.nonces + 1, &core.clock))?;
+        if type_url == CLUSTER_TYPE {
+            core.precedence.sent_clusters(&core.types, new.iter().filter_map(|name| visible.get(name)));
+        }
+        let answer = self.answer(type_url, &resources, true);
+        Some(DiscoveryResponse { resource_errors: errors, ..answer })
+    }
+
+    fn poll_heartbeat(&mut self, type_url: &str, snapshot: &Snapshot) -> Option<DiscoveryResponse> {
+        let core = &mut self.core;
+        let subscription = core.types.get_mut(type_url)?;
+        if subscription.ledger.is_waiting() {
+            return None;
+        }
+        let now = core.clock.now();
+        let visible = Visible::new(snapshot, type_url, core.rules.permissions.as_deref());
+        let names = subscription.heartbeats.take(now);
+        let living = names.iter().filter_map(|name| visible.get(name));
+        let living = living.filter(|(name, entry)| subscription.ledger.version(name) == Some(&entry.version));
+        let mut resources: Vec<_> = living.map(|(name, entry)| (Arc::clone(name), entry.clone())).collect();
+        if resources.is_empty() {
+            return None;
+        }
+        let full_state = is_full_state(type_url);
+        if full_state {
+            let all = subscription.ledger.iter();
+            resources = all.map(|(name, entry)| (Arc::clone(name), entry.clone())).collect();
+        }
+        Some(self.answer(type_url, &resources, full_state))
+    }
+
+    fn node(request: &DiscoveryRequest) -> Option<&Node> {
+        request.node.as_ref()
+    }
+
+    fn said(request: &DiscoveryRequest) -> (&str, Option<&pb::Status>) {
+        (&request.type_url, request.error_detail.as_ref())
     }
 }

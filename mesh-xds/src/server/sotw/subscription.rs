@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use twox_hash::XxHash3_64;
 
@@ -9,12 +10,13 @@ use crate::server::heartbeat::Heartbeats;
 use crate::server::ledger::Ledger;
 use crate::server::machine::WILDCARD;
 use crate::server::precedence::Subscribed;
+use crate::server::protocol;
 use crate::server::rules::Clock;
 use crate::server::visible::Visible;
 
 /// A client's subscription to one type.
 #[derive(Debug, Default)]
-pub(super) struct Subscription {
+pub(in crate::server) struct Subscription {
     pub(super) wildcard: bool,
     /// Whether an empty list means everything: the client never named a resource of the type, and the type allows it.
     legacy: bool,
@@ -28,9 +30,6 @@ pub(super) struct Subscription {
     asked: BTreeSet<String>,
     /// Resources that are sent again, as far as they are there.
     repeated: BTreeSet<Arc<str>>,
-    /// Of clusters: names that were sent for the first time, so that the client will want their endpoints.
-    pub(super) introduced: BTreeSet<Arc<str>>,
-    introduces: bool,
     /// Number of changes of the cache that the client has seen.
     seen: u64,
     /// Whether the subscription changed, so that all of it must be looked at.
@@ -51,27 +50,36 @@ pub(super) struct Due {
 }
 
 impl Subscribed for Subscription {
-    fn is_waiting(&self) -> bool {
-        self.ledger.is_waiting()
-    }
+    type Content = Entry;
 
-    fn has(&self, name: &str) -> bool {
-        self.ledger.contains(name)
+    fn ledger(&self) -> &Ledger<Entry> {
+        &self.ledger
     }
 
     fn loses(&self) -> bool {
         !self.leaving.is_empty()
     }
 
-    fn introduced(&self) -> &BTreeSet<Arc<str>> {
-        &self.introduced
+    fn is_leaving(&self, name: &str) -> bool {
+        self.leaving.contains(name)
+    }
+}
+
+impl protocol::Subscription for Subscription {
+    fn wanted(&self) -> (bool, &BTreeSet<String>) {
+        (self.wildcard, &self.names)
+    }
+
+    fn next_heartbeat(&self) -> Option<Instant> {
+        // One answer of a type is under way at most; its acknowledgement comes first.
+        if self.ledger.is_waiting() { None } else { self.heartbeats.next() }
     }
 }
 
 impl Subscription {
     /// The first request of the type.
-    pub(super) fn begin(&mut self, introduces: bool, legacy: bool) {
-        (self.first, self.introduces, self.legacy) = (true, introduces, legacy);
+    pub(super) fn begin(&mut self, legacy: bool) {
+        (self.first, self.legacy) = (true, legacy);
     }
 
     /// Takes the whole list of names that a request holds.
@@ -92,7 +100,6 @@ impl Subscription {
             self.ledger.retain(wanted);
             self.heartbeats.retain(wanted);
             self.leaving.retain(|name| wanted(name));
-            self.introduced.retain(|name| wanted(name));
         }
     }
 
@@ -101,11 +108,12 @@ impl Subscription {
         self.repeated.extend(names.into_iter().filter(|name| self.ledger.contains(name)));
     }
 
-    /// The next answer, with this nonce, if one is due. Records it as sent.
+    /// The next answer, with this nonce, if one is due. Records it as sent. Nothing that was rejected in answers later than
+    /// `pardoned` is in use.
     pub(super) fn due(
         &mut self,
         of_type: Visible<'_>,
-        (full_state, removals): (bool, bool),
+        (full_state, removals, pardoned): (bool, bool, u64),
         (nonce, clock): (u64, &Clock),
     ) -> Option<Due> {
         let first = std::mem::take(&mut self.first) && (self.wildcard || !self.names.is_empty());
@@ -118,22 +126,24 @@ impl Subscription {
         if new.is_empty() && errors.is_empty() && !(full_state && (first || grown || gone)) {
             return None;
         }
-        if gone {
-            for name in std::mem::take(&mut self.leaving) {
+        // What leaves is still there until nothing refers to it, as the client has it: what it rejected it would reject again,
+        // and all else with it.
+        let (mut staying, mut resources) = (BTreeSet::new(), Vec::new());
+        for name in std::mem::take(&mut self.leaving) {
+            let held = self.ledger.held(&name).filter(|_| !removals && !self.ledger.is_refused(&name, pardoned));
+            if let Some(held) = held {
+                resources.push((Arc::clone(&name), held.clone()));
+                staying.insert(name);
+            } else {
                 self.ledger.remove(&name);
                 self.heartbeats.forget(&name);
-                self.introduced.remove(&name);
             }
         }
+        self.leaving = staying;
         let names = if full_state { self.subscribed(of_type) } else { new.clone() };
-        // What leaves is still there until nothing refers to it.
-        let staying = self.leaving.iter().filter_map(|name| Some((Arc::clone(name), self.ledger.get(name)?.clone())));
-        let mut resources: Vec<_> = staying.collect();
         for name in names {
             if let Some((_, entry)) = of_type.get(&name) {
-                if self.ledger.send(&name, entry.clone(), nonce, clock.seconds()) && self.introduces {
-                    self.introduced.insert(Arc::clone(&name));
-                }
+                self.ledger.send(&name, entry.clone(), nonce, clock.seconds());
                 resources.push((name, entry.clone()));
             }
         }
@@ -162,7 +172,10 @@ impl Subscription {
         // Only what changed is looked at, unless the subscription itself did, or the client is far behind.
         let looked_at: BTreeSet<Arc<str>> = match recent {
             Some(names) => names.into_iter().collect(),
-            None => of_type.names().chain(self.ledger.iter().map(|(name, _)| name)).cloned().collect(),
+            None => {
+                let sent = self.ledger.iter().map(|(name, _)| Arc::clone(name));
+                self.subscribed(of_type).into_iter().chain(sent).collect()
+            }
         };
         let repeated = std::mem::take(&mut self.repeated).into_iter();
         let mut new: BTreeSet<_> = repeated.filter(|name| of_type.get(name).is_some()).collect();
