@@ -73,8 +73,12 @@ impl Snapshot {
     /// The server that a resource came from, by its place in a list of servers by name; `None` when it is not one of them.
     pub fn server_of<'a>(&self, entry: &Entry, mut servers: impl Iterator<Item = &'a str>) -> Option<usize> {
         let index = usize::try_from(entry.server).ok()?;
-        // Files of earlier releases name no server.
-        let name = self.servers.get(index).map(String::as_str).unwrap_or_default();
+        let name = match self.servers.get(index) {
+            Some(name) => name.as_str(),
+            // Files of earlier releases name no server.
+            None if self.servers.is_empty() => "",
+            None => return None,
+        };
         servers.position(|server| server == name)
     }
 }
@@ -229,6 +233,19 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert_eq!(load(&path, "n"), Some(snapshot("n", "1")), "a crash between the two renames");
+    }
+
+    #[test]
+    fn a_resource_is_from_a_server_that_is_still_one() {
+        let of = |servers: &[&str], server| {
+            let known = snapshot("n", "1");
+            let servers = Snapshot { servers: servers.iter().map(|name| (*name).to_owned()).collect(), ..known };
+            let entry = Entry { server, ..Entry::default() };
+            servers.server_of(&entry, ["", "two", "one"].into_iter())
+        };
+        assert_eq!((of(&["one", "two"], 0), of(&["one", "two"], 1)), (Some(2), Some(1)));
+        assert_eq!((of(&["gone"], 0), of(&["one"], u32::MAX)), (None, None));
+        assert_eq!(of(&[], 0), Some(0), "earlier releases knew one server, and no name");
     }
 
     #[test]
