@@ -80,6 +80,16 @@ for port in 8080 8081; do
     (cd files && exec ip netns exec ${id}c python3 -m http.server $port --bind :: >/dev/null 2>&1) &
 done
 
+# Waits for something to come true, ten seconds at most.
+eventually() {
+    local left=100
+    until "$@" 2>/dev/null; do
+        left=$((left - 1))
+        [ $left -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+
 proxy() { # ours|ztunnel namespace workload file network
     local program=$bin/node-proxy
     [ "$1" = ztunnel ] && program=$ZTUNNEL
