@@ -608,6 +608,28 @@ fn another_server_is_not_told_versions_that_are_not_its_own() {
 }
 
 #[test]
+fn what_the_server_spoke_against_is_sent_again_on_the_next_stream() {
+    let (mut client, now) = (one(Variant::Delta), Instant::now());
+    client.subscribe(SOME, some(&["denied", "rejected", "fine"]));
+    delta_requests(&mut client, now);
+    let all = ["denied", "rejected", "fine"].map(|name| resource(name, "v1"));
+    take(&mut client, Response::Delta(delta(&all, &[])), now).unwrap();
+    let denied = ResourceError {
+        resource_name: Some(ResourceName { name: "denied".into(), ..Default::default() }),
+        error_detail: Some(Status { code: 7, message: "why".into(), details: vec![] }),
+    };
+    let response =
+        DeltaDiscoveryResponse { resource_errors: vec![denied], ..delta(&[resource("rejected", "v2")], &[]) };
+    let update = client.handle_response(0, Response::Delta(response), |_, body| first_field(body)).unwrap();
+    let _ = client.handle_applied(&update, &[Rejected { name: "rejected".into(), reason: "no".into() }], now);
+    client.handle_closed(0);
+    client.handle_opened(0);
+    let Some(Request::Delta(request)) = client.poll_request(0, now) else { panic!("a first request") };
+    let told = |name: &str| request.initial_resource_versions[name].as_str();
+    assert_eq!((told("denied"), told("rejected"), told("fine")), ("", "", "v1"));
+}
+
+#[test]
 fn the_text_of_a_rejection_is_bounded() {
     let (mut client, now) = (one(Variant::Delta), Instant::now());
     client.subscribe(SOME, (0..1000).map(|n| format!("r{n}")));

@@ -317,6 +317,7 @@ impl Machine {
                 self.settle(index, name, false);
             }
             if refused.contains(resource.name.as_str()) {
+                self.disown(index, &resource.name);
                 continue;
             }
             let held = Held { version: resource.version.clone(), server: update.server };
@@ -325,6 +326,7 @@ impl Machine {
         }
         for (name, _) in &update.errors {
             self.settle(index, name, false);
+            self.disown(index, name);
         }
         for resource in &update.heartbeats {
             self.live_until(index, resource, now);
@@ -422,6 +424,14 @@ impl Machine {
             subscription.absent.insert(name.to_owned());
         } else {
             subscription.absent.remove(name);
+        }
+    }
+
+    /// The server said something against what is held of a name, which may not be in use any more: on the next stream its
+    /// version is not named, so that the resource is sent again.
+    fn disown(&mut self, index: usize, name: &str) {
+        if let Some(held) = self.types[index].held.get_mut(name) {
+            held.server = None;
         }
     }
 
