@@ -61,15 +61,18 @@
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
 //! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
 //! | [`balance`] | clusters and their endpoints; which endpoint a request goes to |
+//! | [`config`] | all that a proxy is told, as one whole: listeners with their routes, clusters with their endpoints |
 //! | [`tls`] | how a connection is to be secured: certificates, whom to believe, what to offer |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
-//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
+//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`;
+//! `balance`, `listener` ← `config`.
 
 pub mod authz;
 pub mod balance;
 pub mod catalog;
+pub mod config;
 pub mod filter;
 pub mod listener;
 pub mod live;
