@@ -32,6 +32,7 @@
 mod action;
 mod hash;
 mod host;
+mod index;
 mod matcher;
 mod mutation;
 mod retry;

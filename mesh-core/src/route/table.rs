@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use http::HeaderName;
 
 use super::host::{HostIndex, without_port};
+use super::index::RouteIndex;
 use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected};
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
@@ -104,7 +105,9 @@ impl Route {
 #[derive(Debug, Clone)]
 pub struct RouteTable {
     config: RouteConfig,
-    index: HostIndex,
+    hosts: HostIndex,
+    /// For each host.
+    routes: Vec<RouteIndex>,
 }
 
 /// A route table is not one.
@@ -143,8 +146,9 @@ impl RouteTable {
     /// # Errors
     /// [`TableError`], when a domain is empty or stands there twice.
     pub fn new(config: RouteConfig) -> Result<Self, TableError> {
-        let index = HostIndex::new(&config.hosts)?;
-        Ok(Self { config, index })
+        let hosts = HostIndex::new(&config.hosts)?;
+        let routes = config.hosts.iter().map(|host| RouteIndex::new(&host.routes)).collect();
+        Ok(Self { config, hosts, routes })
     }
 
     /// Its settings.
@@ -156,30 +160,35 @@ impl RouteTable {
     /// The host a request asks for: exact domains first, then the longest suffix, the longest prefix, `*`.
     #[must_use]
     pub fn host(&self, request: &Request<'_>) -> Option<&VirtualHost> {
+        self.config.hosts.get(self.host_position(request)?)
+    }
+
+    fn host_position(&self, request: &Request<'_>) -> Option<usize> {
         let named = self.config.host_header.as_ref().map(|name| request.headers.get(name));
         let asked = match named {
             Some(value) => std::str::from_utf8(value?.as_bytes()).ok()?,
             None => request.head.authority,
         };
         let asked = if self.config.ignore_port { without_port(asked) } else { asked };
-        self.config.hosts.get(self.index.find(asked)?)
+        self.hosts.find(asked)
     }
 
     /// What is done with a request: its host, the first of its routes that matches, and, where a route divides its requests
     /// among clusters, the cluster. It is asked once per request; what is tried again stays in the answer.
     ///
-    /// `random` is uniform over all 64 bits, one number per request.
+    /// `random` is uniform over all 64 bits, one number per request. The time this takes depends on the request and on how
+    /// many routes can be told apart by neither path nor an exact value, not on how many routes there are.
     ///
     /// # Errors
     /// [`Unrouted`], when there is no host or no route, or the request must come over TLS.
     pub fn find(&self, request: &Request<'_>, random: u64) -> Result<Selected<'_>, Unrouted> {
-        let host = self.host(request).ok_or(Unrouted::NoHost)?;
+        let position = self.host_position(request).ok_or(Unrouted::NoHost)?;
+        let (host, index) = self.config.hosts.get(position).zip(self.routes.get(position)).ok_or(Unrouted::NoHost)?;
         if host.require_tls && request.head.scheme != "https" {
             return Err(Unrouted::TlsRequired);
         }
-        let path = self.matched_path(request);
-        let mut matching = host.routes.iter().filter(|route| route.matcher.is_match(request, path, random));
-        let route = matching.next().ok_or(Unrouted::NoRoute)?;
+        let found = index.find(&host.routes, request, self.matched_path(request), random);
+        let route = found.and_then(|at| host.routes.get(at)).ok_or(Unrouted::NoRoute)?;
         Ok(Selected::new(self, host, route, request, random))
     }
 
