@@ -26,6 +26,9 @@ struct Split {
     values: HashMap<Box<str>, Bucket>,
 }
 
+/// So often a bucket is divided within one that is divided. Tables come from servers, and must not use up the stack.
+const NESTED: usize = 16;
+
 /// Of what a route may ask for an exact value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
@@ -37,18 +40,22 @@ enum Key {
 impl Bucket {
     /// Routes at these positions, which are in order.
     pub(super) fn new(routes: &[Route], positions: Vec<usize>) -> Self {
+        Self::nested(routes, positions, NESTED)
+    }
+
+    fn nested(routes: &[Route], positions: Vec<usize>, nested: usize) -> Self {
         let first = positions.first().copied().unwrap_or(usize::MAX);
         let mut bucket = Self { first, splits: Vec::new(), rest: positions };
-        if bucket.rest.len() > FEW {
+        if let (Some(nested), FEW..) = (nested.checked_sub(1), bucket.rest.len()) {
             let mut groups = groups(routes, &bucket.rest);
             groups.sort_by_cached_key(|group| Reverse(group.spared()));
-            groups.into_iter().for_each(|group| bucket.split(routes, group));
+            groups.into_iter().for_each(|group| bucket.split(routes, group, nested));
         }
         bucket
     }
 
     /// Moves the routes of a group that are not yet in a split into one of their own, if that is worth a lookup.
-    fn split(&mut self, routes: &[Route], mut group: Group<'_>) {
+    fn split(&mut self, routes: &[Route], mut group: Group<'_>, nested: usize) {
         group.values.retain(|_, positions| {
             positions.retain(|at| self.rest.binary_search(at).is_ok());
             !positions.is_empty()
@@ -59,7 +66,8 @@ impl Bucket {
         let mut moved: Vec<usize> = group.values.values().flatten().copied().collect();
         moved.sort_unstable();
         self.rest.retain(|at| moved.binary_search(at).is_err());
-        let values = group.values.into_iter().map(|(value, positions)| (value.into(), Self::new(routes, positions)));
+        let values =
+            group.values.into_iter().map(|(value, positions)| (value.into(), Self::nested(routes, positions, nested)));
         self.splits.push(Split { key: group.key, values: values.collect() });
     }
 

@@ -57,33 +57,34 @@ fn header() -> impl Strategy<Value = HeaderMatch> {
     )
 }
 
-fn matcher() -> impl Strategy<Value = RouteMatch> {
-    let query = ("[pq]", pattern(), prop::bool::weighted(0.2)).prop_map(|(name, pattern, present)| {
+fn query() -> impl Strategy<Value = QueryMatch> {
+    ("[pq]", pattern(), prop::bool::weighted(0.2)).prop_map(|(name, pattern, present)| {
         let condition = if present { QueryCondition::Present(true) } else { QueryCondition::Text(pattern) };
         QueryMatch { name: name.into(), condition }
-    });
-    let cookie = ("[cd]", pattern(), prop::bool::weighted(0.2)).prop_map(|(name, pattern, invert)| CookieMatch {
+    })
+}
+
+fn cookie() -> impl Strategy<Value = CookieMatch> {
+    ("[cd]", pattern(), prop::bool::weighted(0.2)).prop_map(|(name, pattern, invert)| CookieMatch {
         name: name.into(),
         pattern,
         invert,
-    });
+    })
+}
+
+fn matcher() -> impl Strategy<Value = RouteMatch> {
     let fraction = (0..=100_u32).prop_map(|numerator| Fraction { numerator, denominator: Denominator::Hundred });
-    (
-        path(),
-        vec(header(), 0..3),
-        vec(query, 0..2),
-        vec(cookie, 0..2),
-        prop::bool::weighted(0.05),
-        option::weighted(0.1, fraction),
-    )
-        .prop_map(|(path, headers, query, cookies, grpc, fraction)| RouteMatch {
+    let values = (vec(header(), 0..3), vec(query(), 0..2), vec(cookie(), 0..2));
+    (path(), values, prop::bool::weighted(0.05), option::weighted(0.1, fraction)).prop_map(
+        |(path, (headers, query, cookies), grpc, fraction)| RouteMatch {
             path,
             headers,
             query,
             cookies,
             grpc,
             fraction,
-        })
+        },
+    )
 }
 
 fn value() -> impl Strategy<Value = &'static str> {
@@ -152,11 +153,12 @@ proptest! {
 
     #[test]
     fn routes_of_one_path_are_told_apart(
-        lists in vec(vec(header(), 1..4), 20..200),
+        values in vec((vec(header(), 0..3), vec(query(), 0..3), vec(cookie(), 0..2)), 20..200),
         requests in vec(sent(), 1..24),
     ) {
-        let matcher = |headers| RouteMatch { headers, ..RouteMatch::new(PathMatch::prefix("/")) };
-        let table = table(lists.into_iter().map(matcher).collect());
+        let matcher =
+            |(headers, query, cookies)| RouteMatch { headers, query, cookies, ..RouteMatch::new(PathMatch::prefix("/")) };
+        let table = table(values.into_iter().map(matcher).collect());
         for sent in requests {
             let request = Request::new(&sent.method, "2", &sent.target, &sent.headers);
             prop_assert_eq!(found(&table, &request, sent.random), naive(&table, &request, sent.random), "{:?}", sent);
