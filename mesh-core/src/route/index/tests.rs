@@ -77,12 +77,12 @@ fn matcher() -> impl Strategy<Value = RouteMatch> {
     let values = (vec(header(), 0..3), vec(query(), 0..2), vec(cookie(), 0..2));
     (path(), values, prop::bool::weighted(0.05), option::weighted(0.1, fraction)).prop_map(
         |(path, (headers, query, cookies), grpc, fraction)| RouteMatch {
-            path,
             headers,
             query,
             cookies,
             grpc,
             fraction,
+            ..RouteMatch::new(path)
         },
     )
 }

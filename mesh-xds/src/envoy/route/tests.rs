@@ -12,7 +12,8 @@ use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{retry_policy, route_match};
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
-use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
+use envoy_types::pb::envoy::r#type::matcher::v3::filter_state_matcher::Matcher as StateMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::{FilterStateMatcher, RegexMatchAndSubstitute, RegexMatcher};
 use envoy_types::pb::google::protobuf::{Any, Duration as Span, UInt64Value};
 use mesh_core::request::Condition;
 use mesh_core::route::{
@@ -113,10 +114,18 @@ pub(in crate::envoy) mod values {
             pattern,
             invert,
         });
-        let parts = (path(), vec(header_match(), 0..3), vec(query, 0..3), vec(cookie, 0..2));
-        (parts, any::<bool>(), option::of(fraction())).prop_map(|((path, headers, query, cookies), grpc, fraction)| {
-            RouteMatch { path, headers, query, cookies, grpc, fraction }
-        })
+        let parts = (path(), vec(header_match(), 0..3), vec(query, 0..3), vec(cookie, 0..2), vec(pattern(), 0..2));
+        (parts, any::<bool>(), option::of(fraction())).prop_map(
+            |((path, headers, query, cookies, peer), grpc, fraction)| RouteMatch {
+                path,
+                headers,
+                query,
+                cookies,
+                peer,
+                grpc,
+                fraction,
+            },
+        )
     }
 
     fn mutation() -> impl Strategy<Value = Mutation> {
@@ -554,6 +563,8 @@ fn a_plain_table_is_read() {
 fn what_would_hold_back_or_send_elsewhere_is_refused_by_name() {
     let extension = core::TypedExtensionConfig::default;
     let limit = || vec![wire::RateLimit::default()];
+    let of_peer = |matcher| FilterStateMatcher { key: "io.istio.peer_principal".into(), matcher };
+    let address = StateMatcher::AddressMatch(Default::default());
     let plugin = |is_optional| wire::ClusterSpecifierPlugin { extension: Some(extension()), is_optional };
     let cases = [
         (decode(|wire| wire.vhds = Some(wire::Vhds::default())), "vhds"),
@@ -579,7 +590,9 @@ fn what_would_hold_back_or_send_elsewhere_is_refused_by_name() {
         (with_match(|m| m.path_specifier = None), "R.match.path_specifier"),
         (with_match(|m| m.tls_context = Some(Default::default())), "R.match.tls_context"),
         (with_match(|m| m.dynamic_metadata = vec![Default::default()]), "R.match.dynamic_metadata"),
-        (with_match(|m| m.filter_state = vec![Default::default()]), "R.match.filter_state"),
+        (with_match(|m| m.filter_state = vec![Default::default()]), "R.match.filter_state[0].key"),
+        (with_match(|m| m.filter_state = vec![of_peer(None)]), "R.match.filter_state[0].matcher"),
+        (with_match(|m| m.filter_state = vec![of_peer(Some(address))]), "R.match.filter_state[0].address_match"),
         (
             with_match(|m| m.path_specifier = Some(PathSpecifier::PathMatchPolicy(extension()))),
             "R.match.path_match_policy",
