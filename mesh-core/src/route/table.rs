@@ -6,7 +6,10 @@ use http::HeaderName;
 use super::host::{HostIndex, without_port};
 use super::index::RouteIndex;
 use super::selection::Position;
-use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected, Selection};
+use super::{
+    Action, CorsPolicy, Fault, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected, Selection,
+    StatefulSession,
+};
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
 use crate::request::Request;
@@ -46,6 +49,12 @@ pub enum FilterOverride {
     Disabled,
     /// The filter is one of access control and has these rules instead.
     Rbac(RbacFilter),
+    /// The filter is one of CORS and has this policy.
+    Cors(CorsPolicy),
+    /// The filter makes these faults instead.
+    Fault(Fault),
+    /// The filter keeps sessions in this way instead.
+    Session(StatefulSession),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.
