@@ -106,12 +106,18 @@ fn peer(report: &mut Report, wire: &FilterStateMatcher) -> Result<Pattern, Error
 pub(super) fn fraction(report: &mut Report, wire: &RuntimeFractionalPercent) -> Result<Fraction, Error> {
     let RuntimeFractionalPercent { default_value, runtime_key } = wire;
     report.ignored("runtime_key", runtime_key);
-    let FractionalPercent { numerator, denominator } = report.required("default_value", default_value.as_ref())?;
+    fractional_percent(report, "default_value", report.required("default_value", default_value.as_ref())?)
+}
+
+pub(super) fn fractional_percent(report: &Report, field: &str, wire: &FractionalPercent) -> Result<Fraction, Error> {
+    let FractionalPercent { numerator, denominator } = wire;
     let denominator = match DenominatorType::try_from(*denominator) {
         Ok(DenominatorType::Hundred) => Denominator::Hundred,
         Ok(DenominatorType::TenThousand) => Denominator::TenThousand,
         Ok(DenominatorType::Million) => Denominator::Million,
-        Err(_) => return Err(report.invalid("denominator", format_args!("{denominator} is not known"))),
+        Err(_) => {
+            return Err(report.invalid(&format!("{field}.denominator"), format_args!("{denominator} is not known")));
+        }
     };
     Ok(Fraction { numerator: *numerator, denominator })
 }
@@ -159,11 +165,14 @@ fn wire_cookie_match(matcher: &CookieMatch) -> wire::CookieMatcher {
 }
 
 pub(super) fn wire_fraction(fraction: Fraction) -> RuntimeFractionalPercent {
+    RuntimeFractionalPercent { default_value: Some(wire_fractional_percent(fraction)), runtime_key: String::new() }
+}
+
+pub(super) fn wire_fractional_percent(fraction: Fraction) -> FractionalPercent {
     let denominator = match fraction.denominator {
         Denominator::Hundred => DenominatorType::Hundred,
         Denominator::TenThousand => DenominatorType::TenThousand,
         Denominator::Million => DenominatorType::Million,
     };
-    let value = FractionalPercent { numerator: fraction.numerator, denominator: denominator.into() };
-    RuntimeFractionalPercent { default_value: Some(value), runtime_key: String::new() }
+    FractionalPercent { numerator: fraction.numerator, denominator: denominator.into() }
 }
