@@ -59,13 +59,15 @@
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
+//! | [`resilience`] | time limits, retries, hedging, copies: what sends requests on as their routes say |
 //! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
 //! | [`balance`] | clusters and their endpoints; which endpoint a request goes to |
 //! | [`tls`] | how a connection is to be secured: certificates, whom to believe, what to offer |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
-//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
+//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`;
+//! `filter`, `balance` ← `resilience`.
 
 pub mod authz;
 pub mod balance;
@@ -76,6 +78,7 @@ pub mod live;
 pub mod name;
 pub mod report;
 pub mod request;
+pub mod resilience;
 pub mod resolve;
 pub mod route;
 pub mod service;

@@ -56,6 +56,7 @@ pub use selection::Selection;
 pub use table::{FilterOverride, FilterOverrides, Route, RouteConfig, RouteTable, TableError, Unrouted, VirtualHost};
 pub use template::{Template, TemplateError};
 pub use timeout::Timeouts;
+pub(crate) use timeout::grpc_timeout;
 
 #[cfg(test)]
 mod tests;
