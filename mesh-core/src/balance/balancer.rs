@@ -53,6 +53,8 @@ pub enum Probing {
 pub enum Probed {
     /// Healthy.
     Passing,
+    /// Healthy, and says that it is degraded: used when there are not enough others.
+    Degraded,
     /// Unhealthy.
     Failing,
 }
@@ -133,13 +135,12 @@ impl Balancer {
         for (address, probed) in probes {
             let Control { known, detector, .. } = &mut *control;
             let Some(known) = known.get_mut(&address) else { continue };
-            if known.probed.is_none() && probed == Probed::Passing {
+            let passes = probed != Probed::Failing;
+            if known.probed.is_none() && passes {
                 known.track.join(now);
             }
             changed |= known.probed.replace(probed) != Some(probed);
-            if probed == Probed::Passing
-                && let Some(detector) = detector
-            {
+            if passes && let Some(detector) = detector {
                 changes.extend(detector.handle_passing_check(address, now));
             }
         }
@@ -326,6 +327,7 @@ impl Control {
             _ if probed.is_none() && self.cluster.ignore_unchecked => Condition::Excluded,
             _ if probed.is_none() => Condition::Unhealthy,
             Health::Degraded => Condition::Degraded,
+            _ if probed == Some(Probed::Degraded) => Condition::Degraded,
             Health::Unknown | Health::Healthy => Condition::Healthy,
         }
     }

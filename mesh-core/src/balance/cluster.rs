@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::assignment::{Assignment, Endpoint};
 use super::circuit::CircuitSettings;
-use super::health_check::HealthCheck;
+use super::health::HealthCheck;
 use super::outlier::OutlierSettings;
 use super::policy::{Localities, Policy};
 use crate::name::Text;

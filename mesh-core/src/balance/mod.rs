@@ -39,7 +39,7 @@ mod balancer;
 mod circuit;
 mod cluster;
 mod hash;
-mod health_check;
+mod health;
 mod load;
 mod member;
 mod outlier;
@@ -56,7 +56,7 @@ pub use assignment::{
 pub use balancer::{Balancer, Probed, Probing, Setup, Status};
 pub use circuit::{Circuit, CircuitGuard, CircuitSettings, RetryLimit, Thresholds};
 pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol, TransportMatch};
-pub use health_check::{GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeMethod, TcpProbe};
+pub use health::{Checker, Due, GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeId, ProbeMethod, ProbeResult, TcpProbe};
 pub use outlier::{Change, Detection, Detector, InvalidOutlierSettings, Monitor, Outcome, OutlierSettings};
 pub use pick::{Pick, PickError, Request};
 pub use policy::{

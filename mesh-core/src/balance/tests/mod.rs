@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "a start to count from; nothing waits")]
 
+mod health;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
