@@ -130,13 +130,15 @@ impl<'c> Call<'c> {
             None => return Err(Status::unavailable(format!("cluster `{name}` is not known"))),
         };
         let hash = RequestHash::new(&forward.hash, &head, Some(self.channel.id), fastrand::u64(..)).value;
+        let subset = selected.subset();
         let deadline =
             forward.timeouts(&head).stream.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
         let retry = selected.retry().filter(|retry| retry.is_for(&head));
         let (mut tries, mut unseen, mut guard) = (0, 0, None);
         loop {
             tries += 1;
-            let request = balance::Request { hash, attempt: tries + unseen - 1, priority: forward.priority };
+            let attempt = tries + unseen - 1;
+            let request = balance::Request { hash, attempt, priority: forward.priority, subset: Some(&subset) };
             let picked = upstream.pick(&request, now()).map_err(|error| refused(name, &error))?;
             let circuit = picked.from.balancer().circuit();
             let per_try = retry.and_then(|retry| retry.per_try_timeout).map(|limit| Instant::now() + limit);

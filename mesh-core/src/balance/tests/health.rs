@@ -275,8 +275,11 @@ fn where_a_probe_goes_and_for_whom() {
 fn what_an_answer_means() {
     let parts = |parts: &[&str]| parts.iter().map(|part| part.as_bytes().to_vec()).collect::<Vec<_>>();
     let plain = HttpProbe::new("/");
-    let ranges =
-        HttpProbe { expected_statuses: vec![200..205, 300..301], retriable_statuses: vec![200..600], ..plain.clone() };
+    let ranges = HttpProbe {
+        expected_statuses: vec![200..205, 300..301],
+        retriable_statuses: vec![200..500, 500..600],
+        ..plain.clone()
+    };
     let deep = HttpProbe { receive: parts(&["\"db\":", "ok", "ok"]), ..plain.clone() };
     let named = HttpProbe { service_name: Some(Pattern::prefix("shop")), ..plain.clone() };
     type Row<'a> = (&'a HttpProbe, u16, &'a [(&'static str, &'static str)], &'a str, ProbeResult);

@@ -1,6 +1,8 @@
 #![allow(clippy::disallowed_methods, reason = "a start to count from; nothing waits")]
 
 mod health;
+mod subset;
+mod zone;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -256,7 +258,7 @@ fn panic_uses_all_or_fails() {
     let mut assignment = flat(&[1; 4]);
     assignment.localities[0].endpoints[1..].iter_mut().for_each(|endpoint| endpoint.health = Health::Unhealthy);
     let with = |panic_threshold, localities| Cluster { panic_threshold, localities, ..cluster(Policy::Random) };
-    let fail = Localities::Flat { on_panic: OnPanic::Fail };
+    let fail = Localities::ZoneAware(ZoneAware { on_panic: OnPanic::Fail, ..ZoneAware::default() });
     let table = [
         (50, Localities::default(), Ok(4)),
         (25, Localities::default(), Ok(1)),
