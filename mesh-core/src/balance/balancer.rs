@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use super::assignment::{Assignment, Health};
 use super::circuit::Circuit;
 use super::cluster::Cluster;
+use super::connection::ConnectionGuard;
 use super::load::Track;
 use super::member::Member;
 use super::outlier::{Change, Detection, Detector};
@@ -18,6 +19,7 @@ use super::snapshot::Snapshot;
 use super::spread::{Condition, Place, Terms};
 use super::zone::{Local, LocalCluster};
 use crate::name::Locality;
+use crate::route::Priority;
 
 /// Picks endpoints of a cluster, from many tasks at once; clones share everything.
 ///
@@ -142,8 +144,17 @@ impl Balancer {
         let active = snapshot.circuit.requests();
         let mut ask = Ask { hash, attempt: request.attempt, now, active, rng };
         let member = snapshot.choose(request.subset, &mut ask)?;
-        let admitted = snapshot.circuit.try_request(request.priority).ok_or(PickError::CircuitOpen)?;
+        let admitted = snapshot.circuit.try_request(request.priority, now).ok_or(PickError::CircuitOpen)?;
         Ok(Pick::new(Arc::clone(member), admitted, now))
+    }
+
+    /// Admits a new connection to an endpoint, by the limits of the cluster and of the endpoint
+    /// ([`CircuitSettings::max_connections_per_endpoint`](super::CircuitSettings)).
+    pub fn try_connection(&self, endpoint: SocketAddr, priority: Priority) -> Option<ConnectionGuard> {
+        let of_cluster = self.circuit().try_connection(priority)?;
+        let control = self.inner.control();
+        let limit = control.cluster.circuit.max_connections_per_endpoint;
+        ConnectionGuard::try_new(&control.known.get(&endpoint)?.track, limit, of_cluster)
     }
 
     /// Says what probes said. Tells whose ejection this ends.
@@ -185,8 +196,8 @@ impl Balancer {
         self.inner.control().detector.as_ref().map(Detector::next_tick)
     }
 
-    /// The circuit breakers, for connections, requests that wait, and those that are tried again. Requests in flight are
-    /// counted by [`pick`](Self::pick).
+    /// The circuit breakers, for requests that wait, and those that are tried again. Requests in flight are counted by
+    /// [`pick`](Self::pick), connections by [`try_connection`](Self::try_connection).
     #[must_use]
     pub fn circuit(&self) -> Circuit {
         self.inner.snapshot.load().circuit.clone()

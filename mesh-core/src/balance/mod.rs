@@ -39,6 +39,7 @@ mod assignment;
 mod balancer;
 mod circuit;
 mod cluster;
+mod connection;
 mod hash;
 mod health;
 mod load;
@@ -60,6 +61,7 @@ pub use assignment::{
 pub use balancer::{Balancer, Probed, Probing, Setup, Status};
 pub use circuit::{Circuit, CircuitGuard, CircuitSettings, RetryLimit, Thresholds};
 pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol, TransportMatch};
+pub use connection::ConnectionGuard;
 pub use health::{Checker, Due, GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeId, ProbeMethod, ProbeResult, TcpProbe};
 pub use outlier::{Change, Detection, Detector, InvalidOutlierSettings, Monitor, Outcome, OutlierSettings};
 pub use pick::{Pick, PickError, Request};

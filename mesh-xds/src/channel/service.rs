@@ -153,7 +153,7 @@ impl<'c> Call<'c> {
             }
             let again = retry.filter(|retry| should_retry(retry, &failed, tries) && self.body.can_begin_again());
             // Who may not retry says how the last attempt ended.
-            guard = again.and_then(|_| circuit.try_retry(forward.priority));
+            guard = again.and_then(|_| circuit.try_retry(forward.priority, now()));
             let Some(retry) = again.filter(|_| guard.is_some()) else { return failed.end(&self.body) };
             let since = (self.channel.now)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let headers = if let Failed::Response(response) = &failed { Some(response.headers()) } else { None };

@@ -20,7 +20,7 @@
 //! | of it and of the subset policy: `metadata_fallback_policy`, subsets of subsets, values that are lists or structures | NACK |
 //! | `health_checks` HTTP, TCP, gRPC | honoured; custom ones, `transport_socket_match_criteria`, HTTP/3, formats in headers, a body with a method that has none: NACK; logs and events, `append_action`: warning |
 //! | `outlier_detection` | honoured; `monitors`, `detect_degraded_hosts`: warning; `max_ejection_time` below the base, percentages above 100: NACK |
-//! | `circuit_breakers` | honoured, the first of a priority; `budget_interval`, `track_remaining`, `max_connection_pools`, limits per host other than connections: warning |
+//! | `circuit_breakers` | honoured, the first of a priority; `track_remaining`, `max_connection_pools`, limits per host other than connections: warning |
 //! | `typed_extension_protocol_options` HTTP/1, HTTP/2, auto, downstream, `max_requests_per_connection` | honoured; HTTP/3 alone, `auto_sni`, `auto_san_validation`, filters, `hash_policy`, `outlier_detection`: NACK; other settings and other protocols: warning |
 //! | `protocol_selection`, `http2_protocol_options`, `common_http_protocol_options`, `http_protocol_options` | as above, where the typed ones are absent |
 //! | `upstream_http_protocol_options` | NACK |

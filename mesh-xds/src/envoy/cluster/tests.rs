@@ -139,8 +139,8 @@ fn outlier() -> impl Strategy<Value = OutlierSettings> {
 fn circuit() -> impl Strategy<Value = CircuitSettings> {
     let retries = prop_oneof![
         any::<u32>().prop_map(RetryLimit::Count),
-        (0.0..=100.0_f64, any::<u32>())
-            .prop_map(|(percent, min_concurrency)| RetryLimit::Budget { percent, min_concurrency }),
+        (0.0..=100.0_f64, any::<u32>(), millis(0..1000))
+            .prop_map(|(percent, min_concurrency, interval)| RetryLimit::Budget { percent, min_concurrency, interval }),
     ];
     let thresholds =
         (any::<[u32; 3]>(), retries).prop_map(|([max_connections, max_pending_requests, max_requests], retries)| {
