@@ -48,6 +48,8 @@ pub struct Head<'a> {
     pub target: &'a str,
     /// Address of the client, where it is known.
     pub source: Option<IpAddr>,
+    /// Who the client is, where that is known: the URI of its verified certificate.
+    pub peer: Option<&'a str>,
 }
 
 impl<'a> Head<'a> {
@@ -84,7 +86,7 @@ impl<'a> Request<'a> {
     /// A plain-text request from an unknown address.
     #[must_use]
     pub fn new(method: &'a Method, authority: &'a str, target: &'a str, headers: &'a HeaderMap) -> Self {
-        Self { head: Head { method, scheme: "http", authority, target, source: None }, headers }
+        Self { head: Head { method, scheme: "http", authority, target, source: None, peer: None }, headers }
     }
 
     /// As [`Head::path`].

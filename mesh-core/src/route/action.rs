@@ -242,11 +242,11 @@ impl Forward {
 }
 
 impl WeightedClusters {
-    /// The cluster whose share of the sum `value` falls into.
-    pub(super) fn at(&self, value: u64) -> Option<&WeightedCluster> {
+    /// Which cluster's share of the sum `value` falls into.
+    pub(super) fn at(&self, value: u64) -> Option<usize> {
         let sum = self.clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
         let mut left = value.checked_rem(sum)?;
-        self.clusters.iter().find(|cluster| {
+        self.clusters.iter().position(|cluster| {
             let weight = u64::from(cluster.weight);
             let found = left < weight;
             left = left.saturating_sub(weight);

@@ -25,20 +25,12 @@ pub struct Selected<'t> {
 }
 
 impl<'t> Selected<'t> {
-    pub(super) fn new(
-        table: &'t RouteTable,
-        host: &'t VirtualHost,
-        route: &'t Route,
-        request: &Request<'_>,
-        random: u64,
-    ) -> Self {
-        let weighted = match &route.action {
-            Action::Forward(forward) => match &forward.cluster {
-                ClusterChoice::Weighted(clusters) => choose(clusters, forward, request, random),
-                ClusterChoice::Named(_) | ClusterChoice::Header(_) => None,
-            },
+    pub(super) fn new(table: &'t RouteTable, host: &'t VirtualHost, route: &'t Route, weighted: Option<usize>) -> Self {
+        let clusters = match &route.action {
+            Action::Forward(forward) => forward.weighted(),
             Action::Redirect(_) | Action::Respond(_) | Action::NonForwarding => None,
         };
+        let weighted = clusters.zip(weighted).and_then(|(clusters, at)| clusters.clusters.get(at));
         Self { table, host, route, weighted }
     }
 
@@ -164,22 +156,32 @@ impl<'t> Selected<'t> {
     }
 }
 
-/// One of weighted clusters.
-fn choose<'t>(
-    clusters: &'t WeightedClusters,
-    forward: &Forward,
-    request: &Request<'_>,
-    random: u64,
-) -> Option<&'t WeightedCluster> {
-    // The low digits of the number have chosen the route already where it takes a fraction: without this, all requests of
-    // such a route could fall into one cluster.
-    let chance = random.rotate_left(32);
-    let value = match &clusters.choice {
-        WeightedChoice::Random => None,
-        WeightedChoice::Header(name) => {
-            request.headers.get(name).and_then(|value| value.to_str().ok()).and_then(|value| value.trim().parse().ok())
+impl Route {
+    /// Which of its weighted clusters a request goes to.
+    pub(super) fn weighted(&self, request: &Request<'_>, random: u64) -> Option<usize> {
+        let Action::Forward(forward) = &self.action else { return None };
+        let clusters = forward.weighted()?;
+        // The low digits of the number have chosen the route already where it takes a fraction: without this, all requests of
+        // such a route could fall into one cluster.
+        let chance = random.rotate_left(32);
+        let value = match &clusters.choice {
+            WeightedChoice::Random => None,
+            WeightedChoice::Header(name) => request
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| value.trim().parse().ok()),
+            WeightedChoice::Hash => RequestHash::new(&forward.hash, request, None, random).value,
+        };
+        clusters.at(value.unwrap_or(chance))
+    }
+}
+
+impl Forward {
+    fn weighted(&self) -> Option<&WeightedClusters> {
+        match &self.cluster {
+            ClusterChoice::Weighted(clusters) => Some(clusters),
+            ClusterChoice::Named(_) | ClusterChoice::Header(_) => None,
         }
-        WeightedChoice::Hash => RequestHash::new(&forward.hash, request, None, random).value,
-    };
-    clusters.at(value.unwrap_or(chance))
+    }
 }

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::HeaderName;
 
 use super::host::{HostIndex, without_port};
-use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected};
+use super::selection::Position;
+use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected, Selection};
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
 use crate::request::Request;
@@ -156,13 +158,16 @@ impl RouteTable {
     /// The host a request asks for: exact domains first, then the longest suffix, the longest prefix, `*`.
     #[must_use]
     pub fn host(&self, request: &Request<'_>) -> Option<&VirtualHost> {
+        self.host_at(request).map(|at| &self.config.hosts[at])
+    }
+
+    fn host_at(&self, request: &Request<'_>) -> Option<usize> {
         let named = self.config.host_header.as_ref().map(|name| request.headers.get(name));
         let asked = match named {
             Some(value) => std::str::from_utf8(value?.as_bytes()).ok()?,
             None => request.head.authority,
         };
-        let asked = if self.config.ignore_port { without_port(asked) } else { asked };
-        self.config.hosts.get(self.index.find(asked)?)
+        self.index.find(if self.config.ignore_port { without_port(asked) } else { asked })
     }
 
     /// What is done with a request: its host, the first of its routes that matches, and, where a route divides its requests
@@ -173,14 +178,34 @@ impl RouteTable {
     /// # Errors
     /// [`Unrouted`], when there is no host or no route, or the request must come over TLS.
     pub fn find(&self, request: &Request<'_>, random: u64) -> Result<Selected<'_>, Unrouted> {
-        let host = self.host(request).ok_or(Unrouted::NoHost)?;
+        self.locate(request, random).map(|at| self.at(at))
+    }
+
+    /// As [`find`](Self::find); the answer keeps the table.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn select(self: &Arc<Self>, request: &Request<'_>, random: u64) -> Result<Selection, Unrouted> {
+        self.locate(request, random).map(|at| Selection::new(Arc::clone(self), at))
+    }
+
+    fn locate(&self, request: &Request<'_>, random: u64) -> Result<Position, Unrouted> {
+        let at = self.host_at(request).ok_or(Unrouted::NoHost)?;
+        let host = &self.config.hosts[at];
         if host.require_tls && request.head.scheme != "https" {
             return Err(Unrouted::TlsRequired);
         }
         let path = self.matched_path(request);
-        let mut matching = host.routes.iter().filter(|route| route.matcher.is_match(request, path, random));
-        let route = matching.next().ok_or(Unrouted::NoRoute)?;
-        Ok(Selected::new(self, host, route, request, random))
+        let matching = host.routes.iter().position(|route| route.matcher.is_match(request, path, random));
+        let route = matching.ok_or(Unrouted::NoRoute)?;
+        let weighted = host.routes[route].weighted(request, random);
+        Ok(Position { host: at, route, weighted })
+    }
+
+    /// What stands at a position that [`locate`](Self::locate) gave.
+    pub(super) fn at(&self, at: Position) -> Selected<'_> {
+        let host = &self.config.hosts[at.host];
+        Selected::new(self, host, &host.routes[at.route], at.weighted)
     }
 
     /// What is compared of a path.

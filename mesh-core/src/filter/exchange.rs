@@ -1,0 +1,173 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request;
+
+use super::{Flag, Flags, Metadata};
+use crate::name::{SpiffeId, Text};
+use crate::request::{Head, Request};
+use crate::route::{FilterOverride, Selection, Unrouted};
+
+/// What is known of a connection that brings requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The other end of the socket.
+    pub direct_remote: SocketAddr,
+    /// The client: the other end of the socket, unless a tunnel or a PROXY header names another.
+    pub source: SocketAddr,
+    /// Where the client wanted to go.
+    pub destination: SocketAddr,
+    /// Whether the client secured it, whatever it is carried over since.
+    pub tls: bool,
+    /// The server name that the client asked for in TLS.
+    pub server_name: Option<Text>,
+    /// Who the client is, as its verified certificate names it; `None` in plaintext.
+    pub peer: Option<PeerNames>,
+    /// Who we are towards the client; `None` in plaintext.
+    pub local: Option<SpiffeId>,
+}
+
+/// The client of a connection, as its verified certificate names it; all empty when it showed none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerNames {
+    /// URIs among the subject alternative names; a SPIFFE id is the only one.
+    pub uris: Vec<Text>,
+    /// DNS names among the subject alternative names.
+    pub dns_names: Vec<Text>,
+    /// The subject (RFC 2253).
+    pub subject: Text,
+}
+
+impl Connection {
+    /// A connection in plaintext.
+    #[must_use]
+    pub fn new(source: SocketAddr, destination: SocketAddr) -> Self {
+        Self { direct_remote: source, source, destination, tls: false, server_name: None, peer: None, local: None }
+    }
+
+    /// The same, from a client with this identity.
+    #[must_use]
+    pub fn from_peer(mut self, peer: &SpiffeId) -> Self {
+        self.peer = Some(PeerNames { uris: vec![peer.to_string().into()], ..PeerNames::default() });
+        self.tls = true;
+        self
+    }
+
+    /// The first URI of the client's certificate.
+    #[must_use]
+    pub fn peer_uri(&self) -> Option<&str> {
+        self.peer.as_ref()?.uris.first().map(Text::as_str)
+    }
+}
+
+/// What is known of one request and its response, on the way through filters to the service and back.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// The connection it came on.
+    pub connection: Arc<Connection>,
+    /// Address of its client: that of the connection, unless a trusted `x-forwarded-for` names another.
+    pub remote: IpAddr,
+    /// `http` or `https`: what the client spoke, whatever it is carried over since.
+    pub scheme: &'static str,
+    /// Its route.
+    pub route: Routed,
+    /// A number drawn for it, uniform over all 64 bits: one draw for all that is decided by chance about its route.
+    pub random: u64,
+    /// What filters said.
+    pub metadata: Metadata,
+    /// What was read of its body, for filters that want it.
+    pub body: Option<Bytes>,
+    /// Why its response is not simply what the service said.
+    pub flags: Flags,
+    /// The same in a word, for logs, such as `route_not_found`; empty if it is what the service said.
+    pub details: Text,
+    /// The filter that is asked now.
+    pub(super) current: Text,
+}
+
+/// Whether a request has a route.
+#[derive(Debug, Clone)]
+pub enum Routed {
+    /// Nobody has asked yet.
+    Unasked,
+    /// It has.
+    To(Selection),
+    /// It has none.
+    Nowhere(Unrouted),
+}
+
+impl Exchange {
+    /// Of a request that came on a connection.
+    #[must_use]
+    pub fn new(connection: Arc<Connection>) -> Self {
+        Self {
+            remote: connection.source.ip(),
+            scheme: if connection.tls { "https" } else { "http" },
+            connection,
+            route: Routed::Unasked,
+            random: fastrand::u64(..),
+            metadata: Metadata::default(),
+            body: None,
+            flags: Flags::default(),
+            details: Text::default(),
+            current: Text::default(),
+        }
+    }
+
+    /// Of a request: what an outer layer knows, or else what the request's extensions hold of its connection, or else that
+    /// nothing is known.
+    #[must_use]
+    pub fn take(head: &mut request::Parts) -> Self {
+        head.extensions.remove::<Self>().unwrap_or_else(|| {
+            let connection = head.extensions.get::<Arc<Connection>>().cloned();
+            Self::new(connection.unwrap_or_else(|| {
+                let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+                Arc::new(Connection::new(nowhere, nowhere))
+            }))
+        })
+    }
+
+    /// The request as decisions see it. The authority is that of the target, or else the `host` header.
+    #[must_use]
+    pub fn request<'a>(&'a self, head: &'a request::Parts) -> Request<'a> {
+        let host = || head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        let authority = head.uri.authority().map(http::uri::Authority::as_str).or_else(host).unwrap_or_default();
+        let target = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+        let (source, peer) = (Some(self.remote), self.connection.peer_uri());
+        Request {
+            head: Head { method: &head.method, scheme: self.scheme, authority, target, source, peer },
+            headers: &head.headers,
+        }
+    }
+
+    /// The route, if there is one.
+    #[must_use]
+    pub fn selection(&self) -> Option<&Selection> {
+        match &self.route {
+            Routed::To(selection) => Some(selection),
+            Routed::Unasked | Routed::Nowhere(_) => None,
+        }
+    }
+
+    /// What the route says about the filter that is asked now.
+    #[must_use]
+    pub fn overriding(&self) -> Option<&FilterOverride> {
+        self.selection()?.selected().filter(self.current.as_str())
+    }
+
+    /// Has another route chosen before the next filter: what routes are chosen by has changed.
+    pub fn reroute(&mut self) {
+        self.route = Routed::Unasked;
+    }
+
+    /// Notes why the response is not simply what the service said. The first reason is the one in words.
+    pub fn note(&mut self, flag: Option<Flag>, details: impl Into<Text>) {
+        if let Some(flag) = flag {
+            self.flags.insert(flag);
+        }
+        if self.details.is_empty() {
+            self.details = details.into();
+        }
+    }
+}

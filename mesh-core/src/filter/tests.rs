@@ -1,0 +1,218 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, request, response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Empty, Full};
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::*;
+use crate::live::{Live, Publisher};
+use crate::route::{
+    Action, FilterOverride, Forward, PathMatch, Route, RouteConfig, RouteMatch, RouteTable, VirtualHost,
+};
+
+/// Writes its letter into a header, on the way in and on the way out.
+struct Letter(char);
+
+impl Filter for Letter {
+    fn on_request(&self, head: &mut request::Parts, _: &mut Exchange) -> Step {
+        head.headers.append("way-in", HeaderValue::try_from(self.0.to_string()).unwrap());
+        Step::Next
+    }
+
+    fn on_response(&self, head: &mut response::Parts, _: &mut Exchange) {
+        head.headers.append("way-out", HeaderValue::try_from(self.0.to_string()).unwrap());
+    }
+}
+
+/// Refuses after a while whom it finds in a header.
+struct Asks;
+
+impl Filter for Asks {
+    fn on_request(&self, head: &mut request::Parts, _: &mut Exchange) -> Step {
+        let refused = head.headers.contains_key("refuse");
+        Step::wait(async move {
+            tokio::task::yield_now().await;
+            move |head: &mut request::Parts, _: &mut Exchange| {
+                head.headers.insert("asked", HeaderValue::from_static("yes"));
+                match refused {
+                    true => Step::Answer(
+                        Answer::new(StatusCode::FORBIDDEN, "no", "refused").flagged(Flag::UnauthorizedExternal),
+                    ),
+                    false => Step::Next,
+                }
+            }
+        })
+    }
+}
+
+/// Answers with what it was shown of the body.
+struct Shown(BodyDemand);
+
+impl Filter for Shown {
+    fn on_request(&self, head: &mut request::Parts, exchange: &mut Exchange) -> Step {
+        let seen = exchange.body.clone().unwrap();
+        head.headers.insert("seen", HeaderValue::from_bytes(&seen).unwrap());
+        Step::Next
+    }
+
+    fn body(&self, _: &request::Parts, _: &Exchange) -> Option<BodyDemand> {
+        Some(self.0)
+    }
+}
+
+fn texts(headers: &HeaderMap, name: &str) -> String {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+}
+
+/// Answers with the headers and the body it was sent.
+async fn echo<B: Body<Data = Bytes>>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { panic!("the body broke off") };
+    let mut response = Response::new(Full::new(body.to_bytes()));
+    *response.headers_mut() = head.headers;
+    Ok(response)
+}
+
+fn chain(filters: Vec<Named>) -> Live<Chain> {
+    Live::constant(Chain { routes: None, filters })
+}
+
+async fn ask<B>(chain: Live<Chain>, request: Request<B>) -> Response<Bytes>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let response = FilterLayer::chain(chain).layer(service_fn(echo)).oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+}
+
+/// A body of these pieces, each of which is a moment away.
+struct Pieces(VecDeque<&'static str>, bool);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.1 = !self.1;
+        if self.1 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(Bytes::from(piece)))))
+    }
+}
+
+#[tokio::test]
+async fn filters_see_requests_in_order_and_responses_backwards() {
+    let filters = vec![Named::new("a", Letter('a')), Named::new("b", Letter('b')), Named::new("c", Letter('c'))];
+    let response = ask(chain(filters), Request::new(Empty::new())).await;
+    assert_eq!(
+        (texts(response.headers(), "way-in"), texts(response.headers(), "way-out")),
+        ("abc".into(), "cba".into())
+    );
+}
+
+#[tokio::test]
+async fn an_answer_passes_back_through_those_before_it_only() {
+    let filters = vec![Named::new("a", Letter('a')), Named::new("asks", Asks), Named::new("b", Letter('b'))];
+    let request = Request::builder().header("refuse", "1").body(Empty::new()).unwrap();
+    let response = ask(chain(filters.clone()), request).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(texts(response.headers(), "way-out"), "a");
+    let exchange = response.extensions().get::<Exchange>().unwrap();
+    assert_eq!((exchange.flags.to_string(), exchange.details.as_str()), ("UAEX".to_owned(), "refused"));
+
+    let response = ask(chain(filters), Request::new(Empty::new())).await;
+    assert_eq!((response.status(), texts(response.headers(), "asked")), (StatusCode::OK, "yes".to_owned()));
+    assert_eq!(texts(response.headers(), "way-out"), "ba");
+}
+
+#[tokio::test]
+async fn a_call_of_grpc_is_refused_in_its_own_words() {
+    let request = Request::builder().header("refuse", "1").header("content-type", "application/grpc+proto");
+    let response = ask(chain(vec![Named::new("asks", Asks)]), request.body(Empty::new()).unwrap()).await;
+    let header = |name| response.headers().get(name).unwrap().to_str().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!((header("grpc-status"), header("grpc-message")), ("7", "no"));
+    assert!(response.body().is_empty());
+}
+
+#[tokio::test]
+async fn a_filter_sees_the_body_and_the_service_gets_all_of_it() {
+    let shown = |max_bytes, allow_partial| chain(vec![Named::new("s", Shown(BodyDemand { max_bytes, allow_partial }))]);
+    let body = || Request::new(Pieces(["he", "llo", "!"].into(), false));
+
+    let response = ask(shown(6, false), body()).await;
+    assert_eq!((texts(response.headers(), "seen"), &response.body()[..]), ("hello!".to_owned(), &b"hello!"[..]));
+    let response = ask(shown(4, true), body()).await;
+    assert_eq!((texts(response.headers(), "seen"), &response.body()[..]), ("hell".to_owned(), &b"hello!"[..]));
+    let response = ask(shown(5, false), body()).await;
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_route_says_which_filters_run() {
+    let route =
+        |path: &str| Route::new(RouteMatch::new(PathMatch::prefix(path)), Action::Forward(Box::new(Forward::to("c"))));
+    let mut plain = route("/plain");
+    plain.filters.insert("a".into(), FilterOverride::Disabled);
+    let mut special = route("/special");
+    special.filters.insert("off".into(), FilterOverride::Rbac(crate::authz::rbac::RbacFilter::default()));
+    let host =
+        VirtualHost { domains: vec!["*".into()], routes: vec![plain, special, route("/")], ..VirtualHost::default() };
+    let table = RouteTable::new(RouteConfig { hosts: vec![host], ..RouteConfig::default() }).unwrap();
+    let off = Named { disabled: true, ..Named::new("off", Letter('o')) };
+    let filters = vec![Named::new("a", Letter('a')), off, Named::new("b", Letter('b'))];
+    let chain = Live::constant(Chain { routes: Some(Arc::new(table)), filters });
+    for (path, passed) in [("/plain", "b"), ("/special", "aob"), ("/x", "ab")] {
+        let request = Request::builder().uri(format!("http://shop{path}")).body(Empty::new()).unwrap();
+        let response = ask(chain.clone(), request).await;
+        assert_eq!(texts(response.headers(), "way-in"), passed, "{path}");
+        let exchange = response.extensions().get::<Exchange>().unwrap();
+        assert!(exchange.selection().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_request_passes_the_chain_that_was_current_when_it_came() {
+    let one = |letter| Chain { routes: None, filters: vec![Named::new("asks", Asks), Named::new("l", Letter(letter))] };
+    let (publisher, live) = Publisher::new(one('a'));
+    let mut service = FilterLayer::chain(live).layer(service_fn(echo));
+    let early = tower::Service::call(&mut service, Request::new(Empty::<Bytes>::new()));
+    publisher.publish(one('b'));
+    let late = tower::Service::call(&mut service, Request::new(Empty::<Bytes>::new()));
+    let (early, late) = (early.await.unwrap(), late.await.unwrap());
+    assert_eq!((texts(early.headers(), "way-in"), texts(late.headers(), "way-in")), ("a".into(), "b".into()));
+}
+
+#[test]
+fn flags_print_as_in_envoys_access_log() {
+    let mut flags = Flags::default();
+    assert_eq!(flags.to_string(), "-");
+    flags.insert(Flag::UpstreamRequestTimeout);
+    flags.insert(Flag::NoHealthyUpstream);
+    assert_eq!(flags.to_string(), "UH,UT");
+    assert!(flags.contains(Flag::NoHealthyUpstream) && !flags.contains(Flag::RateLimited));
+}
+
+#[test]
+fn metadata_is_found_by_path() {
+    let mut metadata = Metadata::default();
+    metadata.set("jwt", "payload", serde_json::json!({"realm": {"roles": ["a"]}}));
+    metadata.set("jwt", "other", serde_json::json!(1));
+    assert_eq!(metadata.at("jwt", &["payload", "realm", "roles"]), Some(&serde_json::json!(["a"])));
+    assert_eq!(metadata.at("jwt", &["other"]), Some(&serde_json::json!(1)));
+    for path in [&[][..], &["payload", "none"], &["other", "deeper"], &["payload", "realm", "roles", "a"]] {
+        assert_eq!(metadata.at("jwt", path), None);
+    }
+    assert_eq!(metadata.at("elsewhere", &["payload"]), None);
+}
