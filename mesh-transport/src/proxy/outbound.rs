@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mesh_core::report::chain;
 use mesh_core::resolve::{self, Destination, Hop, InnerTunnel, Refusal, Resolution, Tunnel};
 use mesh_core::workload::Workload;
+use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
 use tokio::net::TcpStream;
 
@@ -29,8 +30,9 @@ pub struct Outbound {
 /// An upstream connection, not yet relayed.
 #[derive(Debug)]
 pub struct Connected {
-    upstream: Upstream,
-    registration: Registration,
+    pub(super) upstream: Upstream,
+    pub(super) registration: Registration,
+    pub(super) tasks: Tasks,
 }
 
 impl Outbound {
@@ -59,7 +61,7 @@ impl Outbound {
                 if let Err(error) = upstream.look() {
                     registration.close(Cause::Trust(error));
                 }
-                Ok(Connected { upstream, registration })
+                Ok(Connected { upstream, registration, tasks: self.inputs.tasks.clone() })
             }
             Err(error) => {
                 if facts.reason.is_empty() {
