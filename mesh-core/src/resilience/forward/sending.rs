@@ -70,7 +70,13 @@ where
     C: Upstream<ReplayBody<B>>,
 {
     fn pick(&self, number: u32, now: Instant) -> Result<Pick, PickError> {
-        let mut request = balance::Request { hash: self.hash, attempt: number - 1, priority: self.priority };
+        let subset = self.selected().map(|selected| selected.subset()).filter(|subset| !subset.is_empty());
+        let mut request = balance::Request {
+            hash: self.hash,
+            attempt: number - 1,
+            priority: self.priority,
+            subset: subset.as_deref(),
+        };
         let mut pick = self.upstream.pick(&request, now.into_std())?;
         let avoids = || self.policy().filter(|policy| policy.avoid.contains(&AvoidHost::Previous));
         let Some(policy) = avoids().filter(|_| number > 1) else { return Ok(pick) };
@@ -136,7 +142,7 @@ where
     }
 
     fn admit_retry(&self, tracked: &Tracked) -> Option<CircuitGuard> {
-        self.upstream.circuit(tracked.pick()).try_retry(self.priority)
+        self.upstream.circuit(tracked.pick()).try_retry(self.priority, Instant::now().into_std())
     }
 
     fn outcome(&self, error: &SendError) -> Outcome<'static> {

@@ -29,7 +29,7 @@ pub trait Upstream<B> {
     ///
     /// # Errors
     /// Without one, says why.
-    fn pick(&self, request: &balance::Request, now: Instant) -> Result<Pick, PickError>;
+    fn pick(&self, request: &balance::Request<'_>, now: Instant) -> Result<Pick, PickError>;
 
     /// The limits of the cluster that an endpoint was picked of.
     fn circuit(&self, pick: &Pick) -> Circuit;

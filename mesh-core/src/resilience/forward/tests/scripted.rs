@@ -214,7 +214,7 @@ where
     type Body = Pieces;
     type Sending = Pin<Box<dyn Future<Output = Result<Response<Pieces>, SendError>> + Send>>;
 
-    fn pick(&self, request: &balance::Request, now: Instant) -> Result<Pick, PickError> {
+    fn pick(&self, request: &balance::Request<'_>, now: Instant) -> Result<Pick, PickError> {
         self.scene.clusters[&self.cluster].pick(request, &mut fastrand::Rng::new(), now)
     }
 
