@@ -59,6 +59,7 @@
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
+//! | [`resilience`] | time limits, retries, hedging, copies: what sends requests on as their routes say |
 //! | [`gateway`] | routes as people write them, and what they come to in a route table |
 //! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
 //! | [`balance`] | clusters and their endpoints; which endpoint a request goes to |
@@ -69,6 +70,7 @@
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `name`, `request`, `route` ← `gateway`; `live`, `route` ← `filter`;
 //! `name`, `route`, `tls` ← `balance`; `balance`, `listener` ← `config`.
+//! `name`, `route`, `tls` ← `balance`; `filter`, `balance` ← `resilience`.
 
 pub mod authz;
 pub mod balance;
@@ -81,6 +83,7 @@ pub mod live;
 pub mod name;
 pub mod report;
 pub mod request;
+pub mod resilience;
 pub mod resolve;
 pub mod route;
 pub mod service;

@@ -75,8 +75,8 @@
 //! | --- | --- | --- | --- |
 //! | `Listener` (LDS) | [`envoy::listener`] | addresses, chains and their matches, inspectors, TLS, TCP proxy, HTTP manager, RBAC, API listeners | unknown filters unless optional, tunneling, scoped routes, discovery of filters (ECDS), QUIC |
 //! | `RouteConfiguration` (RDS) | [`envoy::route`] | hosts, matches, weights, rewrites, redirects, header edits, retries, hashes, mirrors, timeouts, RBAC per route | matcher trees, on-demand hosts, TLS and metadata matches, rate limits, CORS |
-//! | `Cluster` (CDS) | [`envoy::cluster`] | EDS, static, DNS, aggregates; all policies but subsets; outlier detection, circuit breakers, health checks, TLS | subsets, custom types, TLS settings that cannot be kept |
-//! | `ClusterLoadAssignment` (EDS) | [`envoy::endpoint`] | localities, priorities, weights, health, drops, metadata for TLS and hashing | addresses that are none, gaps of priorities, weights that overflow |
+//! | `Cluster` (CDS) | [`envoy::cluster`] | EDS, static, DNS, aggregates; all policies, subsets, zone-aware routing; outlier detection, circuit breakers, health checks, TLS | custom types, lists of metadata to try, TLS settings that cannot be kept |
+//! | `ClusterLoadAssignment` (EDS) | [`envoy::endpoint`] | localities, priorities, weights, health, drops, metadata for TLS, hashing and subsets | addresses that are none, gaps of priorities, weights that overflow |
 //! | `Secret` (SDS) | [`envoy::tls`] | certificates, validation contexts, generic secrets | session ticket keys, data from environment variables |
 //!
 //! # Fields of `istio.workload` and `istio.security`

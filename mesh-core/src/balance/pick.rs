@@ -8,17 +8,19 @@ use super::member::Member;
 use super::outlier::{Change, Outcome};
 use super::policy::Policy;
 use crate::name::{Locality, Text};
-use crate::route::Priority;
+use crate::route::{Priority, Subset};
 
 /// What a request says to who picks an endpoint for it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Request {
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Request<'a> {
     /// What requests that belong together have in common; without, it is random.
     pub hash: Option<u64>,
     /// How many times it was tried before. Consistent hashing then goes on to another endpoint.
     pub attempt: u32,
     /// Which limits it counts to.
     pub priority: Priority,
+    /// The values that endpoints must have, if the cluster has subsets ([`Selected::subset`](crate::route::Selected)).
+    pub subset: Option<&'a Subset>,
 }
 
 /// An endpoint that was picked for a request. The request counts as in flight until this is dropped. When nothing was
@@ -104,6 +106,9 @@ pub enum PickError {
     /// The cluster has endpoints, and none that may be used.
     #[error("the cluster has no healthy endpoint")]
     NoHealthyEndpoint,
+    /// The cluster has no subset of endpoints with the values that the request asks for, and nothing to fall back to.
+    #[error("the cluster has no endpoints with the metadata that the request asks for")]
+    NoSubset,
     /// Too many requests are in flight.
     #[error("too many requests are in flight to the cluster")]
     CircuitOpen,
@@ -117,6 +122,7 @@ impl PickError {
             Self::Dropped { .. } => "dropped",
             Self::NoEndpoints => "no_endpoints",
             Self::NoHealthyEndpoint => "no_healthy_endpoint",
+            Self::NoSubset => "no_subset",
             Self::CircuitOpen => "circuit_open",
         }
     }

@@ -56,7 +56,7 @@ use http::{request, response};
 pub use answer::Answer;
 pub use body::{Begun, BodyDemand, FilterBody};
 pub use chain::{Chain, FilterLayer, Filtered, Filtering, Named};
-pub use exchange::{Connection, Exchange, PeerNames, Routed};
+pub use exchange::{Connection, Exchange, PeerNames, Reached, Routed};
 pub use flag::{Flag, Flags};
 pub use metadata::Metadata;
 

@@ -14,6 +14,7 @@ pub mod endpoint;
 mod error;
 mod header_matcher;
 pub mod listener;
+mod metadata;
 mod rbac;
 mod resources;
 pub mod route;
