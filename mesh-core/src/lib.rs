@@ -69,8 +69,7 @@
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `name`, `request`, `route` ← `gateway`; `live`, `route` ← `filter`;
-//! `name`, `route`, `tls` ← `balance`; `balance`, `listener` ← `config`.
-//! `name`, `route`, `tls` ← `balance`; `filter`, `balance` ← `resilience`.
+//! `name`, `route`, `tls` ← `balance`; `balance`, `listener` ← `config`; `filter`, `balance` ← `resilience`.
 
 pub mod authz;
 pub mod balance;

@@ -33,7 +33,7 @@ impl Upstream {
     /// [`PickError`]; an original destination is not picked.
     pub fn pick(
         &self,
-        request: &Request,
+        request: &Request<'_>,
         rng: &mut fastrand::Rng,
         now: Instant,
     ) -> Result<(Pick, &Arc<Cluster>), PickError> {
