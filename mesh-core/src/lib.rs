@@ -65,7 +65,7 @@
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
-//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
+//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `string_match`, `tls` ← `balance`.
 
 pub mod authz;
 pub mod balance;
