@@ -70,6 +70,7 @@
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `name`, `request`, `route` ← `gateway`; `live`, `route` ← `filter`;
 //! `name`, `route`, `tls` ← `balance`; `balance`, `listener` ← `config`; `filter`, `balance` ← `resilience`.
+//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `string_match`, `tls` ← `balance`.
 
 pub mod authz;
 pub mod balance;

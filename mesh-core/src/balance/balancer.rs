@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -105,6 +105,7 @@ impl Balancer {
             snapshot: ArcSwap::from_pointee(empty),
             control: Mutex::new(control),
             used: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
         };
         let balancer = Self { inner: Arc::new(inner) };
         balancer.update(cluster, assignment, now);
@@ -116,6 +117,7 @@ impl Balancer {
         let mut control = self.inner.control();
         control.replace(&self.inner, cluster, assignment, now);
         self.inner.publish(&mut control);
+        self.inner.generation.fetch_add(1, Relaxed);
     }
 
     /// Says where the one who balances is, and who does the same beside it, so that requests can stay in their zone
@@ -235,11 +237,25 @@ impl Balancer {
     }
 }
 
+impl Balancer {
+    pub(super) fn generation(&self) -> u64 {
+        self.inner.generation.load(Relaxed)
+    }
+
+    pub(super) fn members(&self) -> Vec<Arc<Member>> {
+        let control = self.inner.control();
+        let members = control.places.iter().flat_map(|place| &place.members);
+        members.map(|(member, _)| Arc::clone(member)).collect()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Inner {
     snapshot: ArcSwap<Snapshot>,
     control: Mutex<Control>,
     used: AtomicBool,
+    /// How often it was updated.
+    generation: AtomicU64,
 }
 
 impl Inner {

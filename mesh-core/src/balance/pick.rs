@@ -42,6 +42,10 @@ impl Pick {
         Self { member, started: now, reported: false, limits, _admitted: admitted }
     }
 
+    pub(super) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
     /// The endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
@@ -84,12 +88,25 @@ impl Pick {
         if std::mem::replace(&mut self.reported, true) {
             return None;
         }
-        let Member { cluster, track, balancer, .. } = &*self.member;
+        let Member { cluster, track, .. } = &*self.member;
         if let Policy::PeakEwma { decay } = cluster.policy {
             track.record(now.saturating_duration_since(self.started), outcome.is_failure(), decay, now);
         }
+        self.detect(outcome, now)
+    }
+
+    fn detect(&self, outcome: Outcome, now: Instant) -> Option<Change> {
+        let Member { cluster, track, balancer, .. } = &*self.member;
         let detection = track.monitor.handle_result(outcome, cluster.outlier.as_ref()?)?;
         balancer.upgrade()?.handle_detection(self.member.address(), detection, now)
+    }
+
+    /// The endpoint broke off an answer that had begun well. Counts as a failure beside what was reported.
+    pub fn report_broken(&mut self, now: Instant) -> Option<Change> {
+        match self.reported {
+            true => self.detect(Outcome::Unreachable, now),
+            false => self.report(Outcome::Unreachable, now),
+        }
     }
 
     /// The request has ended so. As [`report`](Self::report), and it is not in flight any more.
@@ -129,6 +146,12 @@ pub enum PickError {
 }
 
 impl PickError {
+    /// Whether the cluster has nobody for the request, so that the next of an aggregate is asked; otherwise it must not be sent.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        matches!(self, Self::NoEndpoints | Self::NoHealthyEndpoint | Self::NoSubset)
+    }
+
     /// The reason in logs, metrics and headers.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
