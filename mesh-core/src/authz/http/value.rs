@@ -78,6 +78,7 @@ pub(super) fn namespace(value: &str) -> Result<Principal, Unusable> {
         "" => return Err(Unusable::Empty),
         // The same as the expression, at a tenth of its cost.
         value if !value.contains('*') => Pattern::Contains { text: format!("/ns/{value}/").into(), ignore_case: false },
+        // Within the segment: else `*a` would be every namespace, by the `sa` behind it.
         value => Pattern::Regex(Regex::new(&format!(".*/ns/{}/.*", wildcards(value)))?),
     };
     Ok(Principal::PeerPrincipal(pattern))
@@ -98,14 +99,14 @@ pub(super) fn trust_domain(value: &str) -> Result<Principal, Unusable> {
     let pattern = match value {
         "" => return Err(Unusable::Empty),
         value if !value.contains('*') => Pattern::prefix(&format!("{SCHEME}{value}/")),
-        value => Pattern::Regex(Regex::new(&format!("{SCHEME}{}/.*", wildcards(value).replace(".*", "[^/]*")))?),
+        value => Pattern::Regex(Regex::new(&format!("{SCHEME}{}/.*", wildcards(value)))?),
     };
     Ok(Principal::PeerPrincipal(pattern))
 }
 
-/// An expression in which a star stands for anything.
+/// An expression in which a star stands for anything but a slash.
 fn wildcards(value: &str) -> String {
-    value.split('*').map(regex::escape).collect::<Vec<_>>().join(".*")
+    value.split('*').map(regex::escape).collect::<Vec<_>>().join("[^/]*")
 }
 
 /// Issuer and subject of a token, with a slash between. The last slash is meant: an issuer may be a URL.
