@@ -29,7 +29,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         proptest::option::of(peer),
         select(&["GET", "POST"][..]),
         select(&["shop.example", "SHOP.example:80", "other"][..]),
-        select(&["/", "/a", "/a/b", "/a/b/c", "/admin"][..]),
+        select(&["/", "/a", "/a/b", "/a/b/c", "/admin", "/administrator"][..]),
         proptest::option::of(select(&["", "x", "xy"][..])),
         proptest::option::of(token),
         select(&["10.0.0.9", "192.0.2.1"][..]),
