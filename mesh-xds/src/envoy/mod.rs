@@ -15,6 +15,7 @@ mod error;
 mod header_matcher;
 pub mod listener;
 mod metadata;
+mod metadata_matcher;
 mod rbac;
 mod resources;
 pub mod route;
