@@ -58,6 +58,7 @@
 //! | [`resolve`] | destination to way, with the reason |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
+//! | [`authn`] | tokens: whose are believed, where they are, what they must say, what becomes of what they say |
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
 //! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
 //! | [`balance`] | clusters and their endpoints; which endpoint a request goes to |
@@ -65,8 +66,9 @@
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
-//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
+//! `authn`, `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter` ← `authn`; `name`, `route`, `tls` ← `balance`.
 
+pub mod authn;
 pub mod authz;
 pub mod balance;
 pub mod catalog;

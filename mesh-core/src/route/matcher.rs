@@ -108,8 +108,10 @@ impl RouteMatch {
         Self { path, headers: Vec::new(), query: Vec::new(), cookies: Vec::new(), grpc: false, fraction: None }
     }
 
-    /// Whether a request is meant. `path` is what is compared of its path.
-    pub(super) fn is_match(&self, request: &Request<'_>, path: &str, random: u64) -> bool {
+    /// Whether a request is meant. `path` is what is compared of its path; `random` is uniform over all 64 bits, and the same
+    /// for all that is asked of one request.
+    #[must_use]
+    pub fn is_match(&self, request: &Request<'_>, path: &str, random: u64) -> bool {
         self.fraction.is_none_or(|fraction| fraction.takes(random))
             && self.path.is_match(request.head.method, path)
             && (!self.grpc || request.is_grpc())

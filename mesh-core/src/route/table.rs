@@ -45,6 +45,8 @@ pub enum FilterOverride {
     Disabled,
     /// The filter is one of access control and has these rules instead.
     Rbac(RbacFilter),
+    /// The filter is one of tokens and demands what it knows by this name instead; without a name, nothing.
+    Authn(Option<Text>),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.
