@@ -137,7 +137,8 @@ pub(in crate::envoy) mod values {
 
     fn filters() -> impl Strategy<Value = FilterOverrides> {
         let rbac = rbac::filter(true).prop_map(FilterOverride::Rbac);
-        btree_map(text(), prop_oneof![Just(FilterOverride::Disabled), rbac], 0..2)
+        let authn = option::of(text()).prop_map(FilterOverride::Authn);
+        btree_map(text(), prop_oneof![Just(FilterOverride::Disabled), rbac, authn], 0..2)
     }
 
     fn subset() -> impl Strategy<Value = Subset> {
