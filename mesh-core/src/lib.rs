@@ -59,6 +59,7 @@
 //! | [`resolve`] | destination to way, with the reason |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers; policies on requests, compiled into it |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
+//! | [`authn`] | tokens: whose are believed, where they are, what they must say, what becomes of what they say |
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
 //! | [`resilience`] | time limits, retries, hedging, copies: what sends requests on as their routes say |
 //! | [`gateway`] | routes as people write them, and what they come to in a route table |
@@ -74,7 +75,9 @@
 //! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `string_match`, `tls` ← `balance`.
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `name` ← `path` ← `authz`, `listener`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `live`, `authz`, `path`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
+//! `authn`, `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter` ← `authn`; `name`, `route`, `tls` ← `balance`.
 
+pub mod authn;
 pub mod authz;
 pub mod balance;
 pub mod catalog;
