@@ -129,7 +129,8 @@ pub fn is_allowed(protocol: &str, listener: &[UpgradeSupport], route: &[Upgrade]
 /// Whether a response says that its request's connection changes protocols.
 #[must_use]
 pub fn is_switched<B>(method: &Method, response: &Response<B>) -> bool {
-    response.status() == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && response.status().is_success())
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || (*method == Method::CONNECT && response.status().is_success())
 }
 
 const WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");

@@ -82,15 +82,16 @@ impl Framing {
     /// Follows the next bytes.
     ///
     /// # Errors
-    /// They are to be refused.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Desync> {
+    /// They are to be refused, from the line on whose beginning is told.
+    pub(super) fn feed(&mut self, all: &[u8]) -> Result<(), (usize, Desync)> {
+        let mut bytes = all;
         while !bytes.is_empty() {
             match self.state {
                 State::Unknown => return Ok(()),
                 State::Body(left) => bytes = self.skip(bytes, left, State::Body, State::Idle),
                 State::ChunkData(left) => bytes = self.skip(bytes, left, State::ChunkData, State::ChunkEnd),
                 State::Idle | State::Head | State::ChunkHead | State::ChunkEnd | State::Trailers => {
-                    bytes = self.lines(bytes)?;
+                    bytes = self.lines(bytes).map_err(|desync| (all.len() - bytes.len(), desync))?;
                 }
             }
         }

@@ -25,21 +25,23 @@ fn circuit(edit: impl FnOnce(&mut CircuitSettings)) -> CircuitSettings {
 
 /// A backend that counts its connections and answers each request with the count.
 async fn counting() -> std::net::SocketAddr {
-    backend(async |mut stream, count| loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            match stream.read_u8().await {
-                Ok(byte) => head.push(byte),
-                Err(_) => return,
+    backend(async |mut stream, count| {
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => return,
+                }
             }
-        }
-        if head.starts_with(b"GET /slow") {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        let body = count.to_string();
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        if stream.write_all(answer.as_bytes()).await.is_err() {
-            return;
+            if head.starts_with(b"GET /slow") {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let body = count.to_string();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
         }
     })
     .await
@@ -58,7 +60,8 @@ async fn a_connection_of_http1_is_used_again() {
 #[tokio::test]
 async fn a_connection_serves_so_many_requests() {
     let to = counting().await;
-    let (client, _) = client(settings(|settings| settings.max_requests_per_connection = 2.try_into().ok()), circuit(|_| {}));
+    let (client, _) =
+        client(settings(|settings| settings.max_requests_per_connection = 2.try_into().ok()), circuit(|_| {}));
     let mut seen = Vec::new();
     for _ in 0..5 {
         seen.push(text(send(&client, to, get("/")).await.unwrap()).await);
@@ -69,7 +72,8 @@ async fn a_connection_serves_so_many_requests() {
 #[tokio::test]
 async fn an_idle_connection_is_let_go() {
     let to = counting().await;
-    let (client, _) = client(settings(|settings| settings.idle_timeout = Some(Duration::from_millis(50))), circuit(|_| {}));
+    let (client, _) =
+        client(settings(|settings| settings.idle_timeout = Some(Duration::from_millis(50))), circuit(|_| {}));
     assert_eq!(text(send(&client, to, get("/")).await.unwrap()).await, "0");
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(client.connections(), 0);
@@ -101,7 +105,8 @@ async fn limits_hold() {
     for one in all.collect::<Vec<_>>() {
         answers.push(one.await.unwrap());
     }
-    let overflows = answers.iter().filter(|answer| matches!(answer, Err(SendError::Overflow(Overflow::Pending)))).count();
+    let overflows =
+        answers.iter().filter(|answer| matches!(answer, Err(SendError::Overflow(Overflow::Pending)))).count();
     assert_eq!(overflows, 2, "{answers:?}");
     assert!(answers.iter().flatten().all(|count| count == "0" || count == "1"), "{answers:?}");
 
@@ -133,7 +138,12 @@ async fn an_endpoint_that_is_not_there_fails_all_who_wait() {
 async fn an_endpoint_that_does_not_take_the_connection_fails_in_time() {
     let tasks = mesh_identity::task::Tasks::default();
     let connector = tower::service_fn(|_: u32| std::future::pending::<std::io::Result<tokio::net::TcpStream>>());
-    let client = mesh_transport::http::Client::new(connector, ClientSettings::default(), mesh_core::balance::Circuit::new(circuit(|_| {})), tasks);
+    let client = mesh_transport::http::Client::new(
+        connector,
+        ClientSettings::default(),
+        mesh_core::balance::Circuit::new(circuit(|_| {})),
+        tasks,
+    );
     let failed = client.send(&1, mesh_core::route::Priority::Default, get("/")).await.unwrap_err();
     assert!(matches!(failed.error, SendError::ConnectTimeout));
 }
@@ -214,7 +224,8 @@ async fn bodies_stream_both_ways_with_trailers() {
 
 #[tokio::test]
 async fn what_the_client_spoke_decides_where_it_is_asked() {
-    let to = server(manager(), async |request: Request<Body>| Response::new(format!("{:?}", request.version()).into())).await;
+    let to = server(manager(), async |request: Request<Body>| Response::new(format!("{:?}", request.version()).into()))
+        .await;
     let (client, _) = client(settings(|settings| settings.protocol = HttpProtocol::Downstream), circuit(|_| {}));
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let mut request = get("/");

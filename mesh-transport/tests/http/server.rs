@@ -60,7 +60,11 @@ async fn limits_of_time_of_http1_are_kept() {
     }
     for (bytes, edit, status) in [
         // A head that does not end.
-        (&b"GET / HTTP/1.1\r\nho"[..], (|manager| manager.timeouts.request_headers = Some(Duration::from_secs(1))) as fn(&mut HttpManager), 408),
+        (
+            &b"GET / HTTP/1.1\r\nho"[..],
+            (|manager| manager.timeouts.request_headers = Some(Duration::from_secs(1))) as fn(&mut HttpManager),
+            408,
+        ),
         // A body that does not end, and a service that does not answer.
         (POST, |manager| manager.timeouts.request = Some(Duration::from_secs(1)), 408),
         (POST, |manager| manager.timeouts.stream_idle = Some(Duration::from_secs(1)), 408),
@@ -99,7 +103,8 @@ async fn a_response_that_nobody_reads_or_makes_is_given_up() {
         let manager = with(|manager| manager.timeouts.stream_idle = Some(Duration::from_secs(1)));
         let (mut io, served, _) = serve(&manager, move |_| async move {
             if reads {
-                let first = futures_util::stream::once(async { Ok::<_, std::io::Error>(Frame::data(Bytes::from("begun"))) });
+                let first =
+                    futures_util::stream::once(async { Ok::<_, std::io::Error>(Frame::data(Bytes::from("begun"))) });
                 let stalls = futures_util::StreamExt::chain(first, futures_util::stream::pending());
                 Response::new(Body::new(StreamBody::new(stalls)))
             } else {
@@ -197,17 +202,36 @@ async fn http2_has_the_same_form_and_trailers_both_ways() {
 #[tokio::test]
 async fn what_http2_must_not_say_is_refused() {
     for (name, edit, status) in [
-        ("another host", (|request: &mut Request<()>| drop(request.headers_mut().insert("host", HeaderValue::from_static("b")))) as fn(&mut Request<()>), 400),
+        (
+            "another host",
+            (|request: &mut Request<()>| drop(request.headers_mut().insert("host", HeaderValue::from_static("b"))))
+                as fn(&mut Request<()>),
+            400,
+        ),
         ("a padded value", |request| drop(request.headers_mut().insert("x", HeaderValue::from_static(" y"))), 400),
-        ("two lengths", |request| {
-            request.headers_mut().append("content-length", HeaderValue::from_static("0"));
-            request.headers_mut().append("content-length", HeaderValue::from_static("0"));
-        }, 400),
-        ("too many headers", |request| for _ in 0..101 {
-            request.headers_mut().append("x", HeaderValue::from_static("y"));
-        }, 431),
+        (
+            "two lengths",
+            |request| {
+                request.headers_mut().append("content-length", HeaderValue::from_static("0"));
+                request.headers_mut().append("content-length", HeaderValue::from_static("0"));
+            },
+            400,
+        ),
+        (
+            "too many headers",
+            |request| {
+                for _ in 0..101 {
+                    request.headers_mut().append("x", HeaderValue::from_static("y"));
+                }
+            },
+            431,
+        ),
         ("a user", |request| *request.uri_mut() = "http://u@a.example/".parse().unwrap(), 400),
-        ("the same host", |request| drop(request.headers_mut().insert("host", HeaderValue::from_static("a.example"))), 200),
+        (
+            "the same host",
+            |request| drop(request.headers_mut().insert("host", HeaderValue::from_static("a.example"))),
+            200,
+        ),
     ] {
         let (io, _, _) = serve(&manager(), ok);
         let mut sender = http2(io).await;

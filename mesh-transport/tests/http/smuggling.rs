@@ -9,9 +9,21 @@ const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// Requests that two readers may see differently: name, bytes, status.
 const REFUSED: &[(&str, &str, u16)] = &[
-    ("length and coding", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    ("coding and length", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n", 400),
-    ("coding and length in other case", "POST / HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: Chunked\r\nCONTENT-LENGTH: 5\r\n\r\n0\r\n\r\n", 400),
+    (
+        "length and coding",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "coding and length",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    (
+        "coding and length in other case",
+        "POST / HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: Chunked\r\nCONTENT-LENGTH: 5\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     ("two lengths", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello", 400),
     ("two equal lengths", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello", 400),
     ("a list of lengths", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5, 5\r\n\r\nhello", 400),
@@ -24,10 +36,22 @@ const REFUSED: &[(&str, &str, u16)] = &[
     ("identity", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity\r\n\r\nhello", 400),
     ("a coding before chunked", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
     ("a coding after chunked", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
-    ("chunked twice", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 501),
-    ("chunked, then identity", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n", 400),
+    (
+        "chunked twice",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        501,
+    ),
+    (
+        "chunked, then identity",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     ("a quoted coding", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 400),
-    ("a coding after a vertical tab", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400),
+    (
+        "a coding after a vertical tab",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     ("xchunked", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
     ("a coding in HTTP/1.0", "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ("space before the colon", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n", 400),
@@ -80,18 +104,26 @@ const REFUSED: &[(&str, &str, u16)] = &[
     ("HTTP/0.9", "GET /\r\n\r\n", 400),
     ("a lower-case version", "GET / http/1.1\r\nhost: a\r\n\r\n", 400),
     ("connection names host", "GET / HTTP/1.1\r\nhost: a\r\nconnection: host\r\n\r\n", 400),
-    ("connection names the length", "POST / HTTP/1.1\r\nhost: a\r\nconnection: close, content-length\r\ncontent-length: 5\r\n\r\nhello", 400),
+    (
+        "connection names the length",
+        "POST / HTTP/1.1\r\nhost: a\r\nconnection: close, content-length\r\ncontent-length: 5\r\n\r\nhello",
+        400,
+    ),
     ("connection names the client", "GET / HTTP/1.1\r\nhost: a\r\nconnection: X-Forwarded-For\r\n\r\n", 400),
     ("connection names a pseudo-header", "GET / HTTP/1.1\r\nhost: a\r\nconnection: :path\r\n\r\n", 400),
     ("connection names too much", "GET / HTTP/1.1\r\nhost: a\r\nconnection: a,b,c,d,e,f,g,h,i,j,k\r\n\r\n", 400),
-    ("another expectation", "POST / HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", 417),
+    (
+        "another expectation",
+        "POST / HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        417,
+    ),
 ];
 
 fn is_close(answer: &str) -> bool {
     answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n")
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_two_readers_may_see_differently_is_refused_and_the_connection_closed() {
     let mut wrong = Vec::new();
     for (name, bytes, status) in REFUSED {
@@ -147,7 +179,7 @@ const BROKEN: &[(&str, &str)] = &[
     ("a folded trailer", "0\r\nx: y\r\n z\r\n\r\n"),
 ];
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_follows_a_malformed_chunk_is_no_request() {
     let mut wrong = Vec::new();
     for (name, body) in BROKEN {
@@ -163,7 +195,7 @@ async fn what_follows_a_malformed_chunk_is_no_request() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_extension_of_a_chunk_has_a_bound() {
     let (mut io, served, _) = serve(&manager(), describe);
     let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;";
@@ -175,20 +207,36 @@ async fn an_extension_of_a_chunk_has_a_bound() {
 /// Requests that are in order, however unusual: name, bytes, a part of the answer.
 const SERVED: &[(&str, &str, &str)] = &[
     ("a length", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello", "body=hello"),
-    ("chunks", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\n", "body=hello!"),
-    ("a coding in other case", "POST / HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "body=hello"),
-    ("trailers", "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: x\r\n\r\n0\r\nx: y\r\n\r\n", "trailer x: y"),
+    (
+        "chunks",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\n",
+        "body=hello!",
+    ),
+    (
+        "a coding in other case",
+        "POST / HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "body=hello",
+    ),
+    (
+        "trailers",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntrailer: x\r\n\r\n0\r\nx: y\r\n\r\n",
+        "trailer x: y",
+    ),
     ("empty lines before", "\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", "GET /"),
     ("the target as a whole", "GET http://A/x?y HTTP/1.1\r\nhost: a\r\n\r\n", "GET /x?y\nhost: a\n"),
     ("a star for OPTIONS", "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", "OPTIONS *"),
     ("HTTP/1.0 without a host", "GET /x HTTP/1.0\r\n\r\n", "GET /x"),
     ("an address of IPv6", "GET / HTTP/1.1\r\nhost: [::1]:8080\r\n\r\n", "host: [::1]:8080"),
     ("a method that nobody knows", "BREW /pot HTTP/1.1\r\nhost: a\r\n\r\n", "BREW /pot"),
-    ("a body that looks like a request", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 43\r\n\r\nGET / HTTP/1.1\ncontent-length: 5\ntransfer-en", "body=GET / HTTP/1.1\ncontent-length: 5\n"),
+    (
+        "a body that looks like a request",
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 43\r\n\r\nGET / HTTP/1.1\ncontent-length: 5\ntransfer-en",
+        "body=GET / HTTP/1.1\ncontent-length: 5\n",
+    ),
     ("obs-text in a value", "GET / HTTP/1.1\r\nhost: a\r\nx: \u{e9}\r\n\r\n", "x: \u{e9}"),
 ];
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_in_order_is_served_and_the_connection_kept() {
     for (name, bytes, part) in SERVED {
         let (mut io, served, _) = serve(&manager(), describe);
@@ -202,7 +250,7 @@ async fn what_is_in_order_is_served_and_the_connection_kept() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn underscores_are_refused_dropped_or_passed() {
     let bytes = b"GET / HTTP/1.1\r\nhost: a\r\nx_y: z\r\nconnection: close\r\n\r\n";
     for (rule, status, passed) in [
@@ -219,7 +267,7 @@ async fn underscores_are_refused_dropped_or_passed() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_head_has_bounds() {
     let mut manager = manager();
     manager.limits.request_headers_kib = 16;
@@ -231,7 +279,9 @@ async fn a_head_has_bounds() {
         ("x: y\r\n".repeat(40), 431),
     ] {
         let (mut io, _, _) = serve(&manager, async |_| Response::new(Body::empty()));
-        let answer = exchange(&mut io, format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{extra}\r\n").as_bytes()).await;
+        let answer =
+            exchange(&mut io, format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{extra}\r\n").as_bytes())
+                .await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{} bytes: {answer}", extra.len());
     }
 }

@@ -107,7 +107,8 @@ impl SendError {
     }
 
     pub(super) fn of_http2(error: h2::Error) -> Self {
-        let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote());
+        let is_refused =
+            error.reason() == Some(h2::Reason::REFUSED_STREAM) || (error.is_go_away() && error.is_remote());
         if is_refused {
             return Self::Refused(Arc::new(error));
         }

@@ -165,9 +165,8 @@ fn write_form(parts: &mut http::request::Parts) -> Result<Option<Translated>, Se
     let host = parts.headers.remove(HOST);
     let authority = match (parts.uri.authority(), &host) {
         (Some(authority), _) => authority.clone(),
-        (None, Some(host)) => {
-            Authority::from_maybe_shared(Bytes::copy_from_slice(host.as_bytes())).map_err(|_| SendError::mistake(Mistake::Host))?
-        }
+        (None, Some(host)) => Authority::from_maybe_shared(Bytes::copy_from_slice(host.as_bytes()))
+            .map_err(|_| SendError::mistake(Mistake::Host))?,
         (None, None) => return Err(SendError::mistake(Mistake::Host)),
     };
     let mut translated = None;

@@ -254,7 +254,9 @@ impl Pool {
         }
         let per_dial = match self.protocol {
             HttpProtocol::Http2 => self.settings.concurrent_streams.min(UPSTREAM_INITIAL_STREAMS).max(1),
-            HttpProtocol::Auto if !state.is_http1 => self.settings.concurrent_streams.min(UPSTREAM_INITIAL_STREAMS).max(1),
+            HttpProtocol::Auto if !state.is_http1 => {
+                self.settings.concurrent_streams.min(UPSTREAM_INITIAL_STREAMS).max(1)
+            }
             _ => 1,
         };
         while state.waiting.len() > state.dialling * per_dial {

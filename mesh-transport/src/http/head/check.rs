@@ -90,7 +90,8 @@ fn target(parts: &Parts) -> Result<(), Refusal> {
     let is_extended = parts.extensions.get::<h2::ext::Protocol>().is_some();
     let is_sound = if parts.method == Method::CONNECT && !is_extended {
         // The authority, with a port (RFC 9110 section 9.3.6).
-        uri.scheme().is_none() && uri.path_and_query().is_none_or(|path| path == "/" || path.as_str().is_empty())
+        uri.scheme().is_none()
+            && uri.path_and_query().is_none_or(|path| path == "/" || path.as_str().is_empty())
             && uri.authority().is_some_and(|authority| authority.port_u16().is_some())
     } else if uri.path() == "*" {
         parts.method == Method::OPTIONS

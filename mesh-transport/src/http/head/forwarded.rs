@@ -20,17 +20,24 @@ pub struct Requester {
 }
 
 /// Determines the client, and tells of it, as Envoy does.
-pub(super) fn apply(headers: &mut HeaderMap, rule: &ForwardedFor, downstream: &Downstream, host: Option<&HeaderValue>) -> Requester {
+pub(super) fn apply(
+    headers: &mut HeaderMap,
+    rule: &ForwardedFor,
+    downstream: &Downstream,
+    host: Option<&HeaderValue>,
+) -> Requester {
     let hops = rule.trusted_hops as usize;
     let from_right = if rule.use_remote_address { hops.checked_sub(1) } else { Some(hops) };
     let said = from_right.and_then(|nth| nth_from_right(headers, nth));
-    let is_single = headers.get_all(FORWARDED_FOR).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).nth(1).is_none();
+    let is_single = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .nth(1)
+        .is_none();
     let address = said.unwrap_or(downstream.peer);
-    let is_internal = if rule.use_remote_address {
-        is_private(address)
-    } else {
-        is_single && said.is_some_and(is_private)
-    };
+    let is_internal =
+        if rule.use_remote_address { is_private(address) } else { is_single && said.is_some_and(is_private) };
 
     let believes = !rule.use_remote_address || hops > 0;
     if !believes {

@@ -25,13 +25,10 @@ use crate::http::body::{Body, BodyError};
 use crate::http::limits::HTTP1_BUFFER_BYTES;
 use crate::http::upgrade::{OnUpgrade, is_switched};
 use crate::http::watch::{Expiry, Watch};
-use crate::http::wire::{Desync, Framing};
+use crate::http::wire::Framing;
 
 /// The answer to a head that took too long.
 const HEAD_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-/// The answer to bytes whose end two readers may see at different places.
-const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 pub(super) async fn serve<I, S, X>(
     io: I,
@@ -85,14 +82,7 @@ where
         }
     });
     match ended.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            if let Some(desync) = life.desync() {
-                tracing::debug!(client = %context.downstream.peer, %desync, "request refused");
-                say(connection, BAD_REQUEST).await;
-            }
-            Err(ServeError::Http1(error))
-        }
+        Ok(ended) => ended.map_err(ServeError::Http1),
         Err(error) => {
             if matches!(error, ServeError::HeadTimeout) {
                 say(connection, HEAD_TIMEOUT).await;
@@ -120,8 +110,10 @@ fn builder(settings: &Settings) -> Builder {
 }
 
 /// Writes a last answer past hyper, which has given up.
-async fn say<I, W, S>(connection: hyper::server::conn::http1::UpgradeableConnection<TokioIo<ClientIo<I, W>>, S>, answer: &[u8])
-where
+async fn say<I, W, S>(
+    connection: hyper::server::conn::http1::UpgradeableConnection<TokioIo<ClientIo<I, W>>, S>,
+    answer: &[u8],
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     W: Wire,
     S: hyper::service::HttpService<Incoming>,
@@ -164,7 +156,8 @@ where
     if version == Version::HTTP_10 && response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
         return Err(Unanswered("HTTP/1.0 has no upgrades".into()));
     }
-    let closes = response.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+    let closes =
+        response.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
     context.finish(&method, &mut response);
     let upgrades = is_switched(&method, &response);
     let limit = context.settings.limits.requests_per_connection;
@@ -180,7 +173,11 @@ where
     life.responds();
     watch.touch();
     let hides_body = is_bodiless(&method, response.status());
-    Ok(response.map(|body| Outgoing { body: if hides_body { empty_like(body, &method) } else { body }, watch, _under_way: under_way }))
+    Ok(response.map(|body| Outgoing {
+        body: if hides_body { empty_like(body, &method) } else { body },
+        watch,
+        _under_way: under_way,
+    }))
 }
 
 /// For HEAD, hyper tells the length of the body that it does not send.
@@ -199,10 +196,7 @@ impl http_body::Body for Outgoing {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if polled.is_ready() {
             self.watch.touch();
@@ -240,7 +234,6 @@ struct Now {
     served: u64,
     is_due: bool,
     framing: Framing,
-    desync: Option<Desync>,
     /// When the request under way was found to have no time left; its answer has a moment to leave.
     expired: Option<Instant>,
 }
@@ -279,7 +272,6 @@ impl Life {
             served: 0,
             is_due: false,
             framing: Framing::default(),
-            desync: None,
             expired: None,
         };
         Self { created, stall, now: Mutex::new(now) }
@@ -307,12 +299,6 @@ impl Life {
         self.now.lock().is_due
     }
 
-    /// What was refused, if no answer is under way that would be torn by another.
-    fn desync(&self) -> Option<Desync> {
-        let now = self.now.lock();
-        now.desync.filter(|_| now.watch.is_none())
-    }
-
     /// When something may have to be done.
     fn deadline(&self, settings: &Settings, draining: bool) -> Option<Instant> {
         let timeouts = &settings.timeouts;
@@ -321,7 +307,9 @@ impl Life {
         let next = match (&now.watch, now.head) {
             (Some(_), _) if now.expired.is_some() => now.expired.map(|at| at + timeouts.delayed_close),
             (Some(watch), _) => watch.deadline(timeouts),
-            (None, Some(head)) if timeouts.request_headers.is_some() => timeouts.request_headers.map(|limit| head + limit),
+            (None, Some(head)) if timeouts.request_headers.is_some() => {
+                timeouts.request_headers.map(|limit| head + limit)
+            }
             // One that is being closed has a limit of its own.
             (None, _) if draining => None,
             (None, _) => timeouts.idle.map(|limit| now.idle + limit),
@@ -364,11 +352,11 @@ impl Life {
 }
 
 impl Wire for Life {
-    fn arrived(&self, bytes: &[u8]) -> std::io::Result<()> {
+    fn arrived(&self, bytes: &[u8]) -> Result<(), usize> {
         let mut now = self.now.lock();
-        if let Err(desync) = now.framing.feed(bytes) {
-            now.desync = Some(desync);
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, desync));
+        if let Err((kept, desync)) = now.framing.feed(bytes) {
+            tracing::debug!(%desync, "request refused");
+            return Err(kept);
         }
         if now.watch.is_none() && now.head.is_none() && now.framing.is_in_head() {
             now.head = Some(Instant::now());

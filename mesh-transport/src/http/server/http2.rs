@@ -49,10 +49,8 @@ where
     let stall = Arc::<Stall>::default();
     let io = ClientIo::new(io, ahead, Arc::new(()), Arc::clone(&stall), settings.timeouts.delayed_close);
     let handshake = tokio::time::timeout(HTTP2_HANDSHAKE_TIMEOUT, builder(&settings).handshake(io));
-    let mut connection = handshake
-        .await
-        .unwrap_or_else(|_| Err(Reason::SETTINGS_TIMEOUT.into()))
-        .map_err(ServeError::Http2)?;
+    let mut connection =
+        handshake.await.unwrap_or_else(|_| Err(Reason::SETTINGS_TIMEOUT.into())).map_err(ServeError::Http2)?;
 
     let mut streams = FuturesUnordered::new();
     let mut life = Life::new(&settings, stall);
@@ -191,8 +189,7 @@ impl<'a> Life<'a> {
     }
 
     fn wants_drain(&self) -> bool {
-        self.settings.limits.requests_per_connection.is_some_and(|limit| self.served >= u64::from(limit))
-            || self.is_due
+        self.settings.limits.requests_per_connection.is_some_and(|limit| self.served >= u64::from(limit)) || self.is_due
     }
 
     fn drain(&mut self) {
@@ -412,4 +409,3 @@ impl Future for Timer<'_> {
         }
     }
 }
-

@@ -7,14 +7,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// What is told to, and asked of, the bytes of a connection.
 pub(super) trait Wire: Send + Sync + 'static {
-    /// Bytes arrived. An error ends the connection.
-    fn arrived(&self, bytes: &[u8]) -> io::Result<()>;
+    /// Bytes arrived. An error tells how many of them are kept, before the connection becomes unreadable.
+    fn arrived(&self, bytes: &[u8]) -> Result<(), usize>;
 }
 
 /// A client's connection: gives what was read ahead first, and closes in a way that lets the client read the last answer.
@@ -27,7 +27,12 @@ pub(super) struct ClientIo<T, W> {
     delayed_close: Duration,
     closing: Option<Pin<Box<Sleep>>>,
     stall: Arc<Stall>,
+    /// Whether what the client sent was refused; then nothing of it is read any more.
+    is_refused: bool,
 }
+
+/// What hyper refuses wherever it stands, in a head or in chunks, with the answer that the place allows.
+const UNREADABLE: &[u8] = b"\0\r\n\r\n";
 
 /// Since when the client has taken nothing of what is to be written.
 #[derive(Debug, Default)]
@@ -53,14 +58,14 @@ impl Stall {
 
 /// No one to tell.
 impl Wire for () {
-    fn arrived(&self, _: &[u8]) -> io::Result<()> {
+    fn arrived(&self, _: &[u8]) -> Result<(), usize> {
         Ok(())
     }
 }
 
 impl<T, W> ClientIo<T, W> {
     pub(super) fn new(io: T, ahead: Bytes, wire: Arc<W>, stall: Arc<Stall>, delayed_close: Duration) -> Self {
-        Self { io, ahead, wire, switched: Arc::default(), delayed_close, closing: None, stall }
+        Self { io, ahead, wire, switched: Arc::default(), delayed_close, closing: None, stall, is_refused: false }
     }
 
     /// Set to tell that the bytes are no HTTP any more.
@@ -73,14 +78,21 @@ impl<T: AsyncRead + Unpin, W: Wire> AsyncRead for ClientIo<T, W> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        if this.ahead.is_empty() {
+        if this.ahead.is_empty() && !this.is_refused {
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         } else {
             let part = this.ahead.split_to(buf.remaining().min(this.ahead.len()));
             buf.put_slice(&part);
         }
-        if !this.switched.load(Relaxed) {
-            this.wire.arrived(&buf.filled()[before..])?;
+        if !this.is_refused
+            && !this.switched.load(Relaxed)
+            && let Err(kept) = this.wire.arrived(&buf.filled()[before..])
+        {
+            buf.set_filled(before + kept);
+            this.is_refused = true;
+            this.ahead = Bytes::from_static(UNREADABLE);
+            let part = this.ahead.split_to(buf.remaining().min(this.ahead.len()));
+            buf.put_slice(&part);
         }
         Poll::Ready(Ok(()))
     }
