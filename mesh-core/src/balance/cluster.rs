@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::assignment::{Assignment, Endpoint};
 use super::circuit::CircuitSettings;
-use super::health_check::HealthCheck;
+use super::health::HealthCheck;
 use super::outlier::OutlierSettings;
 use super::policy::{Localities, Policy};
+use super::subset::SubsetSettings;
 use crate::name::Text;
 use crate::tls::UpstreamTls;
 
@@ -23,8 +24,10 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How an endpoint is chosen. Default [`Policy::PeakEwma`].
     pub policy: Policy,
-    /// Whether the weights of localities count. Default: they do not.
+    /// What localities are to who chooses. Default: their weights do not count, and requests stay in their zone.
     pub localities: Localities,
+    /// How endpoints are divided by their metadata. Default: not at all.
+    pub subsets: Option<SubsetSettings>,
     /// Below this share of usable endpoints, in percent, a priority level uses all of its endpoints regardless of their
     /// health. Default 50; 0 turns it off.
     pub panic_threshold: u32,
@@ -57,6 +60,7 @@ impl Cluster {
             connect_timeout: Duration::from_secs(5),
             policy: Policy::default(),
             localities: Localities::default(),
+            subsets: None,
             panic_threshold: 50,
             ignore_unchecked: false,
             outlier: None,
@@ -121,7 +125,7 @@ impl Discovery {
 }
 
 /// Hosts whose addresses DNS knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dns {
     /// The hosts, with weights and priorities.
     pub hosts: Assignment<DnsHost>,

@@ -63,6 +63,7 @@ pub use session::{SessionState, StatefulSession};
 pub use table::{FilterOverride, FilterOverrides, Route, RouteConfig, RouteTable, TableError, Unrouted, VirtualHost};
 pub use template::{Template, TemplateError};
 pub use timeout::Timeouts;
+pub(crate) use timeout::grpc_timeout;
 
 #[cfg(test)]
 mod tests;

@@ -110,7 +110,7 @@ impl Redirect {
     }
 
     /// The whole address a client is sent to. `matched` is how much of the path the route's matcher named.
-    pub(super) fn location(&self, request: &Request<'_>, matched: usize) -> String {
+    pub(crate) fn location(&self, request: &Request<'_>, matched: usize) -> String {
         let scheme = self.scheme.as_ref().map_or(request.head.scheme, Text::as_str);
         let host = self.host.as_ref().map_or_else(|| self.kept_host(request, scheme), Text::as_str);
         let said = self.port.filter(|port| default_port(scheme) != Some(*port));

@@ -30,6 +30,12 @@ impl Counts {
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
+
+    /// Counts bytes that are not relayed but written to upstream, or read from it.
+    pub(crate) fn add(&self, sent: usize, received: usize) {
+        self.sent.fetch_add(sent as u64, Ordering::Relaxed);
+        self.received.fetch_add(received as u64, Ordering::Relaxed);
+    }
 }
 
 /// Relays until both directions have ended, or one of them fails.

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::Dial;
-use super::dns::Names;
 use super::service::Channel;
 use super::upstream::{Dialer, Endpoints, Upstream, dialer, now};
 use crate::client::{Client, Watch, WatchError};
+use crate::dns::Names;
 use crate::resource::Resource;
 
 /// How deep aggregates of aggregates may be. gRFC A37.

@@ -69,14 +69,14 @@ pub(super) struct Picked<'a> {
 
 impl Upstream {
     /// An endpoint for a call. Of an aggregate, from the first cluster that has one.
-    pub(super) fn pick(&self, request: &Request, now: Instant) -> Result<Picked<'_>, PickError> {
+    pub(super) fn pick(&self, request: &Request<'_>, now: Instant) -> Result<Picked<'_>, PickError> {
         match self {
             Self::Endpoints(endpoints) => endpoints.pick(request, now),
             Self::Aggregate(members) => {
                 let mut last = PickError::NoEndpoints;
                 for member in members {
                     match member.pick(request, now) {
-                        Err(error @ (PickError::NoEndpoints | PickError::NoHealthyEndpoint)) => last = error,
+                        Err(error) if error.is_absence() => last = error,
                         decided => return decided,
                     }
                 }
@@ -120,7 +120,7 @@ impl Endpoints {
         self.balancer.update(Arc::clone(cluster), assignment, now());
     }
 
-    fn pick(&self, request: &Request, now: Instant) -> Result<Picked<'_>, PickError> {
+    fn pick(&self, request: &Request<'_>, now: Instant) -> Result<Picked<'_>, PickError> {
         let mut rng = fastrand::Rng::new();
         let mut request = *request;
         let mut picked = self.balancer.pick(&request, &mut rng, now)?;

@@ -10,7 +10,7 @@
 //! | `leds_cluster_locality_config` | NACK |
 //! | **LbEndpoint** `endpoint`, `load_balancing_weight` | honoured; 0 is refused |
 //! | `health_status` | honoured; an unknown one is refused |
-//! | `metadata` | `envoy.lb` `hash_key` and the texts of `envoy.transport_socket_match` are honoured; the rest is for others |
+//! | `metadata` | `envoy.lb` (of which structures and nulls match nothing) and the texts of `envoy.transport_socket_match` are honoured; the rest is for others |
 //! | `endpoint_name` | NACK |
 //! | **Endpoint** `address`, `additional_addresses` | honoured; must be an IP address, but for clusters that ask DNS |
 //! | `hostname`, `health_check_config` | honoured |
@@ -34,14 +34,15 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{Struct, UInt32Value, Value};
+use envoy_types::pb::google::protobuf::{ListValue, Struct, UInt32Value, Value};
 use mesh_core::balance::{
-    Assignment, Drop, Endpoint, EndpointProbe, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
+    Assignment, Drop, Endpoint, EndpointProbe, EndpointValue, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
 };
 use mesh_core::name::{Locality, Text};
 use prost::Message;
 
 use crate::envoy::error::{Decoded, Error, Report};
+use crate::envoy::metadata::{value, wire_value};
 use crate::envoy::wire::{decode, port, socket_address, uint32, wire_address};
 
 /// Reads a `ClusterLoadAssignment`.
@@ -215,6 +216,7 @@ fn lb_endpoint<A>(report: &mut Report, message: &LbEndpoint, address: ReadAddres
         weight,
         health,
         hash_key: hash_key(metadata.as_ref()),
+        metadata: values(metadata.as_ref()),
         transport_labels: transport_labels(metadata.as_ref()),
         ..endpoint
     })
@@ -252,8 +254,17 @@ fn probe(report: &mut Report, config: &HealthCheckConfig) -> Result<EndpointProb
 }
 
 fn wire_endpoint<A>(endpoint: &Endpoint<A>, at: impl Fn(&A) -> Address) -> LbEndpoint {
-    let Endpoint { address, additional_addresses, hostname, weight, health, hash_key, transport_labels, probe } =
-        endpoint;
+    let Endpoint {
+        address,
+        additional_addresses,
+        hostname,
+        weight,
+        health,
+        hash_key,
+        metadata,
+        transport_labels,
+        probe,
+    } = endpoint;
     let health = match health {
         Health::Unknown => HealthStatus::Unknown,
         Health::Healthy => HealthStatus::Healthy,
@@ -272,7 +283,7 @@ fn wire_endpoint<A>(endpoint: &Endpoint<A>, at: impl Fn(&A) -> Address) -> LbEnd
     };
     LbEndpoint {
         health_status: health.into(),
-        metadata: metadata(hash_key.as_ref(), transport_labels),
+        metadata: wire_metadata(hash_key.as_ref(), metadata, transport_labels),
         load_balancing_weight: Some(uint32(weight.get())),
         host_identifier: Some(HostIdentifier::Endpoint(message)),
     }
@@ -306,6 +317,29 @@ fn hash_key(metadata: Option<&Metadata>) -> Option<Text> {
     }
 }
 
+/// By what the endpoint is in subsets. What nothing is compared with is left out.
+fn values(metadata: Option<&Metadata>) -> BTreeMap<Text, EndpointValue> {
+    let fields = metadata.and_then(|metadata| metadata.filter_metadata.get(BALANCING)).map(|values| &values.fields);
+    let one = |(key, wire): (&String, &Value)| {
+        let value = match wire.kind.as_ref()? {
+            Kind::StringValue(_) if key == HASH_KEY => return None,
+            Kind::ListValue(ListValue { values }) => EndpointValue::List(values.iter().filter_map(value).collect()),
+            _ => EndpointValue::One(value(wire)?),
+        };
+        Some((Text::from(key.as_str()), value))
+    };
+    fields.into_iter().flatten().filter_map(one).collect()
+}
+
+fn wire_values(value: &EndpointValue) -> Value {
+    match value {
+        EndpointValue::One(value) => wire_value(value),
+        EndpointValue::List(values) => {
+            Value { kind: Some(Kind::ListValue(ListValue { values: values.iter().map(wire_value).collect() })) }
+        }
+    }
+}
+
 /// Values that are no text match nothing: all that a cluster matches are texts.
 fn transport_labels(metadata: Option<&Metadata>) -> BTreeMap<Text, Text> {
     let fields = metadata.and_then(|metadata| metadata.filter_metadata.get(TRANSPORT)).map(|labels| &labels.fields);
@@ -316,11 +350,16 @@ fn transport_labels(metadata: Option<&Metadata>) -> BTreeMap<Text, Text> {
     fields.into_iter().flatten().filter_map(text).collect()
 }
 
-fn metadata(hash_key: Option<&Text>, labels: &BTreeMap<Text, Text>) -> Option<Metadata> {
+fn wire_metadata(
+    hash_key: Option<&Text>,
+    values: &BTreeMap<Text, EndpointValue>,
+    labels: &BTreeMap<Text, Text>,
+) -> Option<Metadata> {
     let mut metadata = Metadata::default();
-    if let Some(key) = hash_key {
-        let fields = texts([(HASH_KEY, key.as_str())]);
-        metadata.filter_metadata.insert(BALANCING.to_owned(), fields);
+    let mut fields = texts(hash_key.map(|key| (HASH_KEY, key.as_str()))).fields;
+    fields.extend(values.iter().map(|(key, value)| (key.to_string(), wire_values(value))));
+    if !fields.is_empty() {
+        metadata.filter_metadata.insert(BALANCING.to_owned(), Struct { fields });
     }
     if !labels.is_empty() {
         let labels = texts(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));

@@ -1,5 +1,6 @@
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
 use envoy_types::pb::envoy::config::core::v3::{EnvoyInternalAddress, Pipe};
+use mesh_core::route::MetadataValue;
 use proptest::prelude::*;
 
 use super::*;
@@ -9,6 +10,7 @@ use crate::envoy::testing::{changed, changes, damaged, field, text, warned, whol
 pub(in crate::envoy) mod values {
     use std::collections::BTreeMap;
 
+    use mesh_core::route::MetadataValue;
     use proptest::collection::{btree_map, vec};
     use proptest::option;
     use proptest::sample::select;
@@ -54,11 +56,20 @@ pub(in crate::envoy) mod values {
         ]);
         let labels = btree_map(text(), text(), 0..3);
         let probe = (option::of(any::<SocketAddr>()), option::of(1..=u16::MAX), option::of(text()), any::<bool>());
-        let rest = (health, option::of(text()), labels, probe);
+        let value = prop_oneof![
+            metadata_value().prop_map(EndpointValue::One),
+            vec(metadata_value(), 0..3).prop_map(EndpointValue::List),
+        ];
+        let metadata = (option::of(text()), btree_map(text(), value, 0..3));
+        let rest = (health, metadata, labels, probe);
         let names = (vec(any::<SocketAddr>(), 0..2), option::of(text()), 1..1000_u32);
         (address, names, rest).prop_map(|(address, (additional_addresses, hostname, weight), rest)| {
-            let (health, hash_key, transport_labels, (probed, port, probe_host, disabled)): (_, _, BTreeMap<_, _>, _) =
-                rest;
+            let (health, (hash_key, metadata), transport_labels, (probed, port, probe_host, disabled)): (
+                _,
+                _,
+                BTreeMap<_, _>,
+                _,
+            ) = rest;
             Endpoint {
                 address,
                 additional_addresses: additional_addresses.into_iter().map(plain).collect(),
@@ -66,6 +77,7 @@ pub(in crate::envoy) mod values {
                 weight: NonZeroU32::new(weight).unwrap(),
                 health,
                 hash_key,
+                metadata,
                 transport_labels,
                 probe: EndpointProbe {
                     address: probed.map(plain),
@@ -75,6 +87,14 @@ pub(in crate::envoy) mod values {
                 },
             }
         })
+    }
+
+    pub(in crate::envoy) fn metadata_value() -> impl Strategy<Value = MetadataValue> {
+        prop_oneof![
+            any::<bool>().prop_map(MetadataValue::Bool),
+            any::<i32>().prop_map(|number| MetadataValue::Number(f64::from(number) / 8.0)),
+            text().prop_map(MetadataValue::Text),
+        ]
     }
 
     /// Without the scope and flow of IPv6, which no resource carries.
@@ -201,6 +221,34 @@ fn shares_of_any_denominator() {
     }
     let all = FractionalPercent { numerator: u32::MAX, denominator: 0 };
     assert_eq!(per_million(&Report::default(), all).unwrap(), PerMillion::ALL);
+}
+
+#[test]
+fn what_of_metadata_is_compared_with() {
+    let kinds = [
+        ("hash_key", Kind::NumberValue(1.0)),
+        ("null", Kind::NullValue(0)),
+        ("struct", Kind::StructValue(Struct::default())),
+        (
+            "list",
+            Kind::ListValue(ListValue {
+                values: vec![Value { kind: Some(Kind::BoolValue(true)) }, Value { kind: None }],
+            }),
+        ),
+        ("text", Kind::StringValue("x".into())),
+    ];
+    let fields = kinds.into_iter().map(|(key, kind)| (key.to_owned(), Value { kind: Some(kind) })).collect();
+    let mut message = message();
+    message.endpoints[0].lb_endpoints[0].metadata =
+        Some(Metadata { filter_metadata: [(BALANCING.to_owned(), Struct { fields })].into(), ..Metadata::default() });
+    let endpoint = decoded(&message).unwrap().value.localities[0].endpoints[0].clone();
+    let expected = [
+        ("hash_key", EndpointValue::One(MetadataValue::Number(1.0))),
+        ("list", EndpointValue::List(vec![MetadataValue::Bool(true)])),
+        ("text", EndpointValue::One(MetadataValue::Text("x".into()))),
+    ];
+    assert_eq!(endpoint.metadata, expected.map(|(key, value)| (Text::from(key), value)).into());
+    assert_eq!(endpoint.hash_key, None);
 }
 
 proptest! {

@@ -1,10 +1,9 @@
-//! How endpoints are probed: settings only.
-
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::name::Text;
+use crate::string_match::Pattern;
 
 /// An active health check (`envoy.config.core.v3.HealthCheck`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +91,15 @@ pub struct HttpProbe {
     pub headers: Vec<(Text, Text)>,
     /// Headers that are removed.
     pub remove_headers: Vec<Text>,
+    /// The body of the request. Default: none.
+    pub send: Vec<u8>,
+    /// What must stand in the body of the answer, in this order, with anything between: a *deep* check, which a server that
+    /// answers without being of any use does not pass. Default: nothing.
+    pub receive: Vec<Vec<u8>>,
+    /// So many bytes of the body of the answer are looked at. `None` is all. Default 1,024.
+    pub body_limit: Option<u64>,
+    /// What the endpoint must say that it is, in `x-envoy-upstream-healthchecked-cluster`. Default: anything.
+    pub service_name: Option<Pattern>,
     /// Statuses that are good; 200 only if empty.
     pub expected_statuses: Vec<Range<u16>>,
     /// Statuses that count to the threshold rather than fail at once.
@@ -110,6 +118,10 @@ impl HttpProbe {
             method: ProbeMethod::default(),
             headers: Vec::new(),
             remove_headers: Vec::new(),
+            send: Vec::new(),
+            receive: Vec::new(),
+            body_limit: Some(1024),
+            service_name: None,
             expected_statuses: Vec::new(),
             retriable_statuses: Vec::new(),
             http2: false,

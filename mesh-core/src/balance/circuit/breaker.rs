@@ -1,60 +1,10 @@
-//! Circuit breakers: how much may be under way to a cluster at once. Counters are atomics; what was admitted is counted
-//! until its guard is dropped.
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Instant;
 
+use super::settings::{CircuitSettings, RetryLimit, Thresholds};
+use super::window::Window;
 use crate::route::Priority;
-
-/// The limits of a cluster (`envoy.config.cluster.v3.CircuitBreakers`).
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct CircuitSettings {
-    /// Limits of requests of default priority.
-    pub default: Thresholds,
-    /// Limits of requests of high priority.
-    pub high: Thresholds,
-    /// How many connections there may be to one endpoint. Default: no limit.
-    pub max_connections_per_endpoint: Option<u32>,
-}
-
-/// The limits of a priority.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thresholds {
-    /// Connections. Default 1,024.
-    pub max_connections: u32,
-    /// Requests that wait for a connection. Default 1,024.
-    pub max_pending_requests: u32,
-    /// Requests in flight. Default 1,024.
-    pub max_requests: u32,
-    /// Requests that are tried again.
-    pub retries: RetryLimit,
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self { max_connections: 1024, max_pending_requests: 1024, max_requests: 1024, retries: RetryLimit::default() }
-    }
-}
-
-/// How many requests may be tried again at once.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RetryLimit {
-    /// So many. Default 3.
-    Count(u32),
-    /// A share of the requests that are in flight or wait.
-    Budget {
-        /// The share in percent, from 0 to 100. Envoy's default is 20.
-        percent: f64,
-        /// So many in any case. Envoy's default is 3.
-        min_concurrency: u32,
-    },
-}
-
-impl Default for RetryLimit {
-    fn default() -> Self {
-        Self::Count(3)
-    }
-}
 
 /// The counters of a cluster and its limits, shared by all who use it.
 #[derive(Debug, Clone)]
@@ -69,6 +19,8 @@ struct Counters {
     pending: AtomicU32,
     requests: AtomicU32,
     retries: AtomicU32,
+    /// Requests that began lately, if a budget of retries counts them.
+    begun: Window,
 }
 
 impl Circuit {
@@ -104,14 +56,21 @@ impl Circuit {
 
     /// Admits a request.
     #[must_use]
-    pub fn try_request(&self, priority: Priority) -> Option<CircuitGuard> {
-        self.admit(Counted::Request, priority, self.thresholds(priority).max_requests)
+    pub fn try_request(&self, priority: Priority, now: Instant) -> Option<CircuitGuard> {
+        let Thresholds { max_requests, retries, .. } = *self.thresholds(priority);
+        let admitted = self.admit(Counted::Request, priority, max_requests)?;
+        if let RetryLimit::Budget { interval, .. } = retries
+            && !interval.is_zero()
+        {
+            self.counters(priority).begun.count(interval, now);
+        }
+        Some(admitted)
     }
 
     /// Admits a request that is tried again. When there are too many, the last answer stands.
     #[must_use]
-    pub fn try_retry(&self, priority: Priority) -> Option<CircuitGuard> {
-        self.admit(Counted::Retry, priority, self.max_retries(priority))
+    pub fn try_retry(&self, priority: Priority, now: Instant) -> Option<CircuitGuard> {
+        self.admit(Counted::Retry, priority, self.max_retries(priority, now))
     }
 
     /// Requests in flight, of both priorities.
@@ -120,13 +79,16 @@ impl Circuit {
         self.shared.iter().map(|counters| counters.requests.load(Relaxed)).sum()
     }
 
-    fn max_retries(&self, priority: Priority) -> u32 {
+    fn max_retries(&self, priority: Priority, now: Instant) -> u32 {
         match self.thresholds(priority).retries {
             RetryLimit::Count(limit) => limit,
-            RetryLimit::Budget { percent, min_concurrency } => {
+            RetryLimit::Budget { percent, min_concurrency, interval } => {
                 let counters = self.counters(priority);
-                let under_way = counters.requests.load(Relaxed).saturating_add(counters.pending.load(Relaxed));
-                min_concurrency.max((f64::from(under_way) * percent / 100.0) as u32)
+                let requests = match interval.is_zero() {
+                    true => counters.requests.load(Relaxed).saturating_add(counters.pending.load(Relaxed)),
+                    false => counters.begun.sum(interval, now),
+                };
+                min_concurrency.max((f64::from(requests) * percent / 100.0) as u32)
             }
         }
     }

@@ -9,24 +9,24 @@ use tokio::time::Instant;
 
 /// The addresses of a cluster that DNS knows.
 #[derive(Debug)]
-pub(super) struct Names {
-    pub(super) dns: Dns,
+pub(crate) struct Names {
+    pub(crate) dns: Dns,
     /// Whether the first address that is found is the only one.
     single: bool,
     found: BTreeMap<(String, u16), Vec<SocketAddr>>,
     /// What was found; nothing before it was looked up.
-    pub(super) assignment: Option<Arc<Assignment>>,
+    pub(crate) assignment: Option<Arc<Assignment>>,
     /// When to look again.
-    pub(super) next: Instant,
+    pub(crate) next: Instant,
 }
 
 impl Names {
-    pub(super) fn new(dns: Dns, single: bool) -> Self {
+    pub(crate) fn new(dns: Dns, single: bool) -> Self {
         Self { dns, single, found: BTreeMap::new(), assignment: None, next: Instant::now() }
     }
 
     /// Asks for every host. One that is not found keeps the addresses it had.
-    pub(super) async fn look_up(&mut self) {
+    pub(crate) async fn look_up(&mut self) {
         let hosts: BTreeSet<(String, u16)> = self
             .dns
             .hosts

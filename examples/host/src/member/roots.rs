@@ -8,18 +8,18 @@ use mesh_core::report::chain;
 use mesh_identity::file;
 use parking_lot::Mutex;
 
-use crate::wire::Error;
+use super::Error;
 
 /// What `trust_bundle` names: a file, which others may replace, or the text itself. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Roots {
+pub(super) struct Roots {
     path: Option<PathBuf>,
     last: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Roots {
     /// Reads them. On a machine that boots, the file may be written after us: it is waited for.
-    pub(crate) async fn load(path: &Path) -> Result<Self, Error> {
+    pub(super) async fn load(path: &Path) -> Result<Self, Error> {
         if let Some(text) = path.to_str().filter(|text| text.starts_with("-----BEGIN")) {
             return Ok(Self { path: None, last: Arc::new(Mutex::new(text.as_bytes().to_vec())) });
         }
@@ -39,7 +39,7 @@ impl Roots {
     }
 
     /// The PEM text as it is now, or as it was when it could be read last.
-    pub(crate) fn text(&self) -> Vec<u8> {
+    pub(super) fn text(&self) -> Vec<u8> {
         let mut last = self.last.lock();
         match self.path.as_deref().map(file::read) {
             Some(Ok(text)) => *last = text,

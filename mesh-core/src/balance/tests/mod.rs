@@ -1,5 +1,11 @@
 #![allow(clippy::disallowed_methods, reason = "a start to count from; nothing waits")]
 
+mod circuit;
+mod health;
+mod service;
+mod subset;
+mod zone;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -254,7 +260,7 @@ fn panic_uses_all_or_fails() {
     let mut assignment = flat(&[1; 4]);
     assignment.localities[0].endpoints[1..].iter_mut().for_each(|endpoint| endpoint.health = Health::Unhealthy);
     let with = |panic_threshold, localities| Cluster { panic_threshold, localities, ..cluster(Policy::Random) };
-    let fail = Localities::Flat { on_panic: OnPanic::Fail };
+    let fail = Localities::ZoneAware(ZoneAware { on_panic: OnPanic::Fail, ..ZoneAware::default() });
     let table = [
         (50, Localities::default(), Ok(4)),
         (25, Localities::default(), Ok(1)),
@@ -404,41 +410,6 @@ fn categories_are_dropped_one_after_another() {
         }
     }
     assert!((4800..5200).contains(&counts["half"]) && (880..1120).contains(&counts["fifth"]), "{counts:?}");
-}
-
-#[test]
-fn no_more_requests_than_the_circuit_admits() {
-    let thresholds = Thresholds { max_requests: 3, ..Thresholds::default() };
-    let circuit = CircuitSettings { default: thresholds, ..CircuitSettings::default() };
-    let limited = Cluster { circuit, ..cluster(Policy::Random) };
-    let mut bench = Bench::new(limited.clone(), &flat(&[1]));
-    let mut held: Vec<_> = (0..3).map(|_| bench.pick(None).unwrap()).collect();
-    assert_eq!(bench.pick(None).unwrap_err(), PickError::CircuitOpen);
-    // The other priority has limits of its own, and what was under way before an update still counts.
-    let high = Request { priority: Priority::High, ..Request::default() };
-    bench.balancer.pick(&high, &mut bench.rng, bench.now).unwrap().finish(Outcome::OK, bench.now);
-    bench.balancer.update(Arc::new(limited), &flat(&[1]), bench.now);
-    assert_eq!(bench.pick(None).unwrap_err(), PickError::CircuitOpen);
-    held.pop();
-    assert!(bench.pick(None).is_ok());
-}
-
-#[test]
-fn limits_of_connections_and_retries() {
-    let retries = RetryLimit::Budget { percent: 20.0, min_concurrency: 2 };
-    let thresholds = Thresholds { max_connections: 1, max_pending_requests: 2, retries, ..Thresholds::default() };
-    let circuit = Circuit::new(CircuitSettings { default: thresholds, ..CircuitSettings::default() });
-    let priority = Priority::Default;
-    let admitted = |admit: &dyn Fn() -> Option<CircuitGuard>| std::iter::from_fn(admit).take(100).collect::<Vec<_>>();
-    assert_eq!(admitted(&|| circuit.try_connection(priority)).len(), 1);
-    assert_eq!(admitted(&|| circuit.try_pending(priority)).len(), 2);
-    assert_eq!(admitted(&|| circuit.try_retry(priority)).len(), 2);
-    let requests: Vec<_> = (0..50).map(|_| circuit.try_request(priority).unwrap()).collect();
-    assert_eq!(circuit.requests(), 50);
-    assert_eq!(admitted(&|| circuit.try_retry(priority)).len(), 10);
-    drop(requests);
-    assert_eq!(circuit.requests(), 0);
-    assert_eq!(admitted(&|| circuit.try_retry(Priority::High)).len(), 3);
 }
 
 #[test]
