@@ -115,6 +115,31 @@ proptest! {
     }
 }
 
+#[test]
+fn what_a_backend_says_of_the_path_counts_more() {
+    let backends = vec![with(BackendRef::to("a", 1), rewrite("/own")), BackendRef::to("c", 1)];
+    let table = table(&[one("r", HttpRule { filters: vec![rewrite("/rule")], ..rule(backends) })]);
+    let at = |random| ask(&table, &Method::GET, "http://h/a/x", &[], random);
+    assert_eq!((at(0), at(999_999)), ("a /own/x".into(), "c /rule/x".into()));
+}
+
+#[test]
+fn a_backend_that_redirects_edits_the_headers_of_the_answer() {
+    let edit = |name: &'static str, value: &str| {
+        let set = vec![(HeaderName::from_static(name), value.into())];
+        Filter::ResponseHeaders(HeaderModifier { set, ..HeaderModifier::default() })
+    };
+    let mut own = with(BackendRef::to("a", 1), Filter::Redirect(RequestRedirect::default()));
+    own.filters.push(edit("x-a", "backend"));
+    let filters = vec![edit("x-a", "rule"), edit("x-b", "rule")];
+    let table = table(&[one("r", HttpRule { filters, ..rule(vec![own]) })]);
+    let none = HeaderMap::new();
+    let request = Request::new(&Method::GET, "h", "/a", &none);
+    let mut answered = HeaderMap::new();
+    table.find(&request, 0).unwrap().edit_response(&request, &mut answered);
+    assert_eq!(answered, headers(&[("x-a", "backend"), ("x-b", "rule")]));
+}
+
 fn forward(rule: HttpRule) -> Forward {
     let config = config(Entry::http(80), None, &[one("r", rule)]);
     let Action::Forward(forward) = config.hosts[0].routes[0].action.clone() else { panic!("not sent on") };

@@ -101,3 +101,21 @@ fn listeners_of_one_port_do_not_share_their_routes() {
         assert_eq!(get(&table, url, &[]), answer, "{url}");
     }
 }
+
+#[test]
+fn a_route_that_is_for_a_host_by_several_names_is_there_once() {
+    let route = http_route("ns", "r", &["x.a.com", "*.a.com", "*.com"], vec![to("c", vec![prefix("/p")])]);
+    let config = config(Entry::http(80), None, &[route]);
+    let host = config.hosts.iter().find(|host| host.name == "x.a.com").unwrap();
+    assert_eq!(host.routes.len(), 1);
+}
+
+#[test]
+fn where_both_kinds_are_for_a_host_calls_go_first() {
+    let http = http_route("ns", "a", &[], vec![to("http", vec![exact("/p.Svc/Do")])]);
+    let mut grpc = GrpcRoute::new(RouteId::new("ns", "z"));
+    grpc.rules = vec![to("grpc", vec![])];
+    let listener = Listener { hostname: None, http: vec![&http], grpc: vec![&grpc] };
+    let table = RouteTable::new(listener_routes("test", Entry::http(80), &[listener])).unwrap();
+    assert_eq!((call(&table, "/p.Svc/Do", &[]), get(&table, "http://h/p.Svc/Do", &[])), ("grpc".into(), "http".into()));
+}

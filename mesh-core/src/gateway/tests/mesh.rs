@@ -51,6 +51,7 @@ fn routes_of_another_namespace_are_for_its_clients_and_instead_of_the_others() {
             (TEAM, "404", "consumer"),
             (Some("spiffe://other.domain/ns/team/sa/x"), "404", "consumer"),
             (Some("spiffe://cluster.local/ns/team2/sa/web"), "producer", "404"),
+            (Some("spiffe://cluster.local/ns/team/sa/web/more"), "producer", "404"),
             (Some("spiffe://cluster.local/ns/shop/sa/ns/team/sa/web"), "producer", "404"),
         ] {
             assert_eq!(

@@ -67,7 +67,7 @@ fn grpc_table(grpc: &[GrpcRoute]) -> RouteTable {
     RouteTable::new(listener_routes("test", Entry::http(80), &[listener])).unwrap()
 }
 
-fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+pub(super) fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in list {
         headers.append(*name, HeaderValue::from_str(value).unwrap());
@@ -76,7 +76,7 @@ fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 /// A request for `http://host/path`; what becomes of it is told by [`told`].
-fn get(table: &RouteTable, url: &str, list: &[(&'static str, &str)]) -> String {
+pub(super) fn get(table: &RouteTable, url: &str, list: &[(&'static str, &str)]) -> String {
     ask(table, &Method::GET, url, list, 0)
 }
 
@@ -85,7 +85,13 @@ fn call(table: &RouteTable, path: &str, list: &[(&'static str, &str)]) -> String
     ask(table, &Method::POST, &format!("http://a.com{path}"), &list, 0)
 }
 
-fn ask(table: &RouteTable, method: &Method, url: &str, list: &[(&'static str, &str)], random: u64) -> String {
+pub(super) fn ask(
+    table: &RouteTable,
+    method: &Method,
+    url: &str,
+    list: &[(&'static str, &str)],
+    random: u64,
+) -> String {
     let (scheme, rest) = url.split_once("://").unwrap();
     let (authority, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let list = headers(list);
