@@ -1,5 +1,6 @@
 //! From the world to what node proxies receive. Pure: equal worlds give equal results.
 
+pub(crate) mod binding;
 mod policy;
 mod service;
 mod workload;

@@ -2,12 +2,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mesh_core::name::{Hostname, Locality, NamespacedHostname, NamespacedName, Network, ServiceAccount};
-use mesh_core::service::{AppProtocol, PortMap, ServicePort};
+use mesh_core::service::{AppProtocol, GatewayAddress, PortMap, ServicePort};
 use mesh_core::workload::{Health, NetworkMode, TunnelProtocol, Workload, WorkloadKind};
 
+use super::binding::{self, Object, Traffic};
 use super::policy::Attachments;
 use super::{Place, selects, service};
-use crate::admission::schema::{self as admission, IntOrString, Pod, ServiceEntryEndpoint};
+use crate::admission::schema::{self as admission, IntOrString, Metadata, Pod, ServiceEntryEndpoint};
 use crate::world::World;
 
 /// Annotation by which the node agent of Istio says that a pod is captured.
@@ -35,6 +36,12 @@ pub(super) fn all(world: &World, place: &Place, attachments: &Attachments) -> Ve
         workloads.extend(from_slice(world, place, key, slice));
     }
     workloads
+}
+
+/// The waypoint of what is addressed to a workload itself.
+fn waypoint(world: &World, place: &Place, metadata: &Metadata) -> Option<GatewayAddress> {
+    let key = binding::bound(world, Object::new(Traffic::Workload, metadata)).waypoint?;
+    Some(binding::address(world, place, &key))
 }
 
 fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload, &'a BTreeMap<String, String>)> {
@@ -65,6 +72,7 @@ fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload,
     if captured || is_meshed(world, &metadata.namespace, &metadata.labels) {
         workload.tunnel = TunnelProtocol::Hbone;
     }
+    workload.waypoint = waypoint(world, place, metadata);
     canonical(&mut workload, &metadata.labels);
     let named = |name: &str| {
         let ports = pod.spec.containers.iter().flat_map(|container| &container.ports);
@@ -97,6 +105,7 @@ fn from_entry<'a>(
     if is_meshed(world, &metadata.namespace, labels) {
         workload.tunnel = TunnelProtocol::Hbone;
     }
+    workload.waypoint = waypoint(world, place, metadata);
     canonical(&mut workload, labels);
     let ports = &entry.spec.ports;
     join_services(world, place, &mut workload, labels, &|name: &str| ports.get(name).copied());
