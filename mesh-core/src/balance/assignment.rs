@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::cluster::DnsHost;
+use super::tunnel::Tunnel;
 use crate::name::{Locality, Text};
 
 /// The endpoints of a cluster, by locality and priority (`envoy.config.endpoint.v3.ClusterLoadAssignment`). `A` is how an
@@ -141,6 +142,11 @@ pub struct Endpoint<A = SocketAddr> {
     pub hash_key: Option<Text>,
     /// What chooses among the cluster's settings of transport security (`envoy.transport_socket_match`).
     pub transport_labels: BTreeMap<Text, Text>,
+    /// The tunnel through which it is reached; `None`: it is connected to.
+    pub tunnel: Option<Tunnel>,
+    /// What it is to telemetry: name, namespace, canonical name, revision and cluster of its workload, with semicolons
+    /// between them (`istio`, `workload`); may be empty.
+    pub workload: Text,
     /// How it is probed differently from the others.
     pub probe: EndpointProbe,
 }
@@ -157,6 +163,8 @@ impl<A> Endpoint<A> {
             health: Health::default(),
             hash_key: None,
             transport_labels: BTreeMap::new(),
+            tunnel: None,
+            workload: Text::default(),
             probe: EndpointProbe::default(),
         }
     }
@@ -173,6 +181,8 @@ impl Endpoint<DnsHost> {
             health: self.health,
             hash_key: self.hash_key.clone(),
             transport_labels: self.transport_labels.clone(),
+            tunnel: self.tunnel.clone(),
+            workload: self.workload.clone(),
             probe: self.probe.clone(),
         }
     }

@@ -49,6 +49,7 @@ mod policy;
 mod priority;
 mod slow_start;
 mod snapshot;
+mod tunnel;
 
 pub use assignment::{
     Assignment, Drop, Endpoint, EndpointProbe, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
@@ -63,6 +64,7 @@ pub use policy::{
     Choice, HashFunction, Hashing, InvalidTableSize, LeastRequest, Localities, Maglev, OnPanic, Policy, RingHash,
     SlowStart, TableSize,
 };
+pub use tunnel::Tunnel;
 
 #[cfg(test)]
 mod tests;
