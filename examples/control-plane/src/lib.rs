@@ -19,6 +19,7 @@ mod spire;
 mod token;
 pub mod translate;
 mod trust;
+mod view;
 pub mod world;
 
 pub use cli::main_with_args;

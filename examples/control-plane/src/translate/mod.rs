@@ -3,6 +3,7 @@
 pub(crate) mod binding;
 mod policy;
 mod service;
+pub mod waypoint;
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use mesh_core::name::{Hostname, Locality, NamespacedHostname, NamespacedName, Network, ServiceAccount};
@@ -38,6 +38,32 @@ pub(super) fn all(world: &World, place: &Place, attachments: &Attachments) -> Ve
     workloads
 }
 
+/// The labels of workloads that have any, by uid.
+pub(super) fn labels<'a>(world: &'a World, place: &Place) -> HashMap<String, &'a BTreeMap<String, String>> {
+    let pods = world.pods.values().map(|(_, pod)| (pod_uid(place, &pod.metadata), &pod.metadata.labels));
+    let entries = world.entries.iter().map(|(key, (_, entry))| (entry_uid(place, key), entry_labels(entry)));
+    pods.chain(entries).collect()
+}
+
+fn pod_uid(place: &Place, metadata: &Metadata) -> String {
+    format!("{}//Pod/{}/{}", place.cluster_id, metadata.namespace, metadata.name)
+}
+
+fn entry_uid(place: &Place, key: &NamespacedName) -> String {
+    format!("{}/networking.istio.io/WorkloadEntry/{key}", place.cluster_id)
+}
+
+fn entry_labels(entry: &admission::WorkloadEntry) -> &BTreeMap<String, String> {
+    if entry.spec.labels.is_empty() { &entry.metadata.labels } else { &entry.spec.labels }
+}
+
+/// A locality as a WorkloadEntry says it: `region/zone/subzone`.
+fn locality(text: Option<&str>) -> Locality {
+    let mut parts = text.unwrap_or_default().splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    Locality::new(part(), part(), part())
+}
+
 /// The waypoint of what is addressed to a workload itself.
 fn waypoint(world: &World, place: &Place, metadata: &Metadata) -> Option<GatewayAddress> {
     let key = binding::bound(world, Object::new(Traffic::Workload, metadata)).waypoint?;
@@ -55,7 +81,7 @@ fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload,
     if addresses.is_empty() {
         return None;
     }
-    let uid = format!("{}//Pod/{}/{}", place.cluster_id, metadata.namespace, metadata.name);
+    let uid = pod_uid(place, metadata);
     let account = pod.spec.service_account_name.as_deref().unwrap_or("default");
     let mut workload = new(place, uid, &metadata.namespace, &metadata.name, account)?;
     workload.addresses = addresses;
@@ -96,9 +122,9 @@ fn from_entry<'a>(
     key: &NamespacedName,
     entry: &'a admission::WorkloadEntry,
 ) -> Option<(Workload, &'a BTreeMap<String, String>)> {
-    let uid = format!("{}/networking.istio.io/WorkloadEntry/{key}", place.cluster_id);
+    let uid = entry_uid(place, key);
     let metadata = &entry.metadata;
-    let labels = if entry.spec.labels.is_empty() { &metadata.labels } else { &entry.spec.labels };
+    let labels = entry_labels(entry);
     let mut workload = external(place, uid, &metadata.namespace, &metadata.name, &entry.spec)?;
     let node = metadata.annotations.get(NODE).or_else(|| metadata.labels.get(NODE)).or_else(|| labels.get(NODE));
     workload.node = node.map(String::as_str).unwrap_or_default().into();
@@ -245,11 +271,7 @@ fn external(
     if let Some(network) = &endpoint.network {
         workload.network = network.as_str().into();
     }
-    if let Some(locality) = &endpoint.locality {
-        let mut parts = locality.splitn(3, '/');
-        let mut part = || parts.next().unwrap_or_default().to_owned();
-        workload.locality = Locality::new(&part(), &part(), &part());
-    }
+    workload.locality = locality(endpoint.locality.as_deref());
     workload.capacity = endpoint.weight.unwrap_or(1);
     Some(workload)
 }

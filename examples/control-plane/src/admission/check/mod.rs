@@ -5,8 +5,9 @@ mod route;
 mod text;
 mod traffic;
 
-pub(crate) use gateway::gateway;
+pub(crate) use gateway::{WAYPOINT_CLASS, gateway};
 pub(crate) use route::{grpc_route, http_route};
+pub(crate) use text::{duration, gep_duration};
 pub(crate) use traffic::destination_rule;
 
 use std::fmt::Display;
