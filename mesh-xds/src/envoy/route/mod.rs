@@ -11,12 +11,15 @@
 mod action;
 mod answer;
 mod cluster;
+mod cors;
+mod fault;
 mod filters;
 mod hash;
 mod host;
 mod matcher;
 mod mutation;
 mod retry;
+mod session;
 mod table;
 
 pub use table::{decode_route_table, encode_route_table};
