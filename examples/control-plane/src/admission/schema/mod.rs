@@ -3,6 +3,7 @@
 //! Core kinds may carry fields that are not listed here. Security kinds may not: a condition that is left out would make a
 //! policy wider than it was written.
 
+mod age;
 mod core;
 mod gateway;
 mod networking;
@@ -11,6 +12,7 @@ mod security;
 mod traffic;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -94,10 +96,18 @@ pub struct Metadata {
     /// Annotations.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
-    /// When it was made (RFC 3339), by which the older of two counts. What has none is older than what has one, so that two
-    /// files without are ordered by namespace and name alone.
+    /// When it was made (RFC 3339), by which the older of two counts. What has none is older than what has one; two without
+    /// are ordered by namespace and name alone.
     #[serde(default)]
     pub creation_timestamp: Option<String>,
+}
+
+impl Metadata {
+    /// When it was made: time since 1970; zero where nobody says.
+    #[must_use]
+    pub fn created(&self) -> Duration {
+        self.creation_timestamp.as_deref().and_then(age::since_1970).unwrap_or_default()
+    }
 }
 
 fn default_namespace() -> String {

@@ -33,7 +33,7 @@ pub(super) fn rule<'a>(index: &Index<'a>, waypoint: &NamespacedName, service: &S
             let counts = exported && rule.spec.workload_selector.is_none();
             let fit =
                 counts.then(|| fit(&rule.spec.host, namespace, service, &index.place.cluster_domain)).flatten()?;
-            Some((std::cmp::Reverse(fit), &rule.metadata.creation_timestamp, key, rule))
+            Some((std::cmp::Reverse(fit), rule.metadata.created(), key, rule))
         });
         candidates.min_by_key(|(fit, age, key, _)| (*fit, *age, *key)).map(|(.., rule)| rule)
     })

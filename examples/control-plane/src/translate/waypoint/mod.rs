@@ -22,10 +22,12 @@
 //! the internal listener `connect_originate`, with metadata. So a proxy of ours tunnels by itself, and a real Envoy
 //! through the listeners that [`envoy`] adds; and a proxy of ours can be programmed by Istio.
 
+mod attached;
 mod cluster;
 mod destination;
 mod encode;
 pub mod envoy;
+mod gateway_api;
 mod listener;
 mod locality;
 mod policy;
@@ -37,10 +39,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_core::balance::{Assignment, Cluster};
 use mesh_core::listener::Listener;
 use mesh_core::name::{Locality, NamespacedName, SpiffeId};
-use mesh_core::service::{AppProtocol, Service};
+use mesh_core::service::{AppProtocol, Service, ServicePort};
 use mesh_core::workload::TunnelProtocol;
 
-use self::cluster::{Maker, Spoken, inbound};
+use self::attached::{Attached, Backends};
+use self::cluster::{Made, Maker, Spoken, TO_WORKLOADS, inbound, to_workloads};
 pub use self::encode::Flavour;
 use self::listener::Chains;
 use self::policy::Policies;
@@ -60,31 +63,38 @@ pub struct Resources {
 }
 
 /// The waypoints of a world.
-pub struct Waypoints<'a>(Index<'a>);
+pub struct Waypoints<'a> {
+    index: Index<'a>,
+    attached: Attached<'a>,
+}
 
 impl<'a> Waypoints<'a> {
     /// The waypoints of a world and of what node proxies receive of it.
     #[must_use]
     pub fn new(world: &'a World, place: &'a Place, translation: &'a Translation) -> Self {
-        Self(Index::new(world, place, translation))
+        Self { index: Index::new(world, place, translation), attached: Attached::new(world, place) }
     }
 
     /// Their Gateways.
     pub fn keys(&self) -> impl Iterator<Item = &'a NamespacedName> {
-        self.0.waypoints()
+        self.index.waypoints()
     }
 
     /// Who the instances of a waypoint may be; nobody, if it is not served here.
     #[must_use]
     pub fn identities(&self, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
-        self.0.served(waypoint).map(|(served, gateway)| self.0.accounts(served.gateway, gateway)).unwrap_or_default()
+        self.index
+            .served(waypoint)
+            .map(|(served, gateway)| self.index.accounts(served.gateway, gateway))
+            .unwrap_or_default()
     }
 
     /// What an instance of a waypoint is programmed with that is somewhere; nothing, if it is not served here.
     #[must_use]
     pub fn resources(&self, waypoint: &NamespacedName, locality: &Locality) -> Resources {
-        let Some((served, _)) = self.0.served(waypoint) else { return Resources::default() };
-        resources(&Maker { index: &self.0, gateway: served.gateway, locality }, &served)
+        let Some((served, _)) = self.index.served(waypoint) else { return Resources::default() };
+        let maker = Maker { index: &self.index, gateway: served.gateway, locality };
+        resources(maker, &self.attached, &served)
     }
 }
 
@@ -94,23 +104,20 @@ impl std::fmt::Debug for Waypoints<'_> {
     }
 }
 
-fn resources<'a>(maker: &Maker<'a, '_>, served: &Served<'a>) -> Resources {
+fn resources<'a>(maker: Maker<'a, '_>, attached: &Attached<'a>, served: &Served<'a>) -> Resources {
     let mut chains = Chains::new(maker.index.place);
-    let mut clusters = Clusters::default();
+    let mut clusters = BTreeMap::new();
+    let mut backends = Backends::new(maker, served);
     for service in &served.services {
         let policies = Policies::default();
         for port in &service.ports {
-            for spoken in spoken(port.protocol) {
-                clusters.add(maker, service, port, *spoken);
-            }
             let ranges = chains.take(service, port.service_port);
-            if ranges.is_empty() {
-                continue;
-            }
             for spoken in spoken(port.protocol) {
+                clusters.extend(of_port(maker, service, port, *spoken));
                 match spoken {
+                    _ if ranges.is_empty() => {}
                     Spoken::Http => {
-                        let Ok(table) = routes::table(maker, service, port) else { continue };
+                        let Ok(table) = routes::table(attached, &mut backends, service, port) else { continue };
                         chains.http(service, port, &ranges, table, &policies);
                     }
                     Spoken::Tcp => {
@@ -121,16 +128,31 @@ fn resources<'a>(maker: &Maker<'a, '_>, served: &Served<'a>) -> Resources {
             }
         }
     }
+    clusters.extend(backends.made);
     let workloads: Vec<_> =
         served.workloads.iter().copied().filter(|workload| workload.tunnel == TunnelProtocol::Hbone).collect();
     if !workloads.is_empty()
         && let Ok(table) = routes::to_workloads()
     {
         chains.workloads(&workloads, &table, &Policies::default());
-        let cluster = cluster::to_workloads(&workloads);
-        clusters.clusters.insert(cluster.name.to_string(), cluster);
+        clusters.insert(TO_WORKLOADS.to_owned(), Made { cluster: to_workloads(&workloads), assignment: None });
     }
-    clusters.finish(chains.finish())
+    let mut resources = Resources { listeners: chains.finish().into_iter().collect(), ..Resources::default() };
+    for (_, Made { cluster, assignment }) in clusters {
+        resources.clusters.push(cluster);
+        resources.assignments.extend(assignment);
+    }
+    resources
+}
+
+/// The clusters of a port: with all endpoints, and with those of each subset.
+fn of_port(maker: Maker<'_, '_>, service: &Service, port: &ServicePort, spoken: Spoken) -> Vec<(String, Made)> {
+    let subsets = maker.subsets(service).into_iter().map(Some);
+    let one = |subset: Option<(&str, &BTreeMap<String, String>)>| {
+        let name = inbound(service, port.service_port, spoken, subset.map(|(name, _)| name));
+        (name.clone(), maker.make(name, service, port, spoken, subset))
+    };
+    [None].into_iter().chain(subsets).map(one).collect()
 }
 
 /// What is spoken on a port; both where nobody says.
@@ -139,38 +161,5 @@ fn spoken(protocol: AppProtocol) -> &'static [Spoken] {
         AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc => &[Spoken::Http],
         AppProtocol::Tcp | AppProtocol::Tls => &[Spoken::Tcp],
         _ => &[Spoken::Http, Spoken::Tcp],
-    }
-}
-
-/// Gathers clusters and their endpoints.
-#[derive(Default)]
-struct Clusters {
-    clusters: BTreeMap<String, Cluster>,
-    assignments: BTreeMap<String, Assignment>,
-}
-
-impl Clusters {
-    fn add(
-        &mut self,
-        maker: &Maker<'_, '_>,
-        service: &Service,
-        port: &mesh_core::service::ServicePort,
-        spoken: Spoken,
-    ) {
-        let subsets = maker.subsets(service);
-        for subset in [None].into_iter().chain(subsets.into_iter().map(Some)) {
-            let name = inbound(service, port.service_port, spoken, subset.map(|(name, _)| name));
-            let made = maker.make(name.clone(), service, port, spoken, subset);
-            self.clusters.insert(name.clone(), made.cluster);
-            self.assignments.extend(made.assignment.map(|assignment| (name, assignment)));
-        }
-    }
-
-    fn finish(self, listener: Option<Listener>) -> Resources {
-        Resources {
-            listeners: listener.into_iter().collect(),
-            clusters: self.clusters.into_values().collect(),
-            assignments: self.assignments.into_values().collect(),
-        }
     }
 }

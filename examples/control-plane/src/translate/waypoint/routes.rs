@@ -1,46 +1,78 @@
 //! Where the requests of a port go.
 
-use mesh_core::route::{
-    Action, Forward, PathMatch, RetryOn, RetryPolicy, Route, RouteConfig, RouteMatch, RouteTable, TableError,
-    VirtualHost,
-};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::cluster::{Maker, Spoken, TO_WORKLOADS, inbound};
+use mesh_core::gateway::{Entry, GrpcRoute, HttpRoute, MeshService, service_routes};
+use mesh_core::route::{
+    Action, ClusterChoice, ClusterName, Forward, HashPolicy, PathMatch, RetryOn, RetryPolicy, Route, RouteConfig,
+    RouteMatch, RouteTable, TableError, VirtualHost,
+};
 use mesh_core::service::{Service, ServicePort};
 
-/// The routes of a port: to its own endpoints.
-pub(super) fn table(maker: &Maker<'_, '_>, service: &Service, port: &ServicePort) -> Result<RouteTable, TableError> {
-    let cluster = inbound(service, port.service_port, Spoken::Http, None);
-    let mut forward = plain(&cluster);
-    forward.hash = maker.settings(service, port.service_port, None).hash();
-    let routes = vec![route("default", forward)];
-    config(&cluster, port.service_port, routes)
+use super::attached::{Attached, Backends, OfPort};
+use super::cluster::TO_WORKLOADS;
+
+/// The routes of a port: those that are attached to it, else to its own endpoints.
+pub(super) fn table<'a>(
+    attached: &Attached<'a>,
+    backends: &mut Backends<'a, '_>,
+    service: &'a Service,
+    port: &ServicePort,
+) -> Result<RouteTable, TableError> {
+    let own = backends.cluster(service, port);
+    let OfPort { http, grpc } = attached.of(backends, service, port);
+    let mut config = if http.is_empty() && grpc.is_empty() {
+        single(&own, vec![to(&own)])
+    } else {
+        let http: Vec<&HttpRoute> = http.iter().collect();
+        let grpc: Vec<&GrpcRoute> = grpc.iter().collect();
+        let parent = MeshService { namespace: service.key.namespace.clone(), cluster: own.as_str().into() };
+        service_routes(&own, Entry::http(port.service_port), &parent, &http, &grpc)
+    };
+    hash(&mut config, &backends.hashes);
+    RouteTable::new(config)
 }
 
 /// The routes of what is addressed to workloads: to where it is addressed to.
 pub(super) fn to_workloads() -> Result<RouteTable, TableError> {
-    config(TO_WORKLOADS, 0, vec![route("default", plain(TO_WORKLOADS))])
+    RouteTable::new(single(TO_WORKLOADS, vec![to(TO_WORKLOADS)]))
 }
 
-fn config(name: &str, port: u16, routes: Vec<Route>) -> Result<RouteTable, TableError> {
-    let host = VirtualHost {
-        name: format!("inbound|http|{port}").into(),
-        domains: vec!["*".into()],
-        routes,
-        ..VirtualHost::default()
-    };
-    RouteTable::new(RouteConfig { name: name.into(), hosts: vec![host], ..RouteConfig::default() })
-}
-
-fn route(name: &str, forward: Forward) -> Route {
-    let matcher = RouteMatch::new(PathMatch::prefix("/"));
-    Route { name: name.into(), ..Route::new(matcher, Action::Forward(Box::new(forward))) }
+fn single(name: &str, routes: Vec<Route>) -> RouteConfig {
+    let host = VirtualHost { name: "*".into(), domains: vec!["*".into()], routes, ..VirtualHost::default() };
+    RouteConfig { name: name.into(), hosts: vec![host], ..RouteConfig::default() }
 }
 
 /// As long as it takes, and once more where nothing was sent.
-fn plain(cluster: &str) -> Forward {
-    let mut forward = Forward::to(cluster);
-    forward.timeout = Some(std::time::Duration::ZERO);
-    forward.retry = Some(RetryPolicy { on: RetryOn::RESET_BEFORE_REQUEST, ..RetryPolicy::default() });
-    forward
+fn to(cluster: &str) -> Route {
+    let forward = Forward {
+        timeout: Some(Duration::ZERO),
+        retry: Some(RetryPolicy { on: RetryOn::RESET_BEFORE_REQUEST, ..RetryPolicy::default() }),
+        ..Forward::to(cluster)
+    };
+    let matcher = RouteMatch::new(PathMatch::prefix("/"));
+    Route { name: "default".into(), ..Route::new(matcher, Action::Forward(Box::new(forward))) }
+}
+
+/// Adds what requests are hashed by: that of the first cluster of a route that chooses by a hash.
+fn hash(config: &mut RouteConfig, hashes: &BTreeMap<String, Vec<HashPolicy>>) {
+    for route in config.hosts.iter_mut().flat_map(|host| &mut host.routes) {
+        let Action::Forward(forward) = &mut route.action else { continue };
+        let names: Vec<&str> = match &forward.cluster {
+            ClusterChoice::Named(name) => vec![name.as_str()],
+            ClusterChoice::Header(_) => Vec::new(),
+            ClusterChoice::Weighted(weighted) => {
+                let named = weighted.clusters.iter().filter_map(|one| match &one.cluster {
+                    ClusterName::Named(name) => Some(name.as_str()),
+                    ClusterName::Header(_) => None,
+                });
+                named.collect()
+            }
+        };
+        let first = names.iter().filter_map(|name| hashes.get(*name)).find(|policies| !policies.is_empty());
+        if let Some(policies) = first {
+            forward.hash.clone_from(policies);
+        }
+    }
 }
