@@ -16,6 +16,7 @@ mod serve;
 pub mod settings;
 pub mod source;
 mod spire;
+pub mod standalone;
 mod token;
 pub mod translate;
 mod trust;

@@ -2,7 +2,7 @@
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster as WireCluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, CustomClusterType, DiscoveryType, DnsLookupFamily, EdsClusterConfig,
+    ClusterDiscoveryType, CustomClusterType, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
 };
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
@@ -94,7 +94,11 @@ pub(super) fn wire_discovery(discovery: &Discovery, message: &mut WireCluster) {
             message.cluster_discovery_type = kind(DiscoveryType::Static);
             tunnel::wire_to_original_dst(identities, message);
         }
-        Discovery::OriginalDst => message.cluster_discovery_type = kind(DiscoveryType::OriginalDst),
+        Discovery::OriginalDst => {
+            message.cluster_discovery_type = kind(DiscoveryType::OriginalDst);
+            // Envoy looks there, whatever `load_balancing_policy` says.
+            message.lb_policy = LbPolicy::ClusterProvided.into();
+        }
     }
 }
 

@@ -163,3 +163,6 @@ fn spoken(protocol: AppProtocol) -> &'static [Spoken] {
         _ => &[Spoken::Http, Spoken::Tcp],
     }
 }
+
+#[cfg(test)]
+mod tests;
