@@ -52,11 +52,12 @@
 //! | [`name`] | host names, namespaced names, networks, localities, SPIFFE ids, service accounts |
 //! | [`report`] | errors as people read them |
 //! | [`string_match`] | one matcher of strings for everything that matches strings |
-//! | [`request`] | the head of a request, borrowed, and the matcher of its headers |
+//! | [`path`] | the one normal form of paths, and templates of paths |
+//! | [`request`] | the head of a request, borrowed; the matchers of its headers and of what filters said of it |
 //! | [`service`], [`workload`] | what exists: services and their ports; workloads, health, tunnels |
 //! | [`catalog`] | the index of all that exists, and the application of a delta |
 //! | [`resolve`] | destination to way, with the reason |
-//! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers |
+//! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers; policies on requests, compiled into it |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
 //! | [`gateway`] | routes as people write them, and what they come to in a route table |
@@ -68,6 +69,8 @@
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `name`, `request`, `route` ← `gateway`; `live`, `route` ← `filter`;
 //! `name`, `route`, `tls` ← `balance`.
+//! `name`, `string_match` ← `request` ← `authz` ← `route`; `name` ← `path` ← `authz`, `listener`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
+//! `authz`, `route`, `tls` ← `listener`; `live`, `authz`, `path`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
 
 pub mod authz;
 pub mod balance;
@@ -77,6 +80,7 @@ pub mod gateway;
 pub mod listener;
 pub mod live;
 pub mod name;
+pub mod path;
 pub mod report;
 pub mod request;
 pub mod resolve;

@@ -14,6 +14,7 @@ pub mod endpoint;
 mod error;
 mod header_matcher;
 pub mod listener;
+mod metadata_matcher;
 mod rbac;
 mod resources;
 pub mod route;

@@ -62,10 +62,10 @@ fn a_policy_wants_a_permission_and_a_principal() {
 #[test]
 fn without_rules_everything_passes_and_shadows_do_not_count() {
     let closed = Rbac { action: Action::Allow, policies: [].into() };
-    let filter = RbacFilter { rules: None, shadow: Some(closed.clone()) };
+    let filter = RbacFilter { rules: None, shadow: Some(closed.clone()), ..RbacFilter::default() };
     assert!(matches!(filter.evaluate(&facts()), Verdict::Allowed(_)));
     assert!(matches!(filter.evaluate_shadow(&facts()), Some(Verdict::Denied(_))));
-    let filter = RbacFilter { rules: Some(closed), shadow: None };
+    let filter = RbacFilter { rules: Some(closed), ..RbacFilter::default() };
     assert!(matches!(filter.evaluate(&facts()), Verdict::Denied(_)));
     assert_eq!(filter.evaluate_shadow(&facts()), None);
 }
@@ -100,12 +100,15 @@ fn addresses_and_ports() {
 
 #[test]
 fn a_peer_is_named_by_its_best_kind_of_name() {
+    let texts = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<Vec<crate::name::Text>>();
+    let (dns_names, uris, one) =
+        (texts(&["a", "web.shop"]), texts(&["spiffe://d/b", "spiffe://d/web"]), texts(&["web.shop"]));
     let peers = [
         None,
         Some(Peer::default()),
         Some(Peer { subject: "CN=web", ..Peer::default() }),
-        Some(Peer { dns_names: &["a", "web.shop"], subject: "CN=web", ..Peer::default() }),
-        Some(Peer { uris: &["spiffe://d/b", "spiffe://d/web"], dns_names: &["web.shop"], subject: "CN=web" }),
+        Some(Peer { dns_names: &dns_names, subject: "CN=web", ..Peer::default() }),
+        Some(Peer { uris: &uris, dns_names: &one, subject: "CN=web" }),
     ];
     for (name, expected) in [
         (None, [false, true, true, true, true]),
