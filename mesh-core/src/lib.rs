@@ -59,6 +59,7 @@
 //! | [`resolve`] | destination to way, with the reason |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers; policies on requests, compiled into it |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
+//! | [`authn`] | tokens: whose are believed, where they are, what they must say, what becomes of what they say |
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
 //! | [`gateway`] | routes as people write them, and what they come to in a route table |
 //! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
@@ -71,7 +72,9 @@
 //! `name`, `route`, `tls` ← `balance`.
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `name` ← `path` ← `authz`, `listener`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `live`, `authz`, `path`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
+//! `authn`, `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter` ← `authn`; `name`, `route`, `tls` ← `balance`.
 
+pub mod authn;
 pub mod authz;
 pub mod balance;
 pub mod catalog;

@@ -55,6 +55,8 @@ pub enum FilterOverride {
     Fault(Fault),
     /// The filter keeps sessions in this way instead.
     Session(StatefulSession),
+    /// The filter is one of tokens and demands what it knows by this name instead; without a name, nothing.
+    Authn(Option<Text>),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.

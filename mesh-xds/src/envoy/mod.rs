@@ -7,6 +7,7 @@
 
 #![allow(deprecated, reason = "every field of a message is named when it is read, the deprecated ones too")]
 
+mod authn;
 mod cidr;
 pub mod cluster;
 mod config_source;
