@@ -81,6 +81,7 @@ pub mod capture;
 pub mod dns;
 pub mod hbone;
 pub mod http;
+pub mod l7;
 #[cfg(target_os = "linux")]
 mod proto;
 pub mod proxy;

@@ -5,7 +5,6 @@ use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::client::conn::http1::{Builder, Connection};
 use hyper_util::rt::TokioIo;
-use mesh_core::balance::CircuitGuard;
 
 use super::dial::Counted;
 use super::error::{Failed, Mistake, SendError};
@@ -60,11 +59,7 @@ impl Drop for Closed<'_> {
     }
 }
 
-pub(super) async fn send(
-    mut lease: Http1Lease,
-    counted: CircuitGuard,
-    mut request: Request<Body>,
-) -> Result<Response<Body>, Failed> {
+pub(super) async fn send(mut lease: Http1Lease, mut request: Request<Body>) -> Result<Response<Body>, Failed> {
     let version = request.version();
     let method = request.method().clone();
     if let Err(error) = write_form(&mut request) {
@@ -91,12 +86,12 @@ pub(super) async fn send(
     if is_switched(&method, &response) {
         let pending = hyper::upgrade::on(&mut response);
         response.extensions_mut().insert(OnUpgrade::http1(pending));
-        return Ok(response.map(|_| Body::empty().with_guard((lease, counted))));
+        return Ok(response.map(|_| Body::empty().with_guard(lease)));
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failed { error: SendError::Protocol(Arc::new(Mistake::Switched)), request: None });
     }
-    Ok(response.map(|body| Body::http1(body).with_guard((lease, counted))))
+    Ok(response.map(|body| Body::http1(body).with_guard(lease)))
 }
 
 /// The form of HTTP/1.1: path and query, or the authority for CONNECT.

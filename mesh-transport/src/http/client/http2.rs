@@ -10,7 +10,6 @@ use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, Method, Request, Response, Uri, Version};
 use http_body::Body as _;
-use mesh_core::balance::CircuitGuard;
 use mesh_identity::task::Tasks;
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +63,6 @@ pub(super) async fn drive(pool: Arc<Pool>, id: u64, mut connection: Connection<C
 
 pub(super) async fn send(
     mut lease: Http2Lease,
-    counted: CircuitGuard,
     request: Request<Body>,
     tasks: &Tasks,
 ) -> Result<Response<Body>, Failed> {
@@ -90,7 +88,7 @@ pub(super) async fn send(
     };
     if tunnels {
         let response = response.await.map_err(|error| Failed { error: SendError::of_http2(error), request: None })?;
-        return Ok(tunnel(response, stream, translated, (lease, counted)));
+        return Ok(tunnel(response, stream, translated, lease));
     }
 
     let mut pipe = (!ends).then(|| Pipe::new(body, stream));
@@ -110,7 +108,7 @@ pub(super) async fn send(
     let (head, receive) = response.into_parts();
     let body = Body::http2(receive, &head.headers);
     let body = match pipe {
-        None => body.with_guard((lease, counted)),
+        None => body.with_guard(lease),
         Some(pipe) => {
             let given_up = CancellationToken::new();
             let guard = given_up.clone().drop_guard();
@@ -118,7 +116,7 @@ pub(super) async fn send(
                 // Whoever reads the response finds out; here is nobody to tell.
                 let _ = pipe.await;
             });
-            body.with_guard((lease, counted, guard))
+            body.with_guard((lease, guard))
         }
     };
     Ok(Response::from_parts(head, body))
@@ -128,7 +126,7 @@ fn tunnel(
     response: Response<h2::RecvStream>,
     stream: h2::SendStream<Bytes>,
     translated: Option<Translated>,
-    guard: (Http2Lease, CircuitGuard),
+    guard: Http2Lease,
 ) -> Response<Body> {
     let (head, receive) = response.into_parts();
     if !head.status.is_success() {

@@ -131,14 +131,14 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Client<T> {
         let pool = shared.pool(target, protocol);
         let mut request = request;
         loop {
-            let (lease, counted) = match pool.lease(priority).await {
+            let lease = match pool.lease(priority).await {
                 Ok(lease) => lease,
                 Err(error) => return Err(Box::new(Failed { error, request: Some(request) })),
             };
             let reused = lease.is_reused();
             let sent = match lease {
-                Lease::Http1(lease) => http1::send(lease, counted, request).await,
-                Lease::Http2(lease) => http2::send(lease, counted, request, &shared.tasks).await,
+                Lease::Http1(lease) => http1::send(lease, request).await,
+                Lease::Http2(lease) => http2::send(lease, request, &shared.tasks).await,
             };
             match sent {
                 Err(Failed { request: Some(unsent), .. }) if reused => request = unsent,

@@ -87,14 +87,13 @@ impl Pool {
         Arc::new(Self { dial, protocol, settings, circuit, tasks, state })
     }
 
-    /// A connection for a request, and the count of the request itself.
-    pub(super) async fn lease(self: &Arc<Self>, priority: Priority) -> Result<(Lease, CircuitGuard), SendError> {
+    /// A connection for a request. The request itself was counted when its endpoint was picked.
+    pub(super) async fn lease(self: &Arc<Self>, priority: Priority) -> Result<Lease, SendError> {
         let waits = {
             let mut state = self.state.lock();
             match self.take(&mut state) {
                 Some(lease) => {
-                    drop(state);
-                    return self.count(lease, priority);
+                    return Ok(lease);
                 }
                 None => {
                     let pending = self.circuit.try_pending(priority);
@@ -110,7 +109,7 @@ impl Pool {
         // Dropped only with the pool, and then nobody is left to wait.
         let lease = receiver.await.unwrap_or(Err(SendError::ConnectTimeout))?;
         drop(pending);
-        self.count(lease, priority)
+        Ok(lease)
     }
 
     pub(super) fn connections(&self) -> usize {
@@ -173,13 +172,6 @@ impl Pool {
     pub(super) fn ping(&self, id: u64) -> Option<Ping> {
         let state = self.state.lock();
         state.shared.iter().find(|shared| shared.id == id).map(|shared| Arc::clone(&shared.ping))
-    }
-
-    fn count(&self, lease: Lease, priority: Priority) -> Result<(Lease, CircuitGuard), SendError> {
-        match self.circuit.try_request(priority) {
-            Some(guard) => Ok((lease, guard)),
-            None => Err(SendError::Overflow(Overflow::Requests)),
-        }
     }
 
     fn is_used_up(&self, served: u32) -> bool {
