@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::assignment::{Assignment, Health};
+use super::assignment::{Assignment, Endpoint, Health};
 use super::circuit::Circuit;
 use super::cluster::Cluster;
 use super::connection::ConnectionGuard;
@@ -147,7 +147,7 @@ impl Balancer {
         let mut ask = Ask { hash, attempt: request.attempt, now, active, rng };
         let member = snapshot.choose(request.subset, &mut ask)?;
         let admitted = snapshot.circuit.try_request(request.priority, now).ok_or(PickError::CircuitOpen)?;
-        Ok(Pick::new(Arc::clone(member), admitted, now))
+        Ok(Pick::new(Arc::clone(member), admitted, request.priority, now))
     }
 
     /// Admits a new connection to an endpoint, by the limits of the cluster and of the endpoint
@@ -209,6 +209,14 @@ impl Balancer {
     #[must_use]
     pub fn has_been_used(&self) -> bool {
         self.inner.used.load(Relaxed)
+    }
+
+    /// The endpoint at an address, if it is assigned.
+    #[must_use]
+    pub fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
+        let control = self.inner.control();
+        let mut members = control.places.iter().flat_map(|place| &place.members);
+        members.find(|(member, _)| member.address() == address).map(|(member, _)| member.endpoint.clone())
     }
 
     /// The endpoints as they are seen now.
@@ -310,7 +318,7 @@ impl Control {
         self.places.clear();
         for locality in &assignment.localities {
             let place = Arc::new(locality.locality.clone());
-            let mut member = |endpoint: &super::Endpoint| {
+            let mut member = |endpoint: &Endpoint| {
                 let address = endpoint.address;
                 let new = || Known { track: Arc::new(Track::new(self.epoch, now)), probed: None };
                 let stays = before.remove(&address);

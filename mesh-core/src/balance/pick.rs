@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::assignment::Endpoint;
 use super::circuit::CircuitGuard;
+use super::cluster::Cluster;
 use super::member::Member;
 use super::outlier::{Change, Outcome};
 use super::policy::Policy;
@@ -31,13 +32,14 @@ pub struct Pick {
     member: Arc<Member>,
     started: Instant,
     reported: bool,
+    limits: Priority,
     _admitted: CircuitGuard,
 }
 
 impl Pick {
-    pub(super) fn new(member: Arc<Member>, admitted: CircuitGuard, now: Instant) -> Self {
+    pub(super) fn new(member: Arc<Member>, admitted: CircuitGuard, limits: Priority, now: Instant) -> Self {
         member.track.begin();
-        Self { member, started: now, reported: false, _admitted: admitted }
+        Self { member, started: now, reported: false, limits, _admitted: admitted }
     }
 
     pub(super) fn member(&self) -> &Arc<Member> {
@@ -54,6 +56,18 @@ impl Pick {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.member.address()
+    }
+
+    /// The cluster that it was picked of.
+    #[must_use]
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.member.cluster
+    }
+
+    /// Which limits the request counts to.
+    #[must_use]
+    pub fn limits(&self) -> Priority {
+        self.limits
     }
 
     /// The locality of the endpoint.
