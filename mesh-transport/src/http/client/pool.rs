@@ -176,7 +176,7 @@ impl Pool {
     }
 
     fn count(&self, lease: Lease, priority: Priority) -> Result<(Lease, CircuitGuard), SendError> {
-        match self.circuit.try_request(priority) {
+        match self.circuit.try_request(priority, Instant::now().into_std()) {
             Some(guard) => Ok((lease, guard)),
             None => Err(SendError::Overflow(Overflow::Requests)),
         }
