@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use smallvec::SmallVec;
 
 use super::action::cluster_in;
 use super::{
@@ -151,11 +150,13 @@ impl<'t> Selected<'t> {
         self.route.matcher.path.matched_len(request.path())
     }
 
-    fn each_level(&self, edit: impl FnMut(&HeaderEdits)) {
+    fn each_level(&self, mut edit: impl FnMut(&HeaderEdits)) {
+        // A weighted cluster comes first either way, other than the documentation of Envoy says, and as it does.
+        if let Some(weighted) = self.weighted {
+            edit(&weighted.headers);
+        }
         let config = self.table.config();
-        let weighted = self.weighted.map(|weighted| &weighted.headers);
-        let general = [&self.route.headers, &self.host.headers, &config.headers];
-        let mut levels: SmallVec<[&HeaderEdits; 4]> = weighted.into_iter().chain(general).collect();
+        let mut levels = [&self.route.headers, &self.host.headers, &config.headers];
         if config.most_specific_headers_win {
             levels.reverse();
         }

@@ -417,7 +417,7 @@ fn levels_edit_headers_in_envoys_order() {
     let config = RouteConfig { hosts: vec![host], headers: edits("config"), ..RouteConfig::default() };
 
     for (most_specific_headers_win, order) in
-        [(false, ["cluster", "route", "host", "config"]), (true, ["config", "host", "route", "cluster"])]
+        [(false, ["cluster", "route", "host", "config"]), (true, ["cluster", "config", "host", "route"])]
     {
         let table = RouteTable::new(RouteConfig { most_specific_headers_win, ..config.clone() }).unwrap();
         let none = HeaderMap::new();

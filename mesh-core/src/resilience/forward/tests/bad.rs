@@ -106,7 +106,10 @@ async fn budgets_hold_and_are_given_back() {
     let (first, second) = tokio::join!(ask(&forwarder, get(host())), late);
     assert_eq!((first.status, second.status, second.flags().as_str()), (200, 503, "UO"));
     let circuit: Circuit = scene.balancer("shop").circuit();
-    assert!(circuit.try_retry(Priority::Default, tokio::time::Instant::now().into_std()).is_some(), "what was used is given back");
+    assert!(
+        circuit.try_retry(Priority::Default, tokio::time::Instant::now().into_std()).is_some(),
+        "what was used is given back"
+    );
 }
 
 #[tokio::test(start_paused = true)]
