@@ -131,10 +131,9 @@ impl<'t> Selected<'t> {
     where
         't: 'a,
     {
-        if let Some(host) = self.weighted.and_then(|weighted| weighted.host.as_ref()) {
-            return Some(Cow::Borrowed(host.as_str()));
-        }
-        self.forward()?.host.as_ref()?.authority(request, upstream)
+        let of_route = self.forward()?.host.as_ref().and_then(|host| host.authority(request, upstream));
+        // What the weighted cluster says comes first and is overwritten, other than its name lets expect, and as Envoy does.
+        of_route.or_else(|| Some(Cow::Borrowed(self.weighted?.host.as_ref()?.as_str())))
     }
 
     /// Where the client is sent, if the route redirects it.

@@ -95,8 +95,6 @@ impl<'f> Filters<'f> {
 }
 
 /// What a rule does to headers and then a backend, in one.
-///
-/// Envoy lets a weighted cluster edit headers before its route, so that the route would have the last word.
 pub(super) fn one_after_other(rule: &HeaderEdits, own: &HeaderEdits) -> HeaderEdits {
     let mutation = |rule: &Mutation, own: &Mutation| {
         let sets = |name: &HeaderName| {

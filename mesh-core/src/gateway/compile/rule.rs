@@ -78,11 +78,12 @@ impl<'r> RuleView<'r> {
         if shares.iter().any(Share::needs_route) {
             return self.split(matcher, &shares, &filters, prefix, place);
         }
-        // Either the rule edits headers or each of its backends, by what both say.
-        if shares.iter().any(|share| share.filters.edits_headers()) {
-            let of_rule = std::mem::take(&mut filters.headers);
-            for share in &mut shares {
-                share.filters.headers = one_after_other(&of_rule, &share.filters.headers);
+        // Either the rule edits headers and host, or each of its backends by what both say: in Envoy a route has the last word.
+        if shares.iter().any(|share| share.filters.edits_headers() || share.filters.host.is_some()) {
+            let (headers, host) = (std::mem::take(&mut filters.headers), filters.host.take());
+            for Share { filters: own, .. } in &mut shares {
+                own.headers = one_after_other(&headers, &own.headers);
+                own.host = own.host.take().or_else(|| host.clone());
             }
         }
         let cluster = match shares.as_slice() {
