@@ -1,10 +1,10 @@
-//! The decisions of one connection and of one request, in nanoseconds: where does it go, and may it.
+//! The decisions of one connection or request, in nanoseconds: where does it go, and may it.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench")]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method};
 use mesh_core::authz::http::{
     Authorization, AuthorizationPolicy, Condition as HttpCondition, Mesh, Operation, PolicyAction, Rule as HttpRule,
@@ -15,10 +15,13 @@ use mesh_core::authz::{Action, Clause, Connection, Match, Policy, PolicyDelta, P
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::name::{Hostname, NamespacedHostname, Network, ServiceAccount, TrustDomain};
 use mesh_core::path::PathNormalization;
-use mesh_core::request::Request;
+use mesh_core::request::{Condition, HeaderMatch, Request};
 use mesh_core::resolve::{Destination, Outbound, outbound};
+use mesh_core::route::{
+    Action as RouteAction, Forward, PathMatch, Route, RouteConfig, RouteMatch, RouteTable, VirtualHost,
+};
 use mesh_core::service::{AppProtocol, PortMap, Service, ServicePort};
-use mesh_core::string_match::StringMatch;
+use mesh_core::string_match::{Pattern, StringMatch};
 use mesh_core::workload::{TunnelProtocol, Workload};
 
 fn ports() -> PortMap {
@@ -137,6 +140,91 @@ fn requests(criterion: &mut Criterion) {
     for (name, path) in [("in its normal form", "/api/v1/items/7?q=1"), ("in another", "/api/../v1/%69tems//7?q=1")] {
         criterion.bench_function(&format!("path/{name}"), |bencher| {
             bencher.iter(|| black_box(PathNormalization::MERGE_SLASHES.apply(black_box(path))));
+
+/// A table of so many routes; a request for any one of them.
+struct Routing {
+    name: &'static str,
+    table: fn(u32) -> RouteConfig,
+    request: fn(u32) -> (String, String, HeaderMap),
+}
+
+fn one_host(routes: Vec<Route>) -> RouteConfig {
+    let host = VirtualHost { domains: vec!["*".into()], routes, ..VirtualHost::default() };
+    RouteConfig { hosts: vec![host], ..RouteConfig::default() }
+}
+
+fn route(path: PathMatch, headers: Vec<HeaderMatch>) -> Route {
+    let forward = RouteAction::Forward(Box::new(Forward::to("c")));
+    Route::new(RouteMatch { headers, ..RouteMatch::new(path) }, forward)
+}
+
+fn separated(n: u32) -> PathMatch {
+    PathMatch::Separated { prefix: format!("/api/v1/service-{n}").into(), ignore_case: false }
+}
+
+fn tenant(n: u32) -> HeaderMatch {
+    HeaderMatch::new("x-tenant".parse().unwrap(), Condition::Text(Pattern::exact(&format!("tenant-{n}"))))
+}
+
+const ROUTINGS: [Routing; 3] = [
+    Routing {
+        name: "path",
+        table: |routes| one_host((0..routes).map(|n| route(separated(n), vec![])).collect()),
+        request: |n| ("shop.example".into(), format!("/api/v1/service-{n}/items?page=2"), HeaderMap::new()),
+    },
+    Routing {
+        name: "header",
+        table: |routes| one_host((0..routes).map(|n| route(PathMatch::prefix("/"), vec![tenant(n)])).collect()),
+        request: |n| {
+            let value = HeaderValue::from_str(&format!("tenant-{n}")).unwrap();
+            ("shop.example".into(), "/items".into(), HeaderMap::from_iter([("x-tenant".parse().unwrap(), value)]))
+        },
+    },
+    Routing {
+        name: "host",
+        table: |routes| {
+            let host = |n| VirtualHost {
+                domains: vec![format!("h{n}.example").into()],
+                routes: vec![route(PathMatch::prefix("/"), vec![])],
+                ..VirtualHost::default()
+            };
+            RouteConfig { hosts: (0..routes).map(host).collect(), ..RouteConfig::default() }
+        },
+        request: |n| (format!("h{n}.example"), "/items".into(), HeaderMap::new()),
+    },
+];
+
+/// What a lookup is compared with: every host and every route in turn.
+fn scan<'t>(config: &'t RouteConfig, request: &Request<'_>) -> Option<&'t Route> {
+    let asked = |domain: &mesh_core::name::Text| *domain == "*" || *domain == request.head.authority;
+    let host = config.hosts.iter().find(|host| host.domains.iter().any(asked))?;
+    host.routes.iter().find(|route| route.matcher.is_match(request, request.path(), 0))
+}
+
+fn routes(criterion: &mut Criterion) {
+    for Routing { name, table, request } in ROUTINGS {
+        let mut group = criterion.benchmark_group(format!("route/by {name}"));
+        for routes in [1, 100, 10_000] {
+            let table = RouteTable::new(table(routes)).unwrap();
+            // Scattered over the table, so that a scan goes through half of it.
+            let requests: Vec<_> = (0..64).map(|n| request(n * 7919 % routes)).collect();
+            let asked: Vec<_> =
+                requests.iter().map(|(a, t, headers)| Request::new(&Method::GET, a, t, headers)).collect();
+            for request in &asked {
+                let found = table.find(request, 0).unwrap().route;
+                assert!(std::ptr::eq(found, scan(table.config(), request).unwrap()));
+            }
+            let mut next = asked.iter().cycle();
+            group.bench_function(BenchmarkId::new("index", routes), |bencher| {
+                bencher.iter(|| black_box(table.find(black_box(next.next().unwrap()), 0)));
+            });
+            group.bench_function(BenchmarkId::new("scan", routes), |bencher| {
+                bencher.iter(|| black_box(scan(table.config(), black_box(next.next().unwrap()))));
+            });
+        }
+        let config = table(10_000);
+        group.bench_function("building the index of 10,000", |bencher| {
+            bencher.iter_with_large_drop(|| RouteTable::new(black_box(config.clone())));
         });
     }
 }
@@ -144,6 +232,6 @@ fn requests(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = decisions, requests
+    targets = decisions, requests, routes
 }
 criterion_main!(benches);

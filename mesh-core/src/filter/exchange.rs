@@ -74,6 +74,8 @@ pub struct Exchange {
     pub route: Routed,
     /// A number drawn for it, uniform over all 64 bits: one draw for all that is decided by chance about its route.
     pub random: u64,
+    /// Where it was sent, if it was sent anywhere.
+    pub upstream: Option<Reached>,
     /// What filters said.
     pub metadata: Metadata,
     /// What was read of its body, for filters that want it.
@@ -84,6 +86,17 @@ pub struct Exchange {
     pub details: Text,
     /// The filter that is asked now.
     pub(super) current: Text,
+}
+
+/// Where a request was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The cluster.
+    pub cluster: Text,
+    /// The endpoint of the last attempt; `None` if there was none to send it to.
+    pub endpoint: Option<SocketAddr>,
+    /// How many attempts were made.
+    pub attempts: u32,
 }
 
 /// Whether a request has a route.
@@ -107,6 +120,7 @@ impl Exchange {
             connection,
             route: Routed::Unasked,
             random: fastrand::u64(..),
+            upstream: None,
             metadata: Metadata::default(),
             body: None,
             flags: Flags::default(),

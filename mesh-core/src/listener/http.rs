@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::authn::Authentication;
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
 use crate::path::PathNormalization;
@@ -100,6 +101,8 @@ pub struct HttpFilter {
 pub enum HttpFilterKind {
     /// Access control.
     Rbac(RbacFilter),
+    /// Authentication by tokens.
+    Authn(Box<Authentication>),
 }
 
 /// How long things may take; `None` for no limit.

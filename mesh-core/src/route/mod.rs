@@ -30,14 +30,18 @@
 //! Where a setting stands on several levels, [`Selected`] answers with the one that counts.
 
 mod action;
+mod cors;
+mod fault;
 mod hash;
 mod host;
+mod index;
 mod matcher;
 mod mutation;
 mod retry;
 mod rewrite;
 mod selected;
 mod selection;
+mod session;
 mod table;
 mod template;
 mod timeout;
@@ -46,6 +50,8 @@ pub use action::{
     Action, ClusterChoice, ClusterName, DirectResponse, Forward, GrpcTimeout, Hedge, MetadataValue, Mirror,
     MissingCluster, Priority, StreamDuration, Subset, Upgrade, WeightedChoice, WeightedCluster, WeightedClusters,
 };
+pub use cors::CorsPolicy;
+pub use fault::{Fault, FaultAbort, FaultDelay, FaultLength, FaultStatus};
 pub use hash::{CookieKey, HashKey, HashPolicy, RequestHash};
 pub use matcher::{CookieMatch, Denominator, Fraction, PathMatch, QueryCondition, QueryMatch, RouteMatch};
 pub use mutation::{Addition, AppendAction, HeaderEdits, Mutation};
@@ -53,9 +59,11 @@ pub use retry::{AvoidHost, BackOff, Outcome, RateLimitedBackOff, ResetFormat, Re
 pub use rewrite::{HostRewrite, PathRewrite, Redirect, RedirectPath, RedirectStatus};
 pub use selected::Selected;
 pub use selection::Selection;
+pub use session::{SessionState, StatefulSession};
 pub use table::{FilterOverride, FilterOverrides, Route, RouteConfig, RouteTable, TableError, Unrouted, VirtualHost};
 pub use template::{Template, TemplateError};
 pub use timeout::Timeouts;
+pub(crate) use timeout::grpc_timeout;
 
 #[cfg(test)]
 mod tests;

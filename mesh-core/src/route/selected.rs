@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::action::cluster_in;
 use super::{
-    Action, ClusterChoice, FilterOverride, FilterOverrides, Forward, HeaderEdits, Hedge, Mirror, RequestHash,
+    Action, ClusterChoice, FilterOverride, FilterOverrides, Forward, HeaderEdits, Hedge, Mirror, Mutation, RequestHash,
     RetryPolicy, Route, RouteTable, Subset, VirtualHost, WeightedChoice, WeightedCluster, WeightedClusters,
 };
 use crate::request::{Head, Request};
@@ -110,6 +110,13 @@ impl<'t> Selected<'t> {
     /// Edits the headers of the response.
     pub fn edit_response(&self, request: &Request<'_>, headers: &mut HeaderMap) {
         self.each_level(|edits| edits.response.edit_response(request, headers));
+    }
+
+    /// Whether the headers of the response are edited.
+    pub(crate) fn edits_response(&self) -> bool {
+        let mut edits = false;
+        self.each_level(|level| edits |= level.response != Mutation::default());
+        edits
     }
 
     /// The target the request is sent on with; `None` when it stays.

@@ -4,8 +4,12 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::host::{HostIndex, without_port};
+use super::index::RouteIndex;
 use super::selection::Position;
-use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected, Selection};
+use super::{
+    Action, CorsPolicy, Fault, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected, Selection,
+    StatefulSession,
+};
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
 use crate::request::Request;
@@ -45,6 +49,14 @@ pub enum FilterOverride {
     Disabled,
     /// The filter is one of access control and has these rules instead.
     Rbac(RbacFilter),
+    /// The filter is one of CORS and has this policy.
+    Cors(CorsPolicy),
+    /// The filter makes these faults instead.
+    Fault(Fault),
+    /// The filter keeps sessions in this way instead.
+    Session(StatefulSession),
+    /// The filter is one of tokens and demands what it knows by this name instead; without a name, nothing.
+    Authn(Option<Text>),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.
@@ -106,7 +118,9 @@ impl Route {
 #[derive(Debug, Clone)]
 pub struct RouteTable {
     config: RouteConfig,
-    index: HostIndex,
+    hosts: HostIndex,
+    /// For each host.
+    routes: Vec<RouteIndex>,
 }
 
 /// A route table is not one.
@@ -145,8 +159,9 @@ impl RouteTable {
     /// # Errors
     /// [`TableError`], when a domain is empty or stands there twice.
     pub fn new(config: RouteConfig) -> Result<Self, TableError> {
-        let index = HostIndex::new(&config.hosts)?;
-        Ok(Self { config, index })
+        let hosts = HostIndex::new(&config.hosts)?;
+        let routes = config.hosts.iter().map(|host| RouteIndex::new(&host.routes)).collect();
+        Ok(Self { config, hosts, routes })
     }
 
     /// Its settings.
@@ -167,13 +182,14 @@ impl RouteTable {
             Some(value) => std::str::from_utf8(value?.as_bytes()).ok()?,
             None => request.head.authority,
         };
-        self.index.find(if self.config.ignore_port { without_port(asked) } else { asked })
+        self.hosts.find(if self.config.ignore_port { without_port(asked) } else { asked })
     }
 
     /// What is done with a request: its host, the first of its routes that matches, and, where a route divides its requests
     /// among clusters, the cluster. It is asked once per request; what is tried again stays in the answer.
     ///
-    /// `random` is uniform over all 64 bits, one number per request.
+    /// `random` is uniform over all 64 bits, one number per request. The time this takes depends on the request and on how
+    /// many routes can be told apart by neither path nor an exact value, not on how many routes there are.
     ///
     /// # Errors
     /// [`Unrouted`], when there is no host or no route, or the request must come over TLS.
@@ -195,9 +211,8 @@ impl RouteTable {
         if host.require_tls && request.head.scheme != "https" {
             return Err(Unrouted::TlsRequired);
         }
-        let path = self.matched_path(request);
-        let matching = host.routes.iter().position(|route| route.matcher.is_match(request, path, random));
-        let route = matching.ok_or(Unrouted::NoRoute)?;
+        let found = self.routes[at].find(&host.routes, request, self.matched_path(request), random);
+        let route = found.ok_or(Unrouted::NoRoute)?;
         let weighted = host.routes[route].weighted(request, random);
         Ok(Position { host: at, route, weighted })
     }

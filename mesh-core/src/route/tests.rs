@@ -247,6 +247,27 @@ fn a_missing_cookie_is_unlike_any() {
 }
 
 #[test]
+fn a_client_is_told_by_its_identity() {
+    let mut matcher = RouteMatch::new(PathMatch::prefix("/"));
+    matcher.peer = vec![
+        Pattern::prefix("spiffe://mesh.example/"),
+        Pattern::Regex(Regex::new("spiffe://[^/]+/ns/shop/.*").unwrap()),
+    ];
+    let table = table(vec![host(&["*"], vec![Route::new(matcher, forward("c"))])]);
+    let none = HeaderMap::new();
+    for (peer, expected) in [
+        (Some("spiffe://mesh.example/ns/shop/sa/web"), true),
+        (Some("spiffe://other.example/ns/shop/sa/web"), false),
+        (Some("spiffe://mesh.example/ns/shop2/sa/web"), false),
+        (None, false),
+    ] {
+        let mut request = get("a", "/", &none);
+        request.head.peer = peer;
+        assert_eq!(table.find(&request, 0).is_ok(), expected, "{peer:?}");
+    }
+}
+
+#[test]
 fn a_fraction_takes_its_part_of_the_numbers() {
     let mut matcher = RouteMatch::new(PathMatch::prefix("/"));
     matcher.fraction = Some(Fraction { numerator: 250, denominator: Denominator::TenThousand });

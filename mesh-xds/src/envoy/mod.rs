@@ -7,6 +7,7 @@
 
 #![allow(deprecated, reason = "every field of a message is named when it is read, the deprecated ones too")]
 
+mod authn;
 mod cidr;
 pub mod cluster;
 mod config_source;
@@ -14,6 +15,7 @@ pub mod endpoint;
 mod error;
 mod header_matcher;
 pub mod listener;
+mod metadata;
 mod metadata_matcher;
 mod rbac;
 mod resources;

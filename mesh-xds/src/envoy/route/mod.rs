@@ -11,14 +11,19 @@
 mod action;
 mod answer;
 mod cluster;
+mod cors;
+mod fault;
 mod filters;
 mod hash;
 mod host;
 mod matcher;
 mod mutation;
 mod retry;
+mod session;
 mod table;
 
+pub(super) use answer::inline;
+pub(super) use matcher::{route_match, wire_route_match};
 pub use table::{decode_route_table, encode_route_table};
 pub(super) use table::{route_table, wire_route_table};
 

@@ -16,6 +16,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::envoy::authn::tests::values as authn;
 use crate::envoy::rbac::tests::values as rbac;
 use crate::envoy::testing::text;
 use crate::envoy::tls::tests::values as tls;
@@ -23,6 +24,14 @@ use crate::envoy::tls::tests::values as tls;
 pub(super) fn listener() -> impl Strategy<Value = Listener> {
     let kind = prop_oneof![
         3 => socket().boxed().prop_map(|socket| ListenerKind::Socket(Box::new(socket))),
+        1 => socket().boxed().prop_map(|socket| ListenerKind::Internal(Box::new(SocketListener {
+            addresses: Vec::new(),
+            bind_to_port: false,
+            use_original_dst: false,
+            transparent: None,
+            freebind: None,
+            ..socket
+        }))),
         1 => manager().boxed().prop_map(|manager| ListenerKind::Api(Box::new(manager))),
     ];
     (text(), kind).prop_map(|(name, kind)| Listener { name, kind })
@@ -218,12 +227,12 @@ fn client_cert() -> impl Strategy<Value = ClientCertHeader> {
 
 pub(super) fn manager() -> impl Strategy<Value = HttpManager> {
     let codec = select(vec![Codec::Auto, Codec::Http1, Codec::Http2]);
-    let filters = btree_map("[a-z]{1,3}", (rbac::filter(true).boxed(), any::<bool>()), 0..3).prop_map(|filters| {
-        let one = |(name, (filter, disabled)): (String, _)| HttpFilter {
-            name: name.into(),
-            kind: HttpFilterKind::Rbac(filter),
-            disabled,
-        };
+    let kind = prop_oneof![
+        rbac::filter(true).boxed().prop_map(HttpFilterKind::Rbac),
+        authn::filter().boxed().prop_map(|authn| HttpFilterKind::Authn(Box::new(authn))),
+    ];
+    let filters = btree_map("[a-z]{1,3}", (kind, any::<bool>()), 0..3).prop_map(|filters| {
+        let one = |(name, (kind, disabled)): (String, _)| HttpFilter { name: name.into(), kind, disabled };
         filters.into_iter().map(one).collect::<Vec<_>>()
     });
     let forwarded_for = any::<(bool, u32, bool)>().prop_map(|(use_remote_address, trusted_hops, skip_append)| {

@@ -1,0 +1,22 @@
+//! What keeps requests alive when servers are slow or fail: time limits, retries, hedging, copies, and the [`Forwarder`] that
+//! does all of it as routes say.
+
+mod attempts;
+mod copy;
+mod deadline;
+mod forward;
+mod limits;
+mod progress;
+mod replay;
+mod timer;
+mod tracked;
+
+pub use forward::{
+    EnvoyHeaders, ForwardBody, ForwardError, ForwardSettings, Forwarder, Forwarding, Overrides, SendError, SendFailure,
+    Spawn, Upstream, Upstreams, Work,
+};
+pub use limits::{Expired, TimeLimits};
+pub use replay::{BodyError, ReplayBody};
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
