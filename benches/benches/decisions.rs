@@ -140,6 +140,9 @@ fn requests(criterion: &mut Criterion) {
     for (name, path) in [("in its normal form", "/api/v1/items/7?q=1"), ("in another", "/api/../v1/%69tems//7?q=1")] {
         criterion.bench_function(&format!("path/{name}"), |bencher| {
             bencher.iter(|| black_box(PathNormalization::MERGE_SLASHES.apply(black_box(path))));
+        });
+    }
+}
 
 /// A table of so many routes; a request for any one of them.
 struct Routing {
