@@ -7,10 +7,16 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method};
+use mesh_core::authz::http::{
+    Authorization, AuthorizationPolicy, Condition as HttpCondition, Mesh, Operation, PolicyAction, Rule as HttpRule,
+    Source, Values,
+};
+use mesh_core::authz::rbac::{Facts, Peer, Verdict};
 use mesh_core::authz::{Action, Clause, Connection, Match, Policy, PolicyDelta, PolicySet, Rule, Scope, evaluate};
 use mesh_core::balance;
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::name::{Hostname, Locality, NamespacedHostname, Network, ServiceAccount, TrustDomain};
+use mesh_core::path::PathNormalization;
 use mesh_core::request::{Condition, HeaderMatch, Request};
 use mesh_core::resolve::{Destination, Outbound, outbound};
 use mesh_core::route::{
@@ -93,6 +99,52 @@ fn decisions(criterion: &mut Criterion) {
             black_box(catalog.apply(delta))
         });
     });
+}
+
+/// So many ALLOW rules, each of which lets an account use a part of the API; the request's is the last of them, or none.
+fn rules(count: usize) -> Authorization {
+    let texts = |text: String| Values::any_of([text]);
+    let rules = (0..count).map(|n| {
+        let from = Source { principals: texts(format!("cluster.local/ns/shop/sa/a{n}")), ..Source::default() };
+        let methods = Values::any_of(["GET", "HEAD"]);
+        let to = Operation { methods, paths: texts(format!("/api/v1/part{n}/*")), ..Operation::default() };
+        let team = HttpCondition { key: "request.headers[x-team]".into(), values: Values::none_of(["blocked"]) };
+        HttpRule { from: vec![from], to: vec![to], when: vec![team] }
+    });
+    let policy = AuthorizationPolicy::new("shop/api".parse().unwrap(), PolicyAction::Allow, rules.collect());
+    Authorization::compile(&[policy], &Mesh::default())
+}
+
+fn requests(criterion: &mut Criterion) {
+    let headers = HeaderMap::from_iter([("x-team".parse().unwrap(), HeaderValue::from_static("blue"))]);
+    for count in [1, 100, 1_000] {
+        let authorization = rules(count);
+        let scanned = authorization.filters()[0].rules().unwrap().clone();
+        let uris = [format!("spiffe://cluster.local/ns/shop/sa/a{}", count - 1).into()];
+        for (name, path, allowed) in [
+            ("the last matches", format!("/api/v1/part{}/items", count - 1), true),
+            ("none matches", "/other".to_owned(), false),
+        ] {
+            let facts = Facts {
+                peer: Some(Peer { uris: &uris, ..Peer::default() }),
+                request: Some(Request::new(&Method::GET, "shop.example", &path, &headers)),
+                ..Facts::new("10.0.0.1".parse().unwrap(), "10.0.0.7:8080".parse().unwrap())
+            };
+            let verdict = authorization.evaluate(&facts).unwrap();
+            assert_eq!(matches!(verdict, Verdict::Allowed(_)), allowed, "{verdict}");
+            criterion.bench_function(&format!("authorize request/{count} rules, {name}"), |bencher| {
+                bencher.iter(|| black_box(authorization.evaluate(black_box(&facts))));
+            });
+            criterion.bench_function(&format!("authorize request/{count} rules one by one, {name}"), |bencher| {
+                bencher.iter(|| black_box(scanned.evaluate(black_box(&facts))));
+            });
+        }
+    }
+    for (name, path) in [("in its normal form", "/api/v1/items/7?q=1"), ("in another", "/api/../v1/%69tems//7?q=1")] {
+        criterion.bench_function(&format!("path/{name}"), |bencher| {
+            bencher.iter(|| black_box(PathNormalization::MERGE_SLASHES.apply(black_box(path))));
+        });
+    }
 }
 
 /// A table of so many routes; a request for any one of them.
@@ -248,6 +300,6 @@ fn picks(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = decisions, routes, picks
+    targets = decisions, requests, routes, picks
 }
 criterion_main!(benches);

@@ -20,7 +20,7 @@ use crate::route::FilterOverride;
 /// use http::{Request, Response, StatusCode};
 /// use http_body_util::{Empty, Full};
 /// use mesh_core::authz::http::{Authorization, AuthorizationPolicy, Mesh, Operation, PolicyAction, Rule, Values};
-/// use mesh_core::filter::{Authorize, FilterLayer};
+/// use mesh_core::filter::{Authorize, Begun, FilterLayer};
 /// use tower::{Layer, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -30,7 +30,7 @@ use crate::route::FilterOverride;
 /// let policy = AuthorizationPolicy::new("shop/no-admin".parse()?, PolicyAction::Deny, vec![rule]);
 ///
 /// let authorize = Authorize::policies(&[policy], &Mesh::default());
-/// let service = FilterLayer::new(authorize).layer(service_fn(async |_: Request<Empty<Bytes>>| {
+/// let service = FilterLayer::new(authorize).layer(service_fn(async |_: Request<Begun<Empty<Bytes>>>| {
 ///     Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("hello"))))
 /// }));
 /// let ask = async |path| service.clone().oneshot(Request::get(path).body(Empty::new()).unwrap()).await;
