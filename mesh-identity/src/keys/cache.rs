@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 const SETS: usize = 256;
 const WAYS: usize = 4;
 
-/// Largest token that is remembered, in bytes: with this many tokens, the cache stays below 20 MB.
+/// Largest token that is remembered, in bytes, as Envoy has it.
 const MAX_BYTES: usize = 4096;
 
 /// Tokens that were found good, so that they need not be taken apart again. Whether they still count is asked each time: of

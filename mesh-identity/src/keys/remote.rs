@@ -53,7 +53,10 @@ impl Remote {
     pub(super) fn new(keys: RemoteKeys, fetch: Arc<dyn Fetch>, cache: Arc<Cache>, tasks: &Tasks) -> Self {
         let (publisher, state) = Publisher::new(State::default());
         let (wanted, end) = (Arc::new(Notify::new()), CancellationToken::new());
-        tasks.spawn_until(end.clone(), keep(keys, fetch, publisher, Arc::clone(&wanted)));
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => tasks.spawn_until(end.clone(), keep(keys, fetch, publisher, Arc::clone(&wanted))),
+            Err(_) => tracing::error!(uri = %keys.uri, "keys for tokens cannot be fetched outside of a Tokio runtime"),
+        }
         Self { state, wanted, cache, _end: end.drop_guard() }
     }
 
