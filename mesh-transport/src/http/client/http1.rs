@@ -62,7 +62,7 @@ impl Drop for Closed<'_> {
 
 pub(super) async fn send(
     mut lease: Http1Lease,
-    counted: CircuitGuard,
+    counted: Option<CircuitGuard>,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Failed> {
     let version = request.version();
