@@ -142,8 +142,12 @@ impl Shared {
         let target = ProbeTarget::new(&due);
         let probed = async {
             match &due.check.probe {
-                Probe::Http(probe) => http::probe(self.clients.http(&due.check, probe.http2), &target, probe, &authority).await,
-                Probe::Grpc(probe) => grpc::probe(self.clients.http(&due.check, true), &target, probe, &authority).await,
+                Probe::Http(probe) => {
+                    http::probe(self.clients.http(&due.check, probe.http2), &target, probe, &authority).await
+                }
+                Probe::Grpc(probe) => {
+                    grpc::probe(self.clients.http(&due.check, true), &target, probe, &authority).await
+                }
                 Probe::Tcp(probe) => tcp::probe(self.clients.connect(target.clone()), probe).await,
             }
         };

@@ -25,12 +25,7 @@ pub struct ProbeTarget {
 
 impl ProbeTarget {
     pub(super) fn new(due: &Due) -> Self {
-        Self {
-            address: due.address(),
-            endpoint: Arc::clone(&due.endpoint),
-            check: Arc::clone(&due.check),
-            id: due.id,
-        }
+        Self { address: due.address(), endpoint: Arc::clone(&due.endpoint), check: Arc::clone(&due.check), id: due.id }
     }
 }
 
@@ -75,7 +70,8 @@ impl Clients {
         let http = [of(HttpProtocol::Http1), of(HttpProtocol::Http2)];
         let connect = Box::new(move |target| {
             let connector = connector.clone();
-            let connecting = async move { connector.oneshot(target).await.ok().map(|io| Box::new(io) as Box<dyn Transport>) };
+            let connecting =
+                async move { connector.oneshot(target).await.ok().map(|io| Box::new(io) as Box<dyn Transport>) };
             Box::pin(connecting) as Connecting
         });
         Self { http, connect }

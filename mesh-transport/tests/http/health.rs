@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use mesh_core::balance::{
-    Assignment, Balancer, Cluster, Discovery, Endpoint, GrpcProbe, HealthCheck, HttpProbe, LocalityEndpoints, Probe, Probed,
-    Probing, Setup, TcpProbe,
+    Assignment, Balancer, Cluster, Discovery, Endpoint, GrpcProbe, HealthCheck, HttpProbe, LocalityEndpoints, Probe,
+    Probed, Probing, Setup, TcpProbe,
 };
 use mesh_core::name::Locality;
 use mesh_identity::task::Tasks;
@@ -40,7 +40,8 @@ macro_rules! server {
 }
 
 async fn http(request: Request<Body>) -> Response<Body> {
-    let is_right = request.uri() == "/healthz" && request.headers()["host"] == "shop" && request.headers()["x-probe"] == "1";
+    let is_right =
+        request.uri() == "/healthz" && request.headers()["host"] == "shop" && request.headers()["x-probe"] == "1";
     let mut response = Response::new(Body::from("database: ok, queue: ok"));
     *response.status_mut() = if is_right { 200 } else { 418 }.try_into().unwrap();
     response
@@ -115,12 +116,18 @@ struct Scene {
 impl Scene {
     fn new(check: HealthCheck, behaviour: Behaviour) -> Self {
         let address: SocketAddr = "10.0.0.7:80".parse().unwrap();
-        let assignment = Assignment::new("shop", vec![LocalityEndpoints::new(Locality::default(), vec![Endpoint::new(address)])]);
+        let assignment =
+            Assignment::new("shop", vec![LocalityEndpoints::new(Locality::default(), vec![Endpoint::new(address)])]);
         let mut cluster = Cluster::new("shop", Discovery::Static(assignment.clone()));
         cluster.health_checks = vec![check];
         let cluster = Arc::new(cluster);
         let now = tokio::time::Instant::now().into_std();
-        let balancer = Balancer::new(Arc::clone(&cluster), &assignment, Setup { probing: Probing::Active, ..Setup::default() }, now);
+        let balancer = Balancer::new(
+            Arc::clone(&cluster),
+            &assignment,
+            Setup { probing: Probing::Active, ..Setup::default() },
+            now,
+        );
         let connections = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&connections);
         let connector = tower::service_fn(move |target: ProbeTarget| {
@@ -130,7 +137,8 @@ impl Scene {
             tokio::spawn(behaviour(far));
             async move { Ok::<_, std::io::Error>(near) }
         });
-        let checks = HealthChecks::start(balancer.clone(), &cluster, &assignment, connector, &Tasks::default()).unwrap();
+        let checks =
+            HealthChecks::start(balancer.clone(), &cluster, &assignment, connector, &Tasks::default()).unwrap();
         Self { balancer, checks, connections, address }
     }
 
@@ -155,16 +163,31 @@ async fn each_probe_tells_the_good_from_the_bad() {
         ("HTTP/2", http_probe(|probe| probe.http2 = true), http, true),
         ("another status", http_probe(|probe| probe.expected_statuses = vec![201..300]), http, false),
         ("another path", http_probe(|probe| probe.path = "/".into()), http, false),
-        ("an expected status", http_probe(|probe| {
-            probe.path = "/".into();
-            probe.expected_statuses = vec![400..500];
-        }), http, true),
-        ("what the body must say", http_probe(|probe| probe.receive = vec![b"database: ok".to_vec(), b"queue: ok".to_vec()]), http, true),
+        (
+            "an expected status",
+            http_probe(|probe| {
+                probe.path = "/".into();
+                probe.expected_statuses = vec![400..500];
+            }),
+            http,
+            true,
+        ),
+        (
+            "what the body must say",
+            http_probe(|probe| probe.receive = vec![b"database: ok".to_vec(), b"queue: ok".to_vec()]),
+            http,
+            true,
+        ),
         ("what the body does not say", http_probe(|probe| probe.receive = vec![b"cache: ok".to_vec()]), http, false),
-        ("what it says too late", http_probe(|probe| {
-            probe.receive = vec![b"queue: ok".to_vec()];
-            probe.body_limit = Some(12);
-        }), http, false),
+        (
+            "what it says too late",
+            http_probe(|probe| {
+                probe.receive = vec![b"queue: ok".to_vec()];
+                probe.body_limit = Some(12);
+            }),
+            http,
+            false,
+        ),
         ("HTTP, closed", http_probe(|_| {}), closes, false),
         ("HTTP, hanging", http_probe(|_| {}), hangs, false),
         ("HTTP, something else", http_probe(|_| {}), lies, false),

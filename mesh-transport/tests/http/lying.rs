@@ -63,13 +63,15 @@ const MALFORMED: Seen = Seen::Failed(SendFailure::Protocol);
 
 #[tokio::test]
 async fn what_http1_backends_may_do_is_told_apart_and_nothing_is_left() {
-    let huge: &'static [u8] = Box::leak(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)).into_bytes().into());
-    let many: &'static [u8] = Box::leak(format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(200)).into_bytes().into());
+    let huge: &'static [u8] =
+        Box::leak(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)).into_bytes().into());
+    let many: &'static [u8] =
+        Box::leak(format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(200)).into_bytes().into());
     for (name, bytes, seen) in [
         ("nothing", &b""[..], CLOSED),
         ("a part of a head", b"HTTP/1.1 200 OK\r\nx: ", CLOSED),
         ("something else", b"SSH-2.0-OpenSSH_9.9\r\n", MALFORMED),
-        ("HTTP/0.9", b"hello", CLOSED),
+        ("HTTP/0.9", b"hello", MALFORMED),
         ("HTTP/2", b"HTTP/2 200 OK\r\n\r\n", MALFORMED),
         ("a status that is none", b"HTTP/1.1 2x0 OK\r\n\r\n", MALFORMED),
         ("NUL", b"HTTP/1.1 200 OK\r\nx: \0\r\n\r\n", MALFORMED),
@@ -79,18 +81,42 @@ async fn what_http1_backends_may_do_is_told_apart_and_nothing_is_left() {
         ("a length that is none", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nab", MALFORMED),
         ("a head that is too large", huge, MALFORMED),
         ("too many headers", many, MALFORMED),
-        ("101 without being asked", b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", MALFORMED),
+        (
+            "101 without being asked",
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            MALFORMED,
+        ),
         ("a length that is too large", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello", Seen::Broken(200)),
         ("a length that is too small", b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhello", Seen::Whole(200, "hell")),
         ("a chunk that is cut", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel", Seen::Broken(200)),
-        ("chunks without an end", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", Seen::Broken(200)),
-        ("a chunk that is none", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxx\r\nhello\r\n0\r\n\r\n", Seen::Broken(200)),
+        (
+            "chunks without an end",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            Seen::Broken(200),
+        ),
+        (
+            "a chunk that is none",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxx\r\nhello\r\n0\r\n\r\n",
+            Seen::Broken(200),
+        ),
         ("no length", b"HTTP/1.1 200 OK\r\n\r\nhello", Seen::Whole(200, "hello")),
         ("HTTP/1.0", b"HTTP/1.0 200 OK\r\n\r\nhello", Seen::Whole(200, "hello")),
-        ("100 before", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", Seen::Whole(200, "hello")),
-        ("103 before", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", Seen::Whole(200, "hello")),
+        (
+            "100 before",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+            Seen::Whole(200, "hello"),
+        ),
+        (
+            "103 before",
+            b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+            Seen::Whole(200, "hello"),
+        ),
         ("204 with a body", b"HTTP/1.1 204 No Content\r\n\r\nhello", Seen::Whole(204, "")),
-        ("two responses", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil", Seen::Whole(200, "ok")),
+        (
+            "two responses",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
+            Seen::Whole(200, "ok"),
+        ),
     ] {
         let to = says(bytes).await;
         let (client, _) = client(ClientSettings::default(), CircuitSettings::default());
@@ -98,7 +124,9 @@ async fn what_http1_backends_may_do_is_told_apart_and_nothing_is_left() {
         for _ in 0..2 {
             let (got, body) = ask(&client, to).await;
             match (&got, &seen) {
-                (Seen::Whole(got, _), Seen::Whole(status, text)) => assert_eq!((got, &*body), (status, *text), "{name}"),
+                (Seen::Whole(got, _), Seen::Whole(status, text)) => {
+                    assert_eq!((got, &*body), (status, *text), "{name}")
+                }
                 _ => assert_eq!(got, seen, "{name}"),
             }
         }
@@ -146,7 +174,8 @@ async fn a_backend_that_hangs_is_given_up_with_its_connection() {
 async fn an_early_answer_is_heard_although_the_request_still_goes_out() {
     let to = backend(async |mut stream: TcpStream, _| {
         until(&mut stream, "\r\n\r\n").await;
-        let _ = stream.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        let _ =
+            stream.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
         let _ = stream.shutdown().await;
         let mut bytes = [0; 1024];
         while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
@@ -167,29 +196,47 @@ async fn an_early_answer_is_heard_although_the_request_still_goes_out() {
 #[tokio::test]
 async fn what_http2_backends_may_do_is_told_apart() {
     type Respond = fn(h2::server::SendResponse<Bytes>);
-    let head = |length: &str| Response::builder().header("content-length", length).body(()).unwrap();
-    let _ = head;
     for (name, respond, seen) in [
-        ("refused", (|mut respond| respond.send_reset(h2::Reason::REFUSED_STREAM)) as Respond, Seen::Failed(SendFailure::Refused)),
-        ("reset", |mut respond| respond.send_reset(h2::Reason::INTERNAL_ERROR), Seen::Failed(SendFailure::Reset { sent: true })),
-        ("cancelled in the body", |mut respond| {
-            let mut stream = respond.send_response(Response::new(()), false).unwrap();
-            stream.send_data(Bytes::from("hello"), false).unwrap();
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                stream.send_reset(h2::Reason::CANCEL);
-            });
-        }, Seen::Broken(200)),
-        ("a length that is too large", |mut respond| {
-            let head = Response::builder().header("content-length", "9").body(()).unwrap();
-            let mut stream = respond.send_response(head, false).unwrap();
-            stream.send_data(Bytes::from("hello"), true).unwrap();
-        }, Seen::Broken(200)),
-        ("a length that is too small", |mut respond| {
-            let head = Response::builder().header("content-length", "2").body(()).unwrap();
-            let mut stream = respond.send_response(head, false).unwrap();
-            stream.send_data(Bytes::from("hello"), true).unwrap();
-        }, Seen::Broken(200)),
+        (
+            "refused",
+            (|mut respond| respond.send_reset(h2::Reason::REFUSED_STREAM)) as Respond,
+            Seen::Failed(SendFailure::Refused),
+        ),
+        (
+            "reset",
+            |mut respond| respond.send_reset(h2::Reason::INTERNAL_ERROR),
+            Seen::Failed(SendFailure::Reset { sent: true }),
+        ),
+        (
+            "cancelled in the body",
+            |mut respond| {
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data(Bytes::from("hello"), false).unwrap();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    stream.send_reset(h2::Reason::CANCEL);
+                });
+            },
+            Seen::Broken(200),
+        ),
+        (
+            "a length that is too large",
+            |mut respond| {
+                let head = Response::builder().header("content-length", "9").body(()).unwrap();
+                let mut stream = respond.send_response(head, false).unwrap();
+                stream.send_data(Bytes::from("hello"), true).unwrap();
+            },
+            Seen::Broken(200),
+        ),
+        (
+            "a length that is too small",
+            |mut respond| {
+                let head = Response::builder().header("content-length", "2").body(()).unwrap();
+                let mut stream = respond.send_response(head, false).unwrap();
+                stream.send_data(Bytes::from("hello"), true).unwrap();
+            },
+            Seen::Broken(200),
+        ),
     ] {
         let to = backend(move |stream, _| async move {
             let mut connection = h2::server::handshake(stream).await.unwrap();
@@ -206,7 +253,11 @@ async fn what_http2_backends_may_do_is_told_apart() {
     for (name, bytes, seen) in [
         ("HTTP/1.1", &b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"[..], [MALFORMED, CLOSED]),
         ("nothing", b"", [CLOSED, Seen::Failed(SendFailure::Closed { sent: false })]),
-        ("GOAWAY", b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0", [Seen::Failed(SendFailure::Refused), CLOSED]),
+        (
+            "GOAWAY",
+            b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0",
+            [Seen::Failed(SendFailure::Refused), CLOSED],
+        ),
     ] {
         let to = backend(move |mut stream, _| async move {
             let mut preface = [0; 24];
@@ -243,7 +294,10 @@ async fn a_connection_that_is_drained_is_replaced_without_a_lost_request() {
 }
 
 /// A proxy: a server whose service asks a backend.
-fn proxy(client: Client<SocketAddr>, to: SocketAddr) -> impl Fn(Request<Body>) -> Proxied + Clone + Send + Sync + 'static {
+fn proxy(
+    client: Client<SocketAddr>,
+    to: SocketAddr,
+) -> impl Fn(Request<Body>) -> Proxied + Clone + Send + Sync + 'static {
     move |request| {
         let client = client.clone();
         Box::pin(async move { client.send(&to, Priority::Default, request).await.unwrap() })
@@ -270,7 +324,10 @@ async fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
     let mut body = response.await.unwrap().into_body();
     let mut ended = None;
     while let Some(part) = body.data().await {
-        ended = part.err().and_then(|error| error.reason());
+        if let Err(error) = part {
+            ended = error.reason();
+            break;
+        }
     }
     assert_eq!(ended, Some(h2::Reason::INTERNAL_ERROR));
 }
@@ -279,10 +336,11 @@ async fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
 async fn a_client_that_leaves_takes_its_request_with_it() {
     for protocol in [HttpProtocol::Http1, HttpProtocol::Http2] {
         let (gone, mut left) = tokio::sync::mpsc::channel::<()>(1);
+        let gone = std::sync::Arc::new(std::sync::Mutex::new(Some(gone)));
         let to = server(manager(), move |_| {
-            let gone = gone.clone();
+            let held = gone.lock().unwrap().take();
             async move {
-                let _held = gone;
+                let _held = held;
                 std::future::pending().await
             }
         })
@@ -296,7 +354,8 @@ async fn a_client_that_leaves_takes_its_request_with_it() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         drop(io);
         let _ = tokio::time::timeout(Duration::from_secs(5), served).await.unwrap();
-        let _ = &mut left;
+        // The backend's work has been dropped.
+        assert_eq!(tokio::time::timeout(Duration::from_secs(5), left.recv()).await.unwrap(), None);
         if protocol == HttpProtocol::Http1 {
             settles(&client).await;
         }

@@ -50,7 +50,10 @@ async fn echo(mut request: Request<Body>) -> Response<Body> {
 type Proxied = std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// Passes everything on, upgrades too.
-fn proxy(client: Client<SocketAddr>, to: SocketAddr) -> impl Fn(Request<Body>) -> Proxied + Clone + Send + Sync + 'static {
+fn proxy(
+    client: Client<SocketAddr>,
+    to: SocketAddr,
+) -> impl Fn(Request<Body>) -> Proxied + Clone + Send + Sync + 'static {
     move |mut request| {
         let client = client.clone();
         Box::pin(async move {
@@ -183,7 +186,10 @@ async fn what_is_no_upgrade_is_not_passed_on_as_one() {
         io.write_all(format!("GET / HTTP/1.1\r\nhost: a\r\n{lines}\r\n").as_bytes()).await.unwrap();
         let answer = until(&mut io, "body=").await;
         let seen = answer.split("\r\n\r\n").nth(1).unwrap();
-        assert!(!seen.contains("upgrade") && !seen.contains("h2c") && !seen.contains("http2-settings"), "{lines}: {seen}");
+        assert!(
+            !seen.contains("upgrade") && !seen.contains("h2c") && !seen.contains("http2-settings"),
+            "{lines}: {seen}"
+        );
     }
 }
 

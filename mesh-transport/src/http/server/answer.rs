@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use super::Settings;
 use crate::http::body::Body;
 use crate::http::head::{Admitted, Downstream, Refusal};
+use crate::http::upgrade::is_switched;
 use crate::http::watch::{Expiry, Watch};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -63,10 +64,20 @@ where
         }
     }
 
-    /// What every answer of ours has, and must not have.
-    pub(super) fn finish(&self, method: &Method, response: &mut Response<Body>) {
-        let switched = crate::http::upgrade::is_switched(method, response);
+    /// What every answer of ours has, and must not have. Gives whether it changes protocols, which it must not for a request
+    /// that does not allow it.
+    pub(super) fn finish(
+        &self,
+        method: &Method,
+        upgrades: bool,
+        response: &mut Response<Body>,
+    ) -> Result<bool, Unanswered> {
+        let switched = is_switched(method, response);
+        if switched && !upgrades {
+            return Err(Unanswered("the service changes protocols without being asked".into()));
+        }
         self.settings.rules.finish(response.headers_mut(), switched);
+        Ok(switched)
     }
 
     fn refuse(&self, refusal: &Refusal, is_grpc: bool) -> Response<Body> {
