@@ -225,3 +225,6 @@ fn request_id() -> HeaderValue {
     }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
 }
+
+#[cfg(test)]
+mod tests;
