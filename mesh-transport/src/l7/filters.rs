@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use http::{HeaderValue, StatusCode, request};
+use http::{StatusCode, request};
 use mesh_core::authn::{Authenticate, Verifier};
-use mesh_core::filter::{Answer, Authorize, Exchange, Filter, Flag, Named, Step};
+use mesh_core::filter::{Answer, Authorize, Exchange, Filter, Flag, Named, NormalizePath, Step};
 use mesh_core::listener::{HttpFilterKind, HttpManager, UpgradeSupport};
 use mesh_core::path::PathNormalization;
 
-use crate::http::{Refusal, Server, upgrade};
+use crate::http::upgrade;
 
 /// What filters need that is not in their configuration: whom they ask.
 pub trait Extensions: Send + Sync + 'static {
@@ -22,17 +22,17 @@ pub struct NoExtensions;
 
 impl Extensions for NoExtensions {}
 
-/// The filters of a manager, in their order, and at last what lets protocols be changed.
+/// The filters of a manager, in their order, between what makes paths normal and what lets protocols be changed.
 pub(super) fn of(manager: &HttpManager, extensions: &dyn Extensions) -> Vec<Named> {
-    let mut named: Vec<Named> = manager
-        .filters
-        .iter()
-        .map(|filter| Named {
-            name: filter.name.clone(),
-            filter: made(&filter.kind, extensions),
-            disabled: filter.disabled,
-        })
-        .collect();
+    // Routes name no filter by this name.
+    let first = (manager.path != PathNormalization::default()).then(|| Named::new("", NormalizePath(manager.path)));
+    let mut named: Vec<Named> = first.into_iter().collect();
+    let filters = manager.filters.iter().map(|filter| Named {
+        name: filter.name.clone(),
+        filter: made(&filter.kind, extensions),
+        disabled: filter.disabled,
+    });
+    named.extend(filters);
     named.push(Named::new(manager.router.clone(), Upgrades(manager.upgrades.clone())));
     named
 }
@@ -75,25 +75,5 @@ impl Filter for Upgrades {
             true => Step::Next,
             false => Step::Answer(Answer::new(StatusCode::FORBIDDEN, "", "upgrade_failed")),
         }
-    }
-}
-
-/// What serves the connections of a manager.
-pub(super) fn server(manager: &HttpManager) -> Server {
-    let server = Server::new(manager);
-    match manager.path {
-        rule if rule == PathNormalization::default() => server,
-        rule => server.with_path_rule(Arc::new(move |parts| normalize(rule, parts))),
-    }
-}
-
-fn normalize(rule: PathNormalization, parts: &mut request::Parts) -> Result<(), Refusal> {
-    match rule.apply_to(parts) {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => {
-            let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-            Err(HeaderValue::try_from(target).map_or(Refusal::Path, Refusal::Redirect))
-        }
-        Err(_) => Err(Refusal::Path),
     }
 }

@@ -152,7 +152,7 @@ impl Http {
             log: Arc::clone(&shared.log),
             tasks: shared.tasks.clone(),
         };
-        let server = filters::server(manager);
+        let server = Server::new(manager);
         Self { server, filters, publisher, entry }
     }
 }

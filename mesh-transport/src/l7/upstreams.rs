@@ -18,7 +18,7 @@ use mesh_identity::task::Tasks;
 use tower::Service;
 
 use super::{BoxError, Connect, Target};
-use crate::http::{self as transport, Body, Client, ClientSettings, Transport};
+use crate::http::{self as transport, Body, Client, ClientSettings, Counting, Transport};
 
 /// The clusters of a proxy, with the connections to their endpoints. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ struct Made {
 impl Made {
     fn of(cluster: &Cluster) -> Self {
         Self {
-            settings: ClientSettings::of(cluster),
+            settings: ClientSettings { counting: Counting::ByCaller, ..ClientSettings::of(cluster) },
             circuit: cluster.circuit,
             tls: cluster.tls.clone(),
             matches: cluster.transport_matches.clone(),

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, TE};
+use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::client::conn::http1::{Builder, Connection};
 use hyper_util::rt::TokioIo;
+use mesh_core::balance::CircuitGuard;
 
 use super::dial::Counted;
 use super::error::{Failed, Mistake, SendError};
@@ -59,9 +60,14 @@ impl Drop for Closed<'_> {
     }
 }
 
-pub(super) async fn send(mut lease: Http1Lease, mut request: Request<Body>) -> Result<Response<Body>, Failed> {
+pub(super) async fn send(
+    mut lease: Http1Lease,
+    counted: Option<CircuitGuard>,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Failed> {
     let version = request.version();
     let method = request.method().clone();
+    let asks = method == Method::CONNECT || request.headers().contains_key(UPGRADE);
     if let Err(error) = write_form(&mut request) {
         return Err(Failed { error, request: Some(request) });
     }
@@ -83,15 +89,15 @@ pub(super) async fn send(mut lease: Http1Lease, mut request: Request<Body>) -> R
             return Err(Failed { error, request });
         }
     };
-    if is_switched(&method, &response) {
+    if asks && is_switched(&method, &response) {
         let pending = hyper::upgrade::on(&mut response);
         response.extensions_mut().insert(OnUpgrade::http1(pending));
-        return Ok(response.map(|_| Body::empty().with_guard(lease)));
+        return Ok(response.map(|_| Body::empty().with_guard((lease, counted))));
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failed { error: SendError::Protocol(Arc::new(Mistake::Switched)), request: None });
     }
-    Ok(response.map(|body| Body::http1(body).with_guard(lease)))
+    Ok(response.map(|body| Body::http1(body).with_guard((lease, counted))))
 }
 
 /// The form of HTTP/1.1: path and query, or the authority for CONNECT.

@@ -10,6 +10,7 @@ use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, Method, Request, Response, Uri, Version};
 use http_body::Body as _;
+use mesh_core::balance::CircuitGuard;
 use mesh_identity::task::Tasks;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +64,7 @@ pub(super) async fn drive(pool: Arc<Pool>, id: u64, mut connection: Connection<C
 
 pub(super) async fn send(
     mut lease: Http2Lease,
+    counted: Option<CircuitGuard>,
     request: Request<Body>,
     tasks: &Tasks,
 ) -> Result<Response<Body>, Failed> {
@@ -88,7 +90,7 @@ pub(super) async fn send(
     };
     if tunnels {
         let response = response.await.map_err(|error| Failed { error: SendError::of_http2(error), request: None })?;
-        return Ok(tunnel(response, stream, translated, lease));
+        return Ok(tunnel(response, stream, translated, (lease, counted)));
     }
 
     let mut pipe = (!ends).then(|| Pipe::new(body, stream));
@@ -108,7 +110,7 @@ pub(super) async fn send(
     let (head, receive) = response.into_parts();
     let body = Body::http2(receive, &head.headers);
     let body = match pipe {
-        None => body.with_guard(lease),
+        None => body.with_guard((lease, counted)),
         Some(pipe) => {
             let given_up = CancellationToken::new();
             let guard = given_up.clone().drop_guard();
@@ -116,7 +118,7 @@ pub(super) async fn send(
                 // Whoever reads the response finds out; here is nobody to tell.
                 let _ = pipe.await;
             });
-            body.with_guard((lease, guard))
+            body.with_guard((lease, counted, guard))
         }
     };
     Ok(Response::from_parts(head, body))
@@ -126,7 +128,7 @@ fn tunnel(
     response: Response<h2::RecvStream>,
     stream: h2::SendStream<Bytes>,
     translated: Option<Translated>,
-    guard: Http2Lease,
+    guard: (Http2Lease, Option<CircuitGuard>),
 ) -> Response<Body> {
     let (head, receive) = response.into_parts();
     if !head.status.is_success() {
