@@ -10,13 +10,13 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
-use super::body::{Streaming, announced};
 use super::head::ATTEMPT_COUNT;
 use super::sending::Sending;
-use super::{EnvoyHeaders, ForwardBody, Upstream, answer};
+use super::{EnvoyHeaders, Upstream, answer};
 use crate::filter::{Answer, Flag};
 use crate::resilience::BoxError;
 use crate::resilience::attempts::{Attempts, End, Exhausted, Held, Last};
+use crate::resilience::body::{ResponseBody, Streaming, announced};
 use crate::resilience::limits::Clock;
 use crate::resilience::replay::ReplayBody;
 
@@ -45,7 +45,7 @@ pin_project! {
         B: Unpin,
         B::Error: Into<BoxError>,
     {
-        Answered { response: Option<Response<ForwardBody<C::Body>>> },
+        Answered { response: Option<Response<ResponseBody<C::Body>>> },
         Sending {
             #[pin]
             attempts: Attempts<Sending<C, B>>,
@@ -68,7 +68,7 @@ where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    pub(super) fn answered(response: Response<ForwardBody<C::Body>>) -> Self {
+    pub(super) fn answered(response: Response<ResponseBody<C::Body>>) -> Self {
         Self { state: State::Answered { response: Some(response) } }
     }
 
@@ -93,7 +93,7 @@ where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    type Output = Result<Response<ForwardBody<C::Body>>, Infallible>;
+    type Output = Result<Response<ResponseBody<C::Body>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -131,7 +131,7 @@ fn finished<C, B>(
     finish: &Finish,
     begun: u32,
     sending: &mut Sending<C, B>,
-) -> Response<ForwardBody<C::Body>>
+) -> Response<ResponseBody<C::Body>>
 where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
@@ -167,7 +167,7 @@ fn answered<C, B>(
     finish: &Finish,
     begun: u32,
     sending: &mut Sending<C, B>,
-) -> Response<ForwardBody<C::Body>>
+) -> Response<ResponseBody<C::Body>>
 where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
@@ -179,11 +179,12 @@ where
     }
     clock.follow(sending.plan.per_try.idle);
     let missing = announced(&finish.method, &head);
-    let streaming = Streaming { body, tracked: held.ticket, _guard: held.guard, clock, missing };
+    let guards = [held.guard, None];
+    let streaming = Streaming { body, tracked: Some(held.ticket), _guards: guards, clock: Some(clock), missing };
     if let Some(exchange) = &mut sending.exchange {
         exchange.note(None, "via_upstream");
     }
-    let response = Response::from_parts(head, ForwardBody::server(streaming));
+    let response = Response::from_parts(head, ResponseBody::server(streaming));
     last_edits(response, finish, begun, sending)
 }
 
@@ -193,14 +194,14 @@ fn local<C, B>(
     finish: &Finish,
     begun: u32,
     sending: &mut Sending<C, B>,
-) -> Response<ForwardBody<C::Body>>
+) -> Response<ResponseBody<C::Body>>
 where
     C: Upstream<ReplayBody<B>>,
 {
     if let Some(exchange) = &mut sending.exchange {
         exchange.note(answer.flag, answer.details.clone());
     }
-    let response = answer.into_response(finish.grpc).map(ForwardBody::answer);
+    let response = answer.into_response(finish.grpc).map(ResponseBody::answer);
     last_edits(response, finish, begun, sending)
 }
 
