@@ -63,16 +63,18 @@
 //! | [`gateway`] | routes as people write them, and what they come to in a route table |
 //! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
 //! | [`balance`] | clusters and their endpoints; which endpoint a request goes to |
+//! | [`config`] | all that a proxy is told, as one whole: listeners with their routes, clusters with their endpoints |
 //! | [`tls`] | how a connection is to be secured: certificates, whom to believe, what to offer |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `name`, `request`, `route` ← `gateway`; `live`, `route` ← `filter`;
-//! `name`, `route`, `tls` ← `balance`; `filter`, `balance` ← `resilience`.
+//! `name`, `route`, `tls` ← `balance`; `balance`, `listener` ← `config`; `filter`, `balance` ← `resilience`.
 
 pub mod authz;
 pub mod balance;
 pub mod catalog;
+pub mod config;
 pub mod filter;
 pub mod gateway;
 pub mod listener;

@@ -56,7 +56,7 @@
 //! | --- | --- |
 //! | [`client`] | typed watches, by name or of all, over several servers and authorities; below them the pure machine of both variants, the ladder of servers, the shell, the last good state on disk |
 //! | [`channel`] | `xds:///service` for tonic: routes, balancing, retries, limits |
-//! | [`proxy`] | all that a proxy is told, as one whole that follows it: listeners with their routes, clusters with their endpoints |
+//! | [`proxy`] | all that a proxy is told, as one whole that follows its control plane |
 //! | [`server`] | the versioned cache, what each client sees of it, the machine of one stream, the tonic service, the status of clients |
 //! | [`resource`] | what a resource is to a client: type, name (plain or `xdstp://`), decoder |
 //! | [`envoy`] | Envoy's resources ↔ `mesh_core` |

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mesh_core::balance::{Assignment, Cluster, Discovery, Dns, DnsHost, Endpoint, LocalityEndpoints, Request};
+use mesh_core::config::Config;
 use mesh_core::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, SocketListener, Terminal};
 use mesh_core::live::Live;
 use mesh_core::name::Locality;
@@ -18,7 +19,7 @@ use mesh_xds::envoy::listener::encode_listener;
 use mesh_xds::envoy::route::encode_route_table;
 use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE};
 use mesh_xds::pb::Node;
-use mesh_xds::proxy::{Config, Keeper};
+use mesh_xds::proxy::Keeper;
 use mesh_xds::server::{Access, Cache, CacheWriter, Change, Entry, Service};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;

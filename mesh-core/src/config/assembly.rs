@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
-use mesh_core::balance::{Assignment, Balancer, Cluster, Discovery, Setup};
-use mesh_core::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, Terminal};
-use mesh_core::name::Text;
-use mesh_core::route::RouteTable;
-use tokio::time::Instant;
+use crate::balance::{Assignment, Balancer, Cluster, Discovery, Setup};
+use crate::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, Terminal};
+use crate::name::Text;
+use crate::route::RouteTable;
 
 use super::{Clusters, Upstream};
 
@@ -36,7 +36,8 @@ pub struct Config {
 
 impl Config {
     /// Whether another is made of the very same parts.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
         same(&self.listeners, &other.listeners) && same(&self.clusters, &other.clusters)
     }
 }
@@ -66,7 +67,7 @@ impl Served {
 }
 
 /// The chains of a listener, the default one last.
-pub(super) fn chains(listener: &Listener) -> impl Iterator<Item = &FilterChain> {
+fn chains(listener: &Listener) -> impl Iterator<Item = &FilterChain> {
     let socket = match &listener.kind {
         ListenerKind::Socket(socket) => Some(socket),
         ListenerKind::Api(_) => None,
@@ -116,8 +117,8 @@ pub struct Assembly {
 
 impl Assembly {
     /// The whole, as far as it is one.
-    pub fn assemble(&mut self, resources: &Resources) -> Config {
-        self.clusters = Arc::new(self.clusters(resources));
+    pub fn assemble(&mut self, resources: &Resources, now: Instant) -> Config {
+        self.clusters = Arc::new(self.clusters(resources, now));
         let served = resources.listeners.iter().filter_map(|(name, listener)| {
             let before = self.served.get(name);
             let served = serve(listener, &resources.routes, before);
@@ -127,8 +128,8 @@ impl Assembly {
         Config { listeners: self.served.clone(), clusters: Arc::clone(&self.clusters) }
     }
 
-    fn clusters(&self, resources: &Resources) -> Clusters {
-        let mut made = Making { resources, before: &self.clusters, done: BTreeMap::new(), path: Vec::new() };
+    fn clusters(&self, resources: &Resources, now: Instant) -> Clusters {
+        let mut made = Making { resources, before: &self.clusters, now, done: BTreeMap::new(), path: Vec::new() };
         for name in resources.clusters.keys() {
             made.cluster(name);
         }
@@ -169,6 +170,7 @@ fn same<T>(one: &BTreeMap<Text, Arc<T>>, other: &BTreeMap<Text, Arc<T>>) -> bool
 struct Making<'a> {
     resources: &'a Resources,
     before: &'a Clusters,
+    now: Instant,
     /// `None` for what cannot serve.
     done: BTreeMap<Text, Option<Arc<Upstream>>>,
     /// The aggregates that lead to the one that is looked at.
@@ -227,19 +229,18 @@ impl Making<'_> {
         let before = self.before.get(name);
         // Endpoints that are still to come leave in place what was.
         let Some(assignment) = assignment else { return before.cloned() };
-        let now = Instant::now().into_std();
         match before.map(|before| &**before) {
             Some(Upstream::Endpoints { cluster: same_cluster, assignment: same_assignment, balancer }) => {
                 if Arc::ptr_eq(same_cluster, cluster) && Arc::ptr_eq(same_assignment, &assignment) {
                     return before.cloned();
                 }
-                balancer.update(Arc::clone(cluster), &assignment, now);
+                balancer.update(Arc::clone(cluster), &assignment, self.now);
                 let (cluster, balancer) = (Arc::clone(cluster), balancer.clone());
                 Some(Arc::new(Upstream::Endpoints { cluster, assignment, balancer }))
             }
             _ => {
                 let setup = Setup { seed: fastrand::u64(..), ..Setup::default() };
-                let balancer = Balancer::new(Arc::clone(cluster), &assignment, setup, now);
+                let balancer = Balancer::new(Arc::clone(cluster), &assignment, setup, self.now);
                 Some(Arc::new(Upstream::Endpoints { cluster: Arc::clone(cluster), assignment, balancer }))
             }
         }

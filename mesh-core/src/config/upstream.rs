@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mesh_core::balance::{Assignment, Balancer, Cluster, Pick, PickError, Request};
-use mesh_core::name::Text;
+use crate::balance::{Assignment, Balancer, Cluster, Pick, PickError, Request};
+use crate::name::Text;
 
 /// The clusters that requests are sent to, by name.
 pub type Clusters = BTreeMap<Text, Arc<Upstream>>;
@@ -33,7 +33,7 @@ impl Upstream {
     /// [`PickError`]; an original destination is not picked.
     pub fn pick(
         &self,
-        request: &Request,
+        request: &Request<'_>,
         rng: &mut fastrand::Rng,
         now: Instant,
     ) -> Result<(Pick, &Arc<Cluster>), PickError> {

@@ -1,3 +1,8 @@
+//! All that a proxy is told, as it follows its control plane.
+//!
+//! [`Keeper`] watches every listener and every cluster, and the routes and endpoints that these name, and publishes the
+//! whole ([`mesh_core::config`]). A name that DNS knows is looked up; balancers are looked after when their time comes.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -5,6 +10,7 @@ use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use mesh_core::balance::{Assignment, Cluster, Discovery};
+use mesh_core::config::{Assembly, Config, Resources, Upstream};
 use mesh_core::listener::Listener;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
@@ -12,8 +18,6 @@ use mesh_core::route::RouteTable;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::assembly::{Assembly, Config, Resources};
-use super::upstream::Upstream;
 use crate::client::{Client, Watch, WatchAll};
 use crate::dns::Names;
 use crate::resource::Resource;
@@ -127,7 +131,7 @@ impl Keeper {
         let looked_up = self.names.iter().filter_map(|(name, names)| Some((name.clone(), names.assignment.clone()?)));
         assignments.extend(looked_up);
         self.resources.assignments = assignments;
-        let config = self.assembly.assemble(&self.resources);
+        let config = self.assembly.assemble(&self.resources, Instant::now().into_std());
         if !config.is(&self.publisher.live().snapshot()) {
             self.publisher.publish(config);
         }

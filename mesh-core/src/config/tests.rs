@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use mesh_core::balance::{Assignment, Cluster, Discovery, Endpoint, LocalityEndpoints, Request};
-use mesh_core::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, SocketListener, Terminal};
-use mesh_core::name::{Locality, Text};
-use mesh_core::route::{RouteConfig, RouteTable};
+use crate::balance::{Assignment, Cluster, Discovery, Endpoint, LocalityEndpoints, Request};
+use crate::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, SocketListener, Terminal};
+use crate::name::{Locality, Text};
+use crate::route::{RouteConfig, RouteTable};
 
 use super::*;
 
@@ -50,28 +50,28 @@ fn what_is_not_whole_leaves_in_place_what_was() {
     let mut assembly = Assembly::default();
     resources.listeners.extend([listener("in", vec![RouteSource::Rds("r".into())])]);
     resources.clusters.extend([cluster("shop", EDS)]);
-    let config = assembly.assemble(&resources);
+    let config = assembly.assemble(&resources, Instant::now());
     assert!(config.listeners.is_empty() && config.clusters.is_empty());
 
     resources.routes.insert("r".into(), Arc::new(table("first")));
     resources.assignments.insert("shop".into(), assignment("shop", &["10.0.0.1:80"]));
-    let config = assembly.assemble(&resources);
+    let config = assembly.assemble(&resources, Instant::now());
     assert_eq!((tables(&config, "in"), picked(&config, "shop")), (vec!["first".into()], Some("10.0.0.1:80".into())));
 
     // Another version of the listener names routes, and of the cluster endpoints, that are still to come.
     resources.listeners.extend([listener("in", vec![RouteSource::Rds("late".into())])]);
     resources.clusters.extend([cluster("shop", Discovery::Eds { service_name: Some("late".into()) })]);
-    let config = assembly.assemble(&resources);
+    let config = assembly.assemble(&resources, Instant::now());
     assert_eq!((tables(&config, "in"), picked(&config, "shop")), (vec!["first".into()], Some("10.0.0.1:80".into())));
 
     resources.routes.insert("late".into(), Arc::new(table("second")));
     resources.assignments.insert("late".into(), assignment("late", &["10.0.0.2:80"]));
-    let config = assembly.assemble(&resources);
+    let config = assembly.assemble(&resources, Instant::now());
     assert_eq!((tables(&config, "in"), picked(&config, "shop")), (vec!["second".into()], Some("10.0.0.2:80".into())));
 
     resources.listeners.clear();
     resources.clusters.clear();
-    let config = assembly.assemble(&resources);
+    let config = assembly.assemble(&resources, Instant::now());
     assert!(config.listeners.is_empty() && config.clusters.is_empty());
 }
 
@@ -83,11 +83,11 @@ fn each_manager_has_its_routes() {
     resources.listeners.extend([listener("in", sources)]);
     resources.routes.insert("r".into(), Arc::new(table("r1")));
     let mut assembly = Assembly::default();
-    let first = assembly.assemble(&resources);
+    let first = assembly.assemble(&resources, Instant::now());
     assert_eq!(tables(&first, "in"), ["a", "r1", "b", "r1"]);
 
     resources.routes.insert("r".into(), Arc::new(table("r2")));
-    let second = assembly.assemble(&resources);
+    let second = assembly.assemble(&resources, Instant::now());
     assert_eq!(tables(&second, "in"), ["a", "r2", "b", "r2"]);
     let inline = |config: &Config| config.listeners.get("in").unwrap().managers().next().unwrap().1;
     assert!(Arc::ptr_eq(&inline(&first), &inline(&second)), "a table that stays is not copied");
@@ -104,11 +104,11 @@ fn nothing_changed_is_the_same_whole() {
     resources.clusters.extend([cluster("original", Discovery::OriginalDst)]);
     resources.assignments.insert("shop".into(), assignment("shop", &["10.0.0.1:80"]));
     let mut assembly = Assembly::default();
-    let first = assembly.assemble(&resources);
-    assert!(first.is(&assembly.assemble(&resources)));
+    let first = assembly.assemble(&resources, Instant::now());
+    assert!(first.is(&assembly.assemble(&resources, Instant::now())));
 
     resources.assignments.insert("shop".into(), assignment("shop", &["10.0.0.2:80"]));
-    let second = assembly.assemble(&resources);
+    let second = assembly.assemble(&resources, Instant::now());
     assert!(!first.is(&second));
     assert_eq!(picked(&second, "both"), Some("10.0.0.2:80".into()));
     // The balancer is the same one with other endpoints: what is known of those that stay is not lost.
@@ -122,7 +122,7 @@ fn aggregates_use_what_there_is_and_circles_end() {
     let mut resources = Resources::default();
     resources.clusters.extend([cluster("all", all), cluster("circle", circle), cluster("shop", EDS)]);
     resources.assignments.insert("shop".into(), assignment("shop", &["10.0.0.1:80"]));
-    let config = Assembly::default().assemble(&resources);
+    let config = Assembly::default().assemble(&resources, Instant::now());
     assert_eq!(picked(&config, "all"), Some("10.0.0.1:80".into()));
     assert_eq!(picked(&config, "circle"), None);
 }
