@@ -59,17 +59,19 @@
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
+//! | [`companion`] | filters that ask an external authorizer or the rate limit service, and what an answer may change |
 //! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
 //! | [`balance`] | clusters and their endpoints; which endpoint a request goes to |
 //! | [`tls`] | how a connection is to be secured: certificates, whom to believe, what to offer |
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
-//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
+//! `authz`, `route`, `tls`, `companion` ← `listener`; `live`, `route` ← `filter` ← `companion`; `name`, `route`, `tls` ← `balance`.
 
 pub mod authz;
 pub mod balance;
 pub mod catalog;
+pub mod companion;
 pub mod filter;
 pub mod listener;
 pub mod live;

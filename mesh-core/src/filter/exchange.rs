@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request;
+use http::{Extensions, request};
 
 use super::{Flag, Flags, Metadata};
 use crate::name::{SpiffeId, Text};
@@ -37,6 +37,8 @@ pub struct PeerNames {
     pub dns_names: Vec<Text>,
     /// The subject (RFC 2253).
     pub subject: Text,
+    /// The certificate (DER); empty where it is not kept.
+    pub certificate: Bytes,
 }
 
 impl Connection {
@@ -82,6 +84,8 @@ pub struct Exchange {
     pub flags: Flags,
     /// The same in a word, for logs, such as `route_not_found`; empty if it is what the service said.
     pub details: Text,
+    /// What filters keep for themselves until the response comes.
+    pub kept: Extensions,
     /// The filter that is asked now.
     pub(super) current: Text,
 }
@@ -111,6 +115,7 @@ impl Exchange {
             body: None,
             flags: Flags::default(),
             details: Text::default(),
+            kept: Extensions::new(),
             current: Text::default(),
         }
     }
@@ -154,6 +159,17 @@ impl Exchange {
     #[must_use]
     pub fn overriding(&self) -> Option<&FilterOverride> {
         self.selection()?.selected().filter(self.current.as_str())
+    }
+
+    /// The same on all levels of the route table, the most specific first.
+    pub fn overrides(&self) -> impl Iterator<Item = &FilterOverride> {
+        self.selection().into_iter().flat_map(|selection| selection.selected().filter_levels(self.current.as_str()))
+    }
+
+    /// The name of the filter that is asked now; empty if it has none.
+    #[must_use]
+    pub fn current(&self) -> &Text {
+        &self.current
     }
 
     /// Has another route chosen before the next filter: what routes are chosen by has changed.

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use crate::authz::rbac::RbacFilter;
+use crate::companion::ext_authz::ExternalAuthz;
+use crate::companion::rate_limit::GlobalRateLimit;
 use crate::name::Text;
 use crate::route::RouteTable;
 
@@ -99,6 +101,10 @@ pub struct HttpFilter {
 pub enum HttpFilterKind {
     /// Access control.
     Rbac(RbacFilter),
+    /// An external authorizer is asked.
+    ExternalAuthz(Box<ExternalAuthz>),
+    /// The rate limit service is asked.
+    RateLimit(Box<GlobalRateLimit>),
 }
 
 /// How long things may take; `None` for no limit.

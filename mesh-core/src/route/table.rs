@@ -5,7 +5,10 @@ use http::HeaderName;
 
 use super::host::{HostIndex, without_port};
 use super::selection::Position;
-use super::{Action, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected, Selection};
+use super::{
+    Action, CheckOverride, HeaderEdits, Hedge, Mirror, RateLimit, RateLimitOverride, RetryPolicy, RouteMatch, Selected,
+    Selection,
+};
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
 use crate::request::Request;
@@ -45,6 +48,10 @@ pub enum FilterOverride {
     Disabled,
     /// The filter is one of access control and has these rules instead.
     Rbac(RbacFilter),
+    /// The filter asks an external authorizer and asks it differently.
+    ExternalAuthz(CheckOverride),
+    /// The filter asks the rate limit service and counts differently.
+    RateLimit(RateLimitOverride),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.
@@ -72,6 +79,8 @@ pub struct VirtualHost {
     pub mirrors: Vec<Mirror>,
     /// Largest body that is kept to be sent again, in bytes.
     pub body_buffer: Option<u64>,
+    /// By what its requests are counted, unless a route says otherwise.
+    pub rate_limits: Vec<RateLimit>,
     /// Settings of filters.
     pub filters: FilterOverrides,
 }
