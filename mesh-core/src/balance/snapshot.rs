@@ -11,7 +11,7 @@ use super::member::Member;
 use super::pick::PickError;
 use super::picker::Ask;
 use super::policy::Localities;
-use super::spread::{Place, Spread, Terms};
+use super::spread::{Condition, Place, Spread, Terms};
 use super::subset::Division;
 use crate::route::Subset;
 

@@ -5,6 +5,7 @@ mod attempts;
 mod body;
 mod copy;
 mod deadline;
+mod filter;
 mod forward;
 mod layer;
 mod limits;
@@ -14,6 +15,9 @@ mod timer;
 mod tracked;
 
 pub use body::{ResponseBody, ResponseError};
+pub use filter::{
+    BodyLimit, Cors, Deadline, EditHeaders, Faults, LocalRateLimiting, PassDeadline, ReadDeadline, Sessions,
+};
 pub use forward::{
     EnvoyHeaders, ForwardSettings, Forwarder, Forwarding, Overrides, SendError, SendFailure, Spawn, Upstream,
     Upstreams, Work,
