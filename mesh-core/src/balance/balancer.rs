@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::assignment::{Assignment, Health};
+use super::assignment::{Assignment, Endpoint, Health};
 use super::circuit::Circuit;
 use super::cluster::Cluster;
 use super::connection::ConnectionGuard;
@@ -105,6 +105,7 @@ impl Balancer {
             snapshot: ArcSwap::from_pointee(empty),
             control: Mutex::new(control),
             used: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
         };
         let balancer = Self { inner: Arc::new(inner) };
         balancer.update(cluster, assignment, now);
@@ -116,6 +117,7 @@ impl Balancer {
         let mut control = self.inner.control();
         control.replace(&self.inner, cluster, assignment, now);
         self.inner.publish(&mut control);
+        self.inner.generation.fetch_add(1, Relaxed);
     }
 
     /// Says where the one who balances is, and who does the same beside it, so that requests can stay in their zone
@@ -150,7 +152,7 @@ impl Balancer {
             _ => snapshot.choose(request.subset, &mut ask)?,
         };
         let admitted = snapshot.circuit.try_request(request.priority, now).ok_or(PickError::CircuitOpen)?;
-        Ok(Pick::new(Arc::clone(member), admitted, now))
+        Ok(Pick::new(Arc::clone(member), admitted, request.priority, now))
     }
 
     /// Admits a new connection to an endpoint, by the limits of the cluster and of the endpoint
@@ -214,6 +216,14 @@ impl Balancer {
         self.inner.used.load(Relaxed)
     }
 
+    /// The endpoint at an address, if it is assigned.
+    #[must_use]
+    pub fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
+        let control = self.inner.control();
+        let mut members = control.places.iter().flat_map(|place| &place.members);
+        members.find(|(member, _)| member.address() == address).map(|(member, _)| member.endpoint.clone())
+    }
+
     /// The endpoints as they are seen now.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
@@ -232,11 +242,25 @@ impl Balancer {
     }
 }
 
+impl Balancer {
+    pub(super) fn generation(&self) -> u64 {
+        self.inner.generation.load(Relaxed)
+    }
+
+    pub(super) fn members(&self) -> Vec<Arc<Member>> {
+        let control = self.inner.control();
+        let members = control.places.iter().flat_map(|place| &place.members);
+        members.map(|(member, _)| Arc::clone(member)).collect()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Inner {
     snapshot: ArcSwap<Snapshot>,
     control: Mutex<Control>,
     used: AtomicBool,
+    /// How often it was updated.
+    generation: AtomicU64,
 }
 
 impl Inner {
@@ -299,7 +323,7 @@ impl Control {
         self.places.clear();
         for locality in &assignment.localities {
             let place = Arc::new(locality.locality.clone());
-            let mut member = |endpoint: &super::Endpoint| {
+            let mut member = |endpoint: &Endpoint| {
                 let address = endpoint.address;
                 let new = || Known { track: Arc::new(Track::new(self.epoch, now)), probed: None };
                 let stays = before.remove(&address);

@@ -49,6 +49,7 @@ mod pick;
 mod picker;
 mod policy;
 mod priority;
+pub mod service;
 mod slow_start;
 mod snapshot;
 mod spread;

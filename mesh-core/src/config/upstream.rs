@@ -43,7 +43,7 @@ impl Upstream {
                 let mut last = PickError::NoEndpoints;
                 for member in members {
                     match member.pick(request, rng, now) {
-                        Err(error @ (PickError::NoEndpoints | PickError::NoHealthyEndpoint)) => last = error,
+                        Err(error) if error.is_absence() => last = error,
                         decided => return decided,
                     }
                 }

@@ -42,11 +42,12 @@
 //! ```
 
 mod answer;
+mod authorize;
 mod body;
 mod chain;
 mod exchange;
 mod flag;
-mod metadata;
+mod normalize;
 
 use std::fmt;
 use std::pin::Pin;
@@ -54,11 +55,14 @@ use std::pin::Pin;
 use http::{request, response};
 
 pub use answer::Answer;
+pub use authorize::Authorize;
 pub use body::{Begun, BodyDemand, FilterBody};
 pub use chain::{Chain, FilterLayer, Filtered, Filtering, Named};
 pub use exchange::{Connection, Exchange, PeerNames, Reached, Routed};
 pub use flag::{Flag, Flags};
-pub use metadata::Metadata;
+pub use normalize::NormalizePath;
+
+pub use crate::request::Metadata;
 
 /// What looks at requests on their way to a service.
 pub trait Filter: Send + Sync {

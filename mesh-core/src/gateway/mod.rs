@@ -31,6 +31,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Istio's VirtualService, for what goes beyond that, is in [`virtual_service`].
+//!
 //! # Where the specification leaves a choice
 //!
 //! | what | here |
@@ -49,11 +51,14 @@
 //! without saying.
 
 mod backend;
+mod clients;
 mod compile;
+mod edits;
 mod filter;
 mod hostname;
 mod matches;
 mod route;
+pub mod virtual_service;
 
 pub use backend::{Backend, BackendRef, Persistence, Retry, RuleTimeouts};
 pub use compile::{Entry, INVALID_BACKEND, Listener, MeshService, filter_name, listener_routes, service_routes};

@@ -1,5 +1,5 @@
-//! The head of a request as the decisions of the mesh see it, and the matcher of its headers: one truth for routes and for
-//! policies. Everything is borrowed; a question allocates only where several values of one header are joined.
+//! The head of a request as the decisions of the mesh see it, what filters said of it, and the matchers of both: one truth for
+//! routes and for policies. Everything is borrowed; a question allocates only where several values of one header are joined.
 //!
 //! ```
 //! use http::{HeaderMap, Method};
@@ -16,6 +16,8 @@
 
 mod field;
 mod header;
+mod metadata;
+mod value;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -25,6 +27,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use field::{Field, InvalidField};
 pub use header::{Condition, HeaderMatch};
+pub use metadata::Metadata;
+pub use value::{MetadataMatch, NumberMatch, ValueMatch};
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy)]

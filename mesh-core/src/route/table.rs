@@ -65,6 +65,8 @@ pub enum FilterOverride {
     ExternalAuthz(CheckOverride),
     /// The filter asks the rate limit service and counts differently.
     RateLimit(RateLimitOverride),
+    /// The filter is one of tokens and demands what it knows by this name instead; without a name, nothing.
+    Authn(Option<Text>),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.

@@ -11,6 +11,7 @@
 //! | all of these of one captured workload | [`Pod`] |
 //! | into a network, for tunnels within tunnels | [`Inbound::gateway`] |
 //! | tunnels that end here, for whatever purpose | [`Terminator`] |
+//! | tunnels to ends that somebody has chosen | [`Tunnels`] |
 
 mod access_log;
 mod admit;
@@ -29,6 +30,7 @@ mod reevaluate;
 pub mod socks5;
 mod terminate;
 mod track;
+mod tunnels;
 mod upstream;
 mod way_in;
 
@@ -44,4 +46,5 @@ pub use pod::{Pod, Ways};
 pub use reevaluate::reevaluate;
 pub use terminate::{Terminator, TunnelPeer};
 pub use track::{Cause, ConnectionInfo, Registration, Tracker};
+pub use tunnels::Tunnels;
 pub use way_in::WayIn;

@@ -76,9 +76,7 @@ impl Upstream {
                 let mut last = PickError::NoEndpoints;
                 for member in members {
                     match member.pick(request, now) {
-                        Err(error @ (PickError::NoEndpoints | PickError::NoHealthyEndpoint | PickError::NoSubset)) => {
-                            last = error;
-                        }
+                        Err(error) if error.is_absence() => last = error,
                         decided => return decided,
                     }
                 }

@@ -2,6 +2,7 @@
 
 mod circuit;
 mod health;
+mod service;
 mod subset;
 mod zone;
 

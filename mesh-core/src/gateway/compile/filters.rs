@@ -1,10 +1,13 @@
+use http::HeaderName;
+
 use super::cors::cors_policy;
-use super::edits::{host, mutation};
 use super::filter_name;
-use crate::gateway::{Backend, Extension, Filter, PathModifier, Persistence, RequestRedirect};
+use crate::gateway::edits::{authority, mutation};
+use crate::gateway::{Backend, Extension, Filter, HeaderModifier, PathModifier, Persistence, RequestRedirect};
 use crate::name::{Hostname, Text};
 use crate::route::{
-    ClusterName, CookieKey, FilterOverride, FilterOverrides, HeaderEdits, Mirror, SessionState, StatefulSession,
+    ClusterName, CookieKey, FilterOverride, FilterOverrides, HeaderEdits, Mirror, Mutation, SessionState,
+    StatefulSession, Template,
 };
 
 /// All that the filters of a rule, or of a reference to a backend, do.
@@ -36,11 +39,11 @@ impl<'f> Filters<'f> {
     fn add(&mut self, filter: &'f Filter) {
         match filter {
             Filter::RequestHeaders(modifier) => {
-                self.headers.request = mutation(modifier);
+                self.headers.request = edits(modifier);
                 // Rewriting the host name says the same more plainly.
-                self.host = self.host.take().or_else(|| host(modifier).cloned());
+                self.host = self.host.take().or_else(|| authority(&modifier.set).cloned());
             }
-            Filter::ResponseHeaders(modifier) => self.headers.response = mutation(modifier),
+            Filter::ResponseHeaders(modifier) => self.headers.response = edits(modifier),
             Filter::Mirror(mirror) => {
                 if let Backend::Cluster(cluster) = &mirror.backend {
                     let (cluster, fraction) = (ClusterName::Named(cluster.clone()), mirror.fraction);
@@ -77,6 +80,12 @@ impl<'f> Filters<'f> {
     pub(super) fn is_plain(&self) -> bool {
         self.headers == HeaderEdits::default() && self.host.is_none() && self.settings.is_empty()
     }
+}
+
+/// Values are passed on as they are, whatever percent signs are in them.
+fn edits(modifier: &HeaderModifier) -> Mutation {
+    let literal = |(name, value): &(HeaderName, Text)| (name.clone(), Template::literal(value.as_str()));
+    mutation(modifier.set.iter().map(literal), modifier.add.iter().map(literal), &modifier.remove)
 }
 
 pub(super) fn text(hostname: &Hostname) -> Text {

@@ -48,7 +48,7 @@ impl Match for HttpMatch {
             // No two exact paths of different length are for the same request.
             HttpPath::Exact(_) => (EXACT, 0),
             HttpPath::Regex(regex) => (EXPRESSION, length(regex.as_str())),
-            HttpPath::Prefix(prefix) => (LESS, length(without_slash(prefix.as_str())).max(1)),
+            HttpPath::Prefix(prefix) => (LESS, length(without_slash(prefix.as_str()))),
         };
         let query = self.query.iter().map(|query| query.name.as_str()).collect::<HashSet<_>>().len();
         let (method, headers) = (self.method.is_some(), first_of_each(&self.headers).count());

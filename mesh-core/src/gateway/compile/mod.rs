@@ -1,5 +1,4 @@
 mod cors;
-mod edits;
 mod filters;
 mod hosts;
 mod matcher;

@@ -4,10 +4,10 @@ use super::matcher::Match;
 use super::precedence::{candidates, in_order, takes_all};
 use super::rule::Place;
 use super::{Entry, table};
+use crate::gateway::clients::clients_of;
 use crate::gateway::{GatewayRoute, GrpcRoute, HttpRoute};
 use crate::name::Text;
 use crate::route::{Action, DirectResponse, Forward, PathMatch, Route, RouteConfig, RouteMatch, VirtualHost};
-use crate::string_match::{Pattern, Regex};
 
 /// A Service of the mesh that routes have as their parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +65,6 @@ fn routes<M: Match>(entry: Entry, service: &MeshService, all: &[&GatewayRoute<M>
         None => routes.push(to_itself(service)),
     }
     routes
-}
-
-/// The identities of the workloads of a namespace.
-fn clients_of(namespace: &Text) -> Option<Pattern> {
-    let namespace = regex::escape(namespace.as_str());
-    Regex::new(&format!("spiffe://[^/]+/ns/{namespace}/sa/[^/]+")).ok().map(Pattern::Regex)
 }
 
 fn unmatched() -> Route {

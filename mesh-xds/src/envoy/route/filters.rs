@@ -3,6 +3,7 @@
 //! | `RBACPerRoute` | honoured; without `rbac` the filter is disabled |
 //! | `CorsPolicy`, `HTTPFault` | honoured |
 //! | `StatefulSessionPerRoute` | honoured; one that is `disabled` disables the filter |
+//! | `jwt_authn.PerRouteConfig` | honoured; whether the name leads somewhere shows only where it is used, and is refused there (403) |
 //! | an override of any other type | NACK, unless it is wrapped in a `FilterConfig` that says it is optional: warning |
 //! | **FilterConfig** `disabled`, `is_optional`, `config` | honoured; neither `disabled` nor a `config`: NACK |
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::PerRouteConfig as JwtPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSessionPerRoute;
 use envoy_types::pb::google::protobuf::Any;
@@ -20,6 +22,7 @@ use mesh_core::route::{FilterOverride, FilterOverrides};
 use super::cors::{cors_policy, wire_cors_policy};
 use super::fault::{fault, wire_fault};
 use super::session::{session_per_route, wire_session_per_route};
+use crate::envoy::authn::{authn_per_route, wire_authn_per_route};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::rbac::{rbac_per_route, wire_rbac_per_route};
 use crate::envoy::wire::{any, holds, unpack};
@@ -78,6 +81,11 @@ fn filter(report: &mut Report, field: &str, config: &Any) -> Result<Option<Filte
         let session = report.within(field, |report| session_per_route(report, &wire))?;
         return Ok(Some(session.map_or(FilterOverride::Disabled, FilterOverride::Session)));
     }
+    if holds::<JwtPerRoute>(config) {
+        let wire = unpack(report, field, config)?;
+        let name = report.within(field, |report| authn_per_route(report, &wire))?;
+        return Ok(Some(FilterOverride::Authn(name)));
+    }
     Ok(None)
 }
 
@@ -96,5 +104,6 @@ fn wire_setting(setting: &FilterOverride) -> Any {
         FilterOverride::Cors(policy) => any(&wire_cors_policy(policy)),
         FilterOverride::Fault(fault) => any(&wire_fault(fault)),
         FilterOverride::Session(session) => any(&wire_session_per_route(session)),
+        FilterOverride::Authn(name) => any(&wire_authn_per_route(name.as_ref())),
     }
 }

@@ -24,7 +24,7 @@ use crate::envoy::header_matcher::{header_match, wire_header_match};
 use crate::envoy::string_matcher::{pattern, regex, wire_pattern, wire_regex};
 use crate::envoy::wire::boolean;
 
-pub(super) fn route_match(report: &mut Report, wire: &wire::RouteMatch) -> Result<RouteMatch, Error> {
+pub(in crate::envoy) fn route_match(report: &mut Report, wire: &wire::RouteMatch) -> Result<RouteMatch, Error> {
     let wire::RouteMatch {
         case_sensitive,
         runtime_fraction,
@@ -122,7 +122,7 @@ pub(super) fn fractional_percent(report: &Report, field: &str, wire: &Fractional
     Ok(Fraction { numerator: *numerator, denominator })
 }
 
-pub(super) fn wire_route_match(matcher: &RouteMatch) -> wire::RouteMatch {
+pub(in crate::envoy) fn wire_route_match(matcher: &RouteMatch) -> wire::RouteMatch {
     let RouteMatch { path, headers, query, cookies, peer, grpc, fraction } = matcher;
     let (path, ignore_case) = match path {
         PathMatch::Exact { path, ignore_case } => (PathSpecifier::Path(path.to_string()), *ignore_case),

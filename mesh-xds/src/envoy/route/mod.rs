@@ -22,6 +22,8 @@ mod retry;
 mod session;
 mod table;
 
+pub(super) use answer::inline;
+pub(super) use matcher::{route_match, wire_route_match};
 pub use table::{decode_route_table, encode_route_table};
 pub(super) use table::{route_table, wire_route_table};
 

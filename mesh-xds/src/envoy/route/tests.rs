@@ -163,7 +163,8 @@ pub(in crate::envoy) mod values {
         let cors = cors().prop_map(FilterOverride::Cors).boxed();
         let fault = fault().prop_map(FilterOverride::Fault).boxed();
         let session = session().prop_map(FilterOverride::Session).boxed();
-        btree_map(text(), prop_oneof![Just(FilterOverride::Disabled), rbac, cors, fault, session], 0..2)
+        let authn = option::of(text()).prop_map(FilterOverride::Authn).boxed();
+        btree_map(text(), prop_oneof![Just(FilterOverride::Disabled), rbac, cors, fault, session, authn], 0..2)
     }
 
     fn cors() -> impl Strategy<Value = CorsPolicy> {

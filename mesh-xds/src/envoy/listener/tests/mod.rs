@@ -444,7 +444,7 @@ fn deep_conditions_are_read_on_a_small_stack() {
         (0..crate::limits::MAX_CONDITION_DEPTH).fold(Permission::Any, |inner, _| Permission::And(vec![inner]));
     let policy = Policy { permissions: vec![permission], principals: vec![Principal::Any] };
     let rules = Some(Rbac { action: Action::Deny, policies: [("p".into(), policy)].into() });
-    let config = pack(&crate::envoy::rbac::wire_http_rbac(&RbacFilter { rules, shadow: None }));
+    let config = pack(&crate::envoy::rbac::wire_http_rbac(&RbacFilter { rules, ..RbacFilter::default() }));
     let manager =
         HttpConnectionManager { http_filters: vec![http_filter("a", config), good_router()], ..good_manager() };
     let bytes = wire::Listener { filter_chains: vec![chain_of(vec![network(pack(&manager))])], ..good_listener() }

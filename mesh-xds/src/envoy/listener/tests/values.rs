@@ -16,6 +16,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::envoy::authn::tests::values as authn;
 use crate::envoy::rbac::tests::values as rbac;
 use crate::envoy::testing::text;
 use crate::envoy::tls::tests::values as tls;
@@ -218,12 +219,12 @@ fn client_cert() -> impl Strategy<Value = ClientCertHeader> {
 
 pub(super) fn manager() -> impl Strategy<Value = HttpManager> {
     let codec = select(vec![Codec::Auto, Codec::Http1, Codec::Http2]);
-    let filters = btree_map("[a-z]{1,3}", (rbac::filter(true).boxed(), any::<bool>()), 0..3).prop_map(|filters| {
-        let one = |(name, (filter, disabled)): (String, _)| HttpFilter {
-            name: name.into(),
-            kind: HttpFilterKind::Rbac(filter),
-            disabled,
-        };
+    let kind = prop_oneof![
+        rbac::filter(true).boxed().prop_map(HttpFilterKind::Rbac),
+        authn::filter().boxed().prop_map(|authn| HttpFilterKind::Authn(Box::new(authn))),
+    ];
+    let filters = btree_map("[a-z]{1,3}", (kind, any::<bool>()), 0..3).prop_map(|filters| {
+        let one = |(name, (kind, disabled)): (String, _)| HttpFilter { name: name.into(), kind, disabled };
         filters.into_iter().map(one).collect::<Vec<_>>()
     });
     let forwarded_for = any::<(bool, u32, bool)>().prop_map(|(use_remote_address, trusted_hops, skip_append)| {
