@@ -110,6 +110,12 @@ impl<R> Streaming<R> {
         }
     }
 
+    fn handle_break(&mut self) {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.handle_break();
+        }
+    }
+
     fn handle_end(&mut self) {
         if let Some(tracked) = &mut self.tracked {
             tracked.handle_end();
@@ -131,7 +137,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Streaming<R> {
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(self.handle_frame(frame)),
             Some(Err(error)) => {
-                self.report(Outcome::Unreachable);
+                self.handle_break();
                 Some(Err(ResponseError::Server(error.into())))
             }
             None if self.missing.is_some_and(|missing| missing > 0) => Some(Err(self.wrong_length())),
@@ -159,7 +165,7 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Streaming<R> {
     }
 
     fn wrong_length(&mut self) -> ResponseError {
-        self.report(Outcome::Unreachable);
+        self.handle_break();
         ResponseError::Length
     }
 }

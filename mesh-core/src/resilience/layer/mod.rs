@@ -15,6 +15,7 @@ use http::{Request, Response};
 use http_body::Body;
 
 use super::body::ResponseBody;
+use crate::balance::service::verdict::is_grpc as is_grpc_head;
 use crate::filter::Answer;
 
 /// An answer of a layer.
@@ -24,7 +25,7 @@ fn answered<R: Body>(answer: Answer, grpc: bool) -> Response<ResponseBody<R>> {
 
 /// Whether a request is a call of gRPC.
 fn is_grpc<B>(request: &Request<B>) -> bool {
-    super::tracked::is_grpc(request.headers())
+    is_grpc_head(request.headers())
 }
 
 /// The service that is ready takes the request; the one that stays behind is a copy of it, which must be asked again.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tower::util::Oneshot;
 use tower::{Layer, Service, ServiceExt};
 
-use super::{answered, take_ready};
+use super::{answered, is_grpc, take_ready};
 use crate::balance::{Circuit, CircuitGuard, CircuitSettings, RetryLimit, Thresholds};
 use crate::resilience::attempts::{Attempts, Last, PerTry, Ticket, Tries};
 use crate::resilience::body::{ResponseBody, Streaming};
@@ -251,11 +251,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let now = Instant::now();
         let RetryLayer { settings, judge } = &self.layer;
+        let grpc = is_grpc(&request);
         let (head, body) = request.into_parts();
         let replay = Replay::new(body, settings.body_buffer, now);
         let progress = replay.progress();
         let admitted = settings.circuit.try_request(Priority::Default, now.into_std());
-        let grpc = super::super::tracked::is_grpc(&head.headers);
         let ready = Some(take_ready(&mut self.inner));
         let again = Again {
             ready,
