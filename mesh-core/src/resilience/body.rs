@@ -30,8 +30,8 @@ pub(super) struct Streaming<R> {
     pub(super) body: R,
     /// Who is told how it went.
     pub(super) tracked: Option<Tracked>,
-    /// What counts as long as it lasts: the request, the retry.
-    pub(super) _guards: [Option<CircuitGuard>; 2],
+    /// The request counts as long as it lasts.
+    pub(super) _admitted: Option<CircuitGuard>,
     pub(super) clock: Option<Clock>,
     /// What is missing of the length that was announced, if that is looked at.
     pub(super) missing: Option<u64>,
@@ -40,7 +40,7 @@ pub(super) struct Streaming<R> {
 impl<R> Streaming<R> {
     /// A body with nothing else to it.
     pub(super) fn of(body: R) -> Self {
-        Self { body, tracked: None, _guards: [None, None], clock: None, missing: None }
+        Self { body, tracked: None, _admitted: None, clock: None, missing: None }
     }
 }
 

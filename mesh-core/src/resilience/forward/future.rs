@@ -15,10 +15,11 @@ use super::sending::Sending;
 use super::{EnvoyHeaders, Upstream, answer};
 use crate::filter::{Answer, Flag};
 use crate::resilience::BoxError;
-use crate::resilience::attempts::{Attempts, End, Exhausted, Held, Last};
+use crate::resilience::attempts::{Attempts, End, Exhausted, Last};
 use crate::resilience::body::{ResponseBody, Streaming, announced};
 use crate::resilience::limits::Clock;
 use crate::resilience::replay::ReplayBody;
+use crate::resilience::tracked::Tracked;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
@@ -145,9 +146,9 @@ where
         exchange.flags.insert(flag);
     }
     match end.last {
-        Last::Response(response, held) => {
+        Last::Response(response, tracked) => {
             sending.replay.commit(end.number);
-            answered(response, held, clock, finish, begun, sending)
+            answered(response, tracked, clock, finish, begun, sending)
         }
         Last::Failed(_) if sending.progress.peek().broken => {
             let answer = Answer::new(StatusCode::BAD_REQUEST, "the body broke off", "downstream_remote_disconnect");
@@ -162,7 +163,7 @@ where
 /// The response of a server.
 fn answered<C, B>(
     response: Response<C::Body>,
-    held: Held<Sending<C, B>>,
+    tracked: Tracked,
     mut clock: Clock,
     finish: &Finish,
     begun: u32,
@@ -179,8 +180,7 @@ where
     }
     clock.follow(sending.plan.per_try.idle);
     let missing = announced(&finish.method, &head);
-    let guards = [held.guard, None];
-    let streaming = Streaming { body, tracked: Some(held.ticket), _guards: guards, clock: Some(clock), missing };
+    let streaming = Streaming { tracked: Some(tracked), clock: Some(clock), missing, ..Streaming::of(body) };
     if let Some(exchange) = &mut sending.exchange {
         exchange.note(None, "via_upstream");
     }

@@ -123,7 +123,7 @@ where
             return Poll::Ready(Ok(answered(refused(&PickError::CircuitOpen), *this.grpc)));
         };
         let response = ready!(response.poll(cx))?;
-        let _guards = [this.admitted.take(), None];
-        Poll::Ready(Ok(response.map(|body| ResponseBody::server(Streaming { _guards, ..Streaming::of(body) }))))
+        let _admitted = this.admitted.take();
+        Poll::Ready(Ok(response.map(|body| ResponseBody::server(Streaming { _admitted, ..Streaming::of(body) }))))
     }
 }

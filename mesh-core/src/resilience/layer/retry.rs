@@ -384,10 +384,10 @@ where
         let mut this = self.project();
         let end = ready!(this.attempts.as_mut().poll(cx));
         Poll::Ready(match end.last {
-            Last::Response(response, held) => {
+            Last::Response(response, Nobody) => {
                 this.attempts.as_mut().tries_mut().replay.commit(end.number);
-                let _guards = [held.guard, this.admitted.take()];
-                Ok(response.map(|body| ResponseBody::server(Streaming { _guards, ..Streaming::of(body) })))
+                let _admitted = this.admitted.take();
+                Ok(response.map(|body| ResponseBody::server(Streaming { _admitted, ..Streaming::of(body) })))
             }
             Last::Failed(error) => Err(error),
             Last::TimedOut => Ok(answered(attempt_timed_out(), *this.grpc)),

@@ -87,8 +87,8 @@ async fn budgets_hold_and_are_given_back() {
     let mut cluster = Cluster::new("shop", Discovery::Eds { service_name: None });
     let thresholds = Thresholds { retries: RetryLimit::Count(1), ..Thresholds::default() };
     cluster.circuit = CircuitSettings { default: thresholds, ..CircuitSettings::default() };
-    let slow = || Act { after: 0, reads: true, answer: Ok((200, &[], vec![Piece::Data(50, "late")])) };
-    let scene = Scene::of(vec![cluster.into_balancer(1)]).acts("shop", [status(0, 503), slow(), status(0, 503)]);
+    let scene =
+        Scene::of(vec![cluster.into_balancer(1)]).acts("shop", [status(0, 503), status(50, 200), status(0, 503)]);
     let host = || {
         to(|forward| {
             forward.retry = Some(RetryPolicy {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad;
+mod model;
 mod scripted;
 
 use http::{Method, Request};
