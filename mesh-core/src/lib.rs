@@ -79,6 +79,7 @@
 //! `authz`, `route`, `tls` ← `listener`; `name`, `request`, `route` ← `gateway`; `live`, `route` ← `filter`;
 //! `name`, `route`, `tls` ← `balance`; `balance`, `listener` ← `config`; `filter`, `balance` ← `resilience`.
 //! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `string_match`, `tls` ← `balance`.
+//! `name`, `route`, `tls` ← `balance`.
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `name` ← `path` ← `authz`, `listener`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `live`, `authz`, `path`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
 //! `authn`, `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter` ← `authn`; `name`, `route`, `tls` ← `balance`.

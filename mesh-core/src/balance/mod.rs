@@ -55,6 +55,7 @@ mod snapshot;
 mod spread;
 mod subset;
 mod zone;
+mod tunnel;
 
 pub use assignment::{
     Assignment, Drop, Endpoint, EndpointProbe, EndpointValue, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
@@ -74,6 +75,7 @@ pub use subset::{
     InvalidSubsetSettings, LocalityWeights, SelectorFallback, SubsetFallback, SubsetSelector, SubsetSettings,
 };
 pub use zone::LocalCluster;
+pub use tunnel::Tunnel;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_core::config::{Config, Served};
 use mesh_core::filter::Connection;
-use mesh_core::listener::{ConnectionFacts, FilterChain, ListenerKind, SocketListener, Terminal};
+use mesh_core::listener::{ConnectionFacts, FilterChain, SocketListener, Terminal};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
 use mesh_core::resilience::ForwardSettings;
@@ -205,7 +205,7 @@ impl Listening {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let socket = socket(&self.served).ok_or("a listener of clients accepts no connections")?;
+        let socket = self.served.listener.socket().ok_or("a listener of clients accepts no connections")?;
         let inspected = inspect(socket, &mut io).await;
         let (found, ahead) = inspected.ok_or("the connection does not say what it is")?;
         let connection = &incoming.connection;
@@ -227,13 +227,6 @@ impl Listening {
             false => runtime.serve(Ahead::new(ahead, io), connection, downstream, shared).await,
         }
         Ok(())
-    }
-}
-
-fn socket(served: &Served) -> Option<&SocketListener> {
-    match &served.listener.kind {
-        ListenerKind::Socket(socket) => Some(socket),
-        ListenerKind::Api(_) => None,
     }
 }
 
@@ -292,7 +285,7 @@ impl Driver {
     fn listening(&self, served: &Arc<Served>, known: Option<&Arc<Listening>>) -> Arc<Listening> {
         let mut kept: Vec<&Arc<Runtime>> = known.into_iter().flat_map(|known| &known.runtimes).collect();
         let mut tables = served.managers().map(|(_, table)| table);
-        let of_socket = socket(served).into_iter().flat_map(chains);
+        let of_socket = served.listener.socket().into_iter().flat_map(chains);
         let runtimes = of_socket.map(|chain| {
             let table = match &chain.terminal {
                 Terminal::Http(_) => tables.next(),

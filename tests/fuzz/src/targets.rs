@@ -18,7 +18,7 @@ use mesh_xds::workload::{
     refusing_address, refusing_policy,
 };
 
-use crate::{Target, identity, xds};
+use crate::{Target, identity, requests, xds};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -51,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     xds::BOOTSTRAP,
     xds::RESPONSES,
     xds::REQUESTS,
+    requests::PATH,
+    requests::TEMPLATE,
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {
