@@ -66,7 +66,7 @@ pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol, Tra
 pub use connection::ConnectionGuard;
 pub use health::{Checker, Due, GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeId, ProbeMethod, ProbeResult, TcpProbe};
 pub use outlier::{Change, Detection, Detector, InvalidOutlierSettings, Monitor, Outcome, OutlierSettings};
-pub use pick::{Pick, PickError, Request};
+pub use pick::{Pick, PickError, Preferred, Request};
 pub use policy::{
     Choice, HashFunction, Hashing, InvalidTableSize, LeastRequest, Localities, LocalityBasis, Maglev, OnPanic, Policy,
     RingHash, SlowStart, TableSize, ZoneAware,
