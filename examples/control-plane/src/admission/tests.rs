@@ -284,3 +284,62 @@ fn destination_rules_that_would_send_traffic_otherwise_are_refused() {
         }
     }
 }
+
+#[test]
+fn policies_for_waypoints_are_strict() {
+    let service = "targetRefs: [{group: '', kind: Service, name: s}]";
+    for (spec, wanted) in [
+        (format!("{{{service}, rules: [{{to: [{{operation: {{paths: [/a]}}}}]}}]}}"), ""),
+        (
+            format!("{{{service}, rules: [{{from: [{{source: {{ipBlocks: [x]}}}}]}}]}}"),
+            "spec.rules[0].from[0].ipBlocks[0]: `x` is neither an address nor a range",
+        ),
+        (format!("{{{service}, action: STOP}}"), "spec.action: `STOP` is none of ALLOW, DENY, AUDIT, CUSTOM"),
+        (format!("{{{service}, action: DENY}}"), "spec.rules: without any, the policy does nothing"),
+        (format!("{{{service}, action: CUSTOM, rules: [{{}}]}}"), "spec.provider: CUSTOM has one"),
+        (format!("{{{service}, rules: [{{from: []}}]}}"), "spec.rules[0].from: an empty list"),
+        (format!("{{{service}, rules: [{{from: [{{source: {{}}}}]}}]}}"), "spec.rules[0].from[0].source: says nothing"),
+        (
+            format!("{{{service}, rules: [{{when: [{{key: request.moon, values: [full]}}]}}]}}"),
+            "key `request.moon` is not known",
+        ),
+        (format!("{{{service}, rules: [{{to: [{{operation: {{ports: [x]}}}}]}}]}}"), "`x` is no port"),
+        (format!("{{{service}, selector: {{matchLabels: {{a: b}}}}}}"), "spec.selector: there is `targetRefs` too"),
+        (
+            "{targetRefs: [{kind: Deployment, name: d}]}".to_owned(),
+            "spec.targetRefs[0]: `/Deployment` `d` is nothing that",
+        ),
+        (
+            "{targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name: istio}]}".to_owned(),
+            "spec.targetRefs[0]: `gateway.networking.k8s.io/GatewayClass` `istio` is nothing that",
+        ),
+        (
+            "{targetRefs: [{kind: Service, name: s, namespace: x}]}".to_owned(),
+            "spec.targetRefs[0].namespace: a policy is for",
+        ),
+    ] {
+        let found = findings(&format!("{POLICY}spec: {spec}\n"));
+        match wanted {
+            "" => assert!(found.is_empty(), "{spec}: {found:#?}"),
+            wanted => assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}"),
+        }
+    }
+    let tokens = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: t}\n";
+    for (spec, wanted) in [
+        (format!("{{{service}, jwtRules: [{{issuer: a, jwksUri: 'https://a/b'}}]}}"), ""),
+        ("{jwtRules: [{issuer: a}]}".to_owned(), "spec.targetRefs: there is none; only waypoints look at tokens"),
+        (format!("{{{service}, jwtRules: [{{jwks: ''}}]}}"), "spec.jwtRules[0].issuer: is missing"),
+        (
+            format!("{{{service}, jwtRules: [{{issuer: a, jwksUri: 'ftp://a/b'}}]}}"),
+            "spec.jwtRules[0].jwksUri: `ftp://a/b` is no URL",
+        ),
+        (format!("{{{service}, jwtRules: [{{issuer: a, jwkz: ''}}]}}"), "unknown field `jwkz`"),
+        (format!("{{{service}, jwtRules: [{{issuer: a, outputPayloadToHeader: 'a b'}}]}}"), "`a b` is no header"),
+    ] {
+        let found = findings(&format!("{tokens}spec: {spec}\n"));
+        match wanted {
+            "" => assert!(found.is_empty(), "{spec}: {found:#?}"),
+            wanted => assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}"),
+        }
+    }
+}
