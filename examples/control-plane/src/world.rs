@@ -181,6 +181,7 @@ impl World {
         each(&self.http_routes, check::http_route, &mut findings);
         each(&self.grpc_routes, check::grpc_route, &mut findings);
         each(&self.destination_rules, check::destination_rule, &mut findings);
+        check::references(self, &mut findings);
         findings
     }
 }

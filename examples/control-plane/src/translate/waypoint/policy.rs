@@ -343,6 +343,9 @@ pub(crate) fn token_faults(source: &schema::RequestAuthentication) -> Vec<(Sever
         if rule.jwks.is_some() && rule.jwks_uri.is_some() {
             error(format!("{at}.jwksUri: there is `jwks` too"));
         }
+        if rule.jwks.as_deref().is_some_and(|text| !holds_key(text)) {
+            error(format!("{at}.jwks: is no JSON Web Key Set that holds a public key"));
+        }
         let uri = rule.jwks_uri.as_ref().map(|uri| (uri, uri.parse::<Uri>().ok().and_then(|uri| KeyCluster::of(&uri))));
         if let Some((uri, None)) = uri {
             error(format!("{at}.jwksUri: `{uri}` is no URL of http or https"));
@@ -357,6 +360,22 @@ pub(crate) fn token_faults(source: &schema::RequestAuthentication) -> Vec<(Sever
         }
     }
     faults
+}
+
+/// Whether a text is a set of keys with one that verifies signatures. Envoy refuses all of a waypoint for one that is not.
+fn holds_key(text: &str) -> bool {
+    let set: Result<serde_json::Value, _> = serde_json::from_str(text);
+    let keys = set.ok().and_then(|set| set.get("keys").and_then(|keys| keys.as_array().cloned()));
+    let is_key = |key: &serde_json::Value| {
+        let has = |member: &str| key.get(member).is_some_and(serde_json::Value::is_string);
+        match key.get("kty").and_then(serde_json::Value::as_str) {
+            Some("RSA") => has("n") && has("e"),
+            Some("EC") => has("crv") && has("x") && has("y"),
+            Some("OKP") => has("crv") && has("x"),
+            _ => false,
+        }
+    };
+    keys.is_some_and(|keys| keys.iter().any(is_key))
 }
 
 fn target_faults(one: Option<&PolicyTarget>, several: &[PolicyTarget], selects: bool) -> Vec<(Severity, String)> {
