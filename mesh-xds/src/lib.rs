@@ -72,8 +72,8 @@
 //!
 //! | resource | table | honoured | rejected |
 //! | --- | --- | --- | --- |
-//! | `Listener` (LDS) | [`envoy::listener`] | addresses, chains and their matches, inspectors, TLS, TCP proxy, HTTP manager, RBAC, API listeners | unknown filters unless optional, tunneling, scoped routes, discovery of filters (ECDS), QUIC |
-//! | `RouteConfiguration` (RDS) | [`envoy::route`] | hosts, matches, weights, rewrites, redirects, header edits, retries, hashes, mirrors, timeouts, RBAC per route | matcher trees, on-demand hosts, TLS and metadata matches, rate limits, CORS |
+//! | `Listener` (LDS) | [`envoy::listener`] | addresses, chains and their matches, inspectors, TLS, TCP proxy, HTTP manager, RBAC, external authorization, rate limits by a service, API listeners | unknown filters unless optional, tunneling, scoped routes, discovery of filters (ECDS), QUIC |
+//! | `RouteConfiguration` (RDS) | [`envoy::route`] | hosts, matches, weights, rewrites, redirects, header edits, retries, hashes, mirrors, timeouts, rate limits, filters per route | matcher trees, on-demand hosts, TLS and metadata matches, CORS |
 //! | `Cluster` (CDS) | [`envoy::cluster`] | EDS, static, DNS, aggregates; all policies but subsets; outlier detection, circuit breakers, health checks, TLS | subsets, custom types, TLS settings that cannot be kept |
 //! | `ClusterLoadAssignment` (EDS) | [`envoy::endpoint`] | localities, priorities, weights, health, drops, metadata for TLS and hashing | addresses that are none, gaps of priorities, weights that overflow |
 //! | `Secret` (SDS) | [`envoy::tls`] | certificates, validation contexts, generic secrets | session ticket keys, data from environment variables |

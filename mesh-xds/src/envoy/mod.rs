@@ -9,11 +9,13 @@
 
 mod cidr;
 pub mod cluster;
+mod companion;
 mod config_source;
 pub mod endpoint;
 mod error;
 mod header_matcher;
 pub mod listener;
+mod metadata_matcher;
 mod rbac;
 mod resources;
 pub mod route;

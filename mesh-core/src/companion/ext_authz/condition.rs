@@ -1,17 +1,19 @@
 use serde_json::Value;
 
 use crate::filter::Metadata;
-use crate::route::MetadataPath;
+use crate::name::Text;
 use crate::string_match::Pattern;
 
 /// What must hold of something that a filter said of a request. Envoy's `MetadataMatcher`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetadataMatch {
-    /// Where it stands.
-    pub at: MetadataPath,
-    /// What must hold of it.
+    /// The filter.
+    pub filter: Text,
+    /// The keys that lead to the value; at least one.
+    pub path: Vec<Text>,
+    /// How the value must be. A value that is not there is like nothing.
     pub value: ValueMatch,
-    /// Whether that must not hold.
+    /// Whether the value must not be so; then one that is not there will do.
     pub invert: bool,
 }
 
@@ -26,10 +28,10 @@ pub enum ValueMatch {
     Number(NumberMatch),
     /// It is a text like this.
     Text(Pattern),
-    /// It is there (`true`) or it is not (`false`).
+    /// It is there. With `false` nothing is right.
     Present(bool),
     /// It is a list, and this holds of one of its elements.
-    List(Box<Self>),
+    Contains(Box<Self>),
     /// One of these holds.
     Or(Vec<Self>),
 }
@@ -52,23 +54,24 @@ impl MetadataMatch {
     /// Whether it holds.
     #[must_use]
     pub fn is_match(&self, metadata: &Metadata) -> bool {
-        self.value.holds(metadata.at(self.at.filter.as_str(), &self.at.keys)) != self.invert
+        let value = metadata.at(self.filter.as_str(), &self.path);
+        value.is_some_and(|value| self.value.holds(value)) != self.invert
     }
 }
 
 impl ValueMatch {
-    fn holds(&self, value: Option<&Value>) -> bool {
+    fn holds(&self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Present(wanted), value) => *wanted == value.is_some(),
+            (Self::Present(wanted), _) => *wanted,
             (Self::Or(some), value) => some.iter().any(|matcher| matcher.holds(value)),
-            (Self::Null, Some(Value::Null)) => true,
-            (Self::Bool(wanted), Some(Value::Bool(value))) => wanted == value,
-            (Self::Text(pattern), Some(Value::String(text))) => pattern.is_match(text),
-            (Self::Number(matcher), Some(Value::Number(number))) => {
+            (Self::Null, Value::Null) => true,
+            (Self::Bool(wanted), Value::Bool(value)) => wanted == value,
+            (Self::Text(pattern), Value::String(text)) => pattern.is_match(text),
+            (Self::Number(matcher), Value::Number(number)) => {
                 number.as_f64().is_some_and(|number| matcher.holds(number))
             }
-            (Self::List(matcher), Some(Value::Array(list))) => list.iter().any(|value| matcher.holds(Some(value))),
-            (Self::Null | Self::Bool(_) | Self::Text(_) | Self::Number(_) | Self::List(_), _) => false,
+            (Self::Contains(matcher), Value::Array(list)) => list.iter().any(|value| matcher.holds(value)),
+            (Self::Null | Self::Bool(_) | Self::Text(_) | Self::Number(_) | Self::Contains(_), _) => false,
         }
     }
 }

@@ -1,17 +1,23 @@
 //! | field | how it is taken |
 //! | --- | --- |
 //! | `RBACPerRoute` | honoured; without `rbac` the filter is disabled |
+//! | `ExtAuthzPerRoute`, `RateLimitPerRoute` | honoured |
 //! | an override of any other type | NACK, unless it is wrapped in a `FilterConfig` that says it is optional: warning |
 //! | **FilterConfig** `disabled`, `is_optional`, `config` | honoured; neither `disabled` nor a `config`: NACK |
 
 use std::collections::{BTreeMap, HashMap};
 
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
+use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::RateLimitPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
 use envoy_types::pb::google::protobuf::Any;
 use mesh_core::name::Text;
 use mesh_core::route::{FilterOverride, FilterOverrides};
 
+use crate::envoy::companion::{
+    ext_authz_per_route, rate_limit_per_route, wire_ext_authz_per_route, wire_rate_limit_per_route,
+};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::rbac::{rbac_per_route, wire_rbac_per_route};
 use crate::envoy::wire::{any, holds, unpack};
@@ -52,12 +58,21 @@ fn setting(report: &mut Report, field: &str, config: &Any) -> Result<Option<Filt
 
 /// The settings of one filter; `None` if the kind of filter is not known.
 fn filter(report: &mut Report, field: &str, config: &Any) -> Result<Option<FilterOverride>, Error> {
-    if !holds::<RbacPerRoute>(config) {
-        return Ok(None);
+    if holds::<RbacPerRoute>(config) {
+        let wire = unpack(report, field, config)?;
+        let rbac = report.within(field, |report| rbac_per_route(report, &wire))?;
+        return Ok(Some(rbac.map_or(FilterOverride::Disabled, FilterOverride::Rbac)));
     }
-    let wire = unpack(report, field, config)?;
-    let rbac = report.within(field, |report| rbac_per_route(report, &wire))?;
-    Ok(Some(rbac.map_or(FilterOverride::Disabled, FilterOverride::Rbac)))
+    if holds::<ExtAuthzPerRoute>(config) {
+        let wire = unpack(report, field, config)?;
+        return report.within(field, |report| ext_authz_per_route(report, &wire)).map(Some);
+    }
+    if holds::<RateLimitPerRoute>(config) {
+        let wire = unpack(report, field, config)?;
+        let setting = report.within(field, |report| rate_limit_per_route(report, &wire))?;
+        return Ok(Some(FilterOverride::RateLimit(setting)));
+    }
+    Ok(None)
 }
 
 fn unknown(report: &Report, field: &str, config: &Any) -> Error {
@@ -72,5 +87,7 @@ fn wire_setting(setting: &FilterOverride) -> Any {
     match setting {
         FilterOverride::Disabled => any(&FilterConfig { disabled: true, ..FilterConfig::default() }),
         FilterOverride::Rbac(filter) => any(&wire_rbac_per_route(filter)),
+        FilterOverride::ExternalAuthz(check) => any(&wire_ext_authz_per_route(check)),
+        FilterOverride::RateLimit(setting) => any(&wire_rate_limit_per_route(setting)),
     }
 }

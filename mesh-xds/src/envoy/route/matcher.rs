@@ -66,7 +66,7 @@ fn path(report: &mut Report, specifier: Option<&PathSpecifier>, ignore_case: boo
     }
 }
 
-fn query_match(report: &mut Report, wire: &wire::QueryParameterMatcher) -> Result<QueryMatch, Error> {
+pub(super) fn query_match(report: &mut Report, wire: &wire::QueryParameterMatcher) -> Result<QueryMatch, Error> {
     let wire::QueryParameterMatcher { name, query_parameter_match_specifier } = wire;
     let condition = match query_parameter_match_specifier {
         None => QueryCondition::Present(true),
@@ -85,7 +85,7 @@ fn cookie_match(report: &mut Report, wire: &wire::CookieMatcher) -> Result<Cooki
     Ok(CookieMatch { name: report.named("name", name)?, pattern, invert: *invert_match })
 }
 
-pub(super) fn fraction(report: &mut Report, wire: &RuntimeFractionalPercent) -> Result<Fraction, Error> {
+pub(in crate::envoy) fn fraction(report: &mut Report, wire: &RuntimeFractionalPercent) -> Result<Fraction, Error> {
     let RuntimeFractionalPercent { default_value, runtime_key } = wire;
     report.ignored("runtime_key", runtime_key);
     let FractionalPercent { numerator, denominator } = report.required("default_value", default_value.as_ref())?;
@@ -121,7 +121,7 @@ pub(super) fn wire_route_match(matcher: &RouteMatch) -> wire::RouteMatch {
     }
 }
 
-fn wire_query_match(matcher: &QueryMatch) -> wire::QueryParameterMatcher {
+pub(super) fn wire_query_match(matcher: &QueryMatch) -> wire::QueryParameterMatcher {
     let QueryMatch { name, condition } = matcher;
     let specifier = match condition {
         QueryCondition::Present(present) => Specifier::PresentMatch(*present),
@@ -135,7 +135,7 @@ fn wire_cookie_match(matcher: &CookieMatch) -> wire::CookieMatcher {
     wire::CookieMatcher { name: name.to_string(), string_match: Some(wire_pattern(pattern)), invert_match: *invert }
 }
 
-pub(super) fn wire_fraction(fraction: Fraction) -> RuntimeFractionalPercent {
+pub(in crate::envoy) fn wire_fraction(fraction: Fraction) -> RuntimeFractionalPercent {
     let denominator = match fraction.denominator {
         Denominator::Hundred => DenominatorType::Hundred,
         Denominator::TenThousand => DenominatorType::TenThousand,

@@ -41,6 +41,7 @@ pub(in crate::envoy) mod values {
     use proptest::prelude::*;
     use proptest::sample::select;
 
+    use crate::envoy::companion::tests::values as companion;
     use crate::envoy::rbac::tests::values as rbac;
     use crate::envoy::testing::{pattern, text};
 
@@ -137,7 +138,8 @@ pub(in crate::envoy) mod values {
 
     fn filters() -> impl Strategy<Value = FilterOverrides> {
         let rbac = rbac::filter(true).prop_map(FilterOverride::Rbac);
-        btree_map(text(), prop_oneof![Just(FilterOverride::Disabled), rbac], 0..2)
+        let overrides = prop_oneof![Just(FilterOverride::Disabled), rbac, companion::overrides().boxed()];
+        btree_map(text(), overrides, 0..2)
     }
 
     fn subset() -> impl Strategy<Value = Subset> {
@@ -275,12 +277,14 @@ pub(in crate::envoy) mod values {
             let one = |(protocol, enabled): (String, _)| Upgrade { protocol: protocol.into(), enabled };
             upgrades.into_iter().map(one).collect()
         });
-        (to, times, again, priority, upgrades).prop_map(
+        let limits = (vec(companion::rate_limit(0..=10).boxed(), 0..2), any::<bool>());
+        (to, times, again, priority, limits, upgrades).prop_map(
             |(
                 (cluster, missing, subset, path, host, append_forwarded_host),
                 (timeout, grpc_timeout, idle_timeout, stream_duration),
                 (retry, hedge, hash, mirrors),
                 priority,
+                (rate_limits, include_host_rate_limits),
                 upgrades,
             )| Forward {
                 cluster,
@@ -298,6 +302,8 @@ pub(in crate::envoy) mod values {
                 hash,
                 mirrors,
                 priority,
+                rate_limits,
+                include_host_rate_limits,
                 upgrades,
             },
         )
@@ -347,14 +353,15 @@ pub(in crate::envoy) mod values {
     fn host() -> impl Strategy<Value = VirtualHost> {
         let policies = (option::of(retry()), option::of(hedge()), vec(mirror(), 0..2));
         let flags = any::<(bool, bool, bool)>();
-        let more = (headers(), option::of(any::<u64>()), filters());
+        let limits = vec(companion::rate_limit(0..=10).boxed(), 0..2);
+        let more = (headers(), option::of(any::<u64>()), limits, filters());
         (text(), vec(route(), 0..3), flags, policies, more).prop_map(
             |(
                 name,
                 routes,
                 (require_tls, request, response),
                 (retry, hedge, mirrors),
-                (headers, body_buffer, filters),
+                (headers, body_buffer, rate_limits, filters),
             )| {
                 VirtualHost {
                     name,
@@ -368,6 +375,7 @@ pub(in crate::envoy) mod values {
                     hedge,
                     mirrors,
                     body_buffer,
+                    rate_limits,
                     filters,
                 }
             },
@@ -568,7 +576,7 @@ fn what_would_hold_back_or_send_elsewhere_is_refused_by_name() {
         (with_host(|host| host.matcher = Some(Default::default())), "H.matcher"),
         (with_host(|host| host.require_tls = 1), "H.require_tls"),
         (with_host(|host| host.require_tls = 9), "H.require_tls"),
-        (with_host(|host| host.rate_limits = limit()), "H.rate_limits"),
+        (with_host(|host| host.rate_limits = limit()), "H.rate_limits[0].actions"),
         (with_host(|host| host.cors = Some(Default::default())), "H.cors"),
         (with_host(|host| host.retry_policy_typed_config = Some(Any::default())), "H.retry_policy_typed_config"),
         (with_host(|host| host.route_specifiers = vec![extension()]), "H.route_specifiers"),
@@ -614,7 +622,7 @@ fn what_would_hold_back_or_send_elsewhere_is_refused_by_name() {
         (with_action(|a| a.cluster_not_found_response_code = 9), "R.route.cluster_not_found_response_code"),
         (with_action(|a| a.priority = 9), "R.route.priority"),
         (with_action(|a| a.path_rewrite_policy = Some(extension())), "R.route.path_rewrite_policy"),
-        (with_action(|a| a.rate_limits = limit()), "R.route.rate_limits"),
+        (with_action(|a| a.rate_limits = limit()), "R.route.rate_limits[0].actions"),
         (with_action(|a| a.cors = Some(Default::default())), "R.route.cors"),
         (with_action(|a| a.internal_redirect_action = 1), "R.route.internal_redirect_action"),
         (with_action(|a| a.max_internal_redirects = Some(uint32(1))), "R.route.max_internal_redirects"),

@@ -1,7 +1,7 @@
 //! | field of **HttpFilter** | how it is taken |
 //! | --- | --- |
 //! | `name`, `disabled` | honoured; names that are empty or not different, a router that is disabled: NACK |
-//! | `typed_config` | honoured: access control, and the router, which must be there and last |
+//! | `typed_config` | honoured: access control, external authorizers, the rate limit service, and the router, which must be there and last |
 //! | `is_optional` | honoured: an unsupported type that is optional is left out with a warning, any other: NACK |
 //! | `config_discovery` | NACK |
 //! | **Router** `strict_check_headers`, `upstream_http_filters`, `reject_connect_request_early_data` | NACK |
@@ -9,6 +9,8 @@
 
 use std::collections::BTreeSet;
 
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
+use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::RateLimit;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as wire;
@@ -16,6 +18,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use mesh_core::listener::{HttpFilter, HttpFilterKind};
 use mesh_core::name::Text;
 
+use crate::envoy::companion::{ext_authz, global_rate_limit, wire_ext_authz, wire_global_rate_limit};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::rbac::{http_rbac, wire_http_rbac};
 use crate::envoy::wire::{any, holds, unpack};
@@ -66,6 +69,14 @@ fn one(report: &mut Report, wire: &wire::HttpFilter) -> Result<(Text, Kind, bool
         let rbac = unpack(report, "typed_config", any)?;
         let rbac = report.within("typed_config", |report| http_rbac(report, &rbac))?;
         Kind::Filter(HttpFilterKind::Rbac(rbac))
+    } else if holds::<ExtAuthz>(any) {
+        let wire = unpack(report, "typed_config", any)?;
+        let filter = report.within("typed_config", |report| ext_authz(report, &wire))?;
+        Kind::Filter(HttpFilterKind::ExternalAuthz(Box::new(filter)))
+    } else if holds::<RateLimit>(any) {
+        let wire = unpack(report, "typed_config", any)?;
+        let filter = report.within("typed_config", |report| global_rate_limit(report, &wire))?;
+        Kind::Filter(HttpFilterKind::RateLimit(Box::new(filter)))
     } else if *is_optional {
         report.ignored("typed_config", &true);
         Kind::LeftOut
@@ -106,6 +117,8 @@ pub(super) fn wire_filters(filters: &[HttpFilter], router: &Text) -> Vec<wire::H
     let one = |HttpFilter { name, kind, disabled }: &HttpFilter| {
         let config = match kind {
             HttpFilterKind::Rbac(filter) => any(&wire_http_rbac(filter)),
+            HttpFilterKind::ExternalAuthz(filter) => any(&wire_ext_authz(filter)),
+            HttpFilterKind::RateLimit(filter) => any(&wire_global_rate_limit(filter)),
         };
         wire::HttpFilter {
             name: name.to_string(),

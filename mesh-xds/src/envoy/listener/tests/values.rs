@@ -16,6 +16,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::envoy::companion::tests::values as companion;
 use crate::envoy::rbac::tests::values as rbac;
 use crate::envoy::testing::text;
 use crate::envoy::tls::tests::values as tls;
@@ -153,6 +154,14 @@ fn tcp_proxy() -> impl Strategy<Value = TcpProxy> {
     )
 }
 
+fn kind() -> impl Strategy<Value = HttpFilterKind> {
+    prop_oneof![
+        rbac::filter(true).prop_map(HttpFilterKind::Rbac),
+        companion::ext_authz().prop_map(|filter| HttpFilterKind::ExternalAuthz(Box::new(filter))),
+        companion::global_rate_limit().prop_map(|filter| HttpFilterKind::RateLimit(Box::new(filter))),
+    ]
+}
+
 fn routes() -> impl Strategy<Value = RouteSource> {
     let overrides = || {
         let setting =
@@ -218,12 +227,8 @@ fn client_cert() -> impl Strategy<Value = ClientCertHeader> {
 
 pub(super) fn manager() -> impl Strategy<Value = HttpManager> {
     let codec = select(vec![Codec::Auto, Codec::Http1, Codec::Http2]);
-    let filters = btree_map("[a-z]{1,3}", (rbac::filter(true).boxed(), any::<bool>()), 0..3).prop_map(|filters| {
-        let one = |(name, (filter, disabled)): (String, _)| HttpFilter {
-            name: name.into(),
-            kind: HttpFilterKind::Rbac(filter),
-            disabled,
-        };
+    let filters = btree_map("[a-z]{1,3}", (kind().boxed(), any::<bool>()), 0..3).prop_map(|filters| {
+        let one = |(name, (kind, disabled)): (String, _)| HttpFilter { name: name.into(), kind, disabled };
         filters.into_iter().map(one).collect::<Vec<_>>()
     });
     let forwarded_for = any::<(bool, u32, bool)>().prop_map(|(use_remote_address, trusted_hops, skip_append)| {
