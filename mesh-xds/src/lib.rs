@@ -56,6 +56,7 @@
 //! | --- | --- |
 //! | [`client`] | typed watches, by name or of all, over several servers and authorities; below them the pure machine of both variants, the ladder of servers, the shell, the last good state on disk |
 //! | [`channel`] | `xds:///service` for tonic: routes, balancing, retries, limits |
+//! | [`companion`] | clients of external authorizers, by gRPC and HTTP, and of the rate limit service |
 //! | [`server`] | the versioned cache, what each client sees of it, the machine of one stream, the tonic service, the status of clients |
 //! | [`resource`] | what a resource is to a client: type, name (plain or `xdstp://`), decoder |
 //! | [`envoy`] | Envoy's resources ↔ `mesh_core` |
@@ -98,6 +99,7 @@
 
 pub mod channel;
 pub mod client;
+pub mod companion;
 pub mod envoy;
 pub mod limits;
 pub mod pb;

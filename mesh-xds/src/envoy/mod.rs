@@ -26,6 +26,8 @@ pub mod tls;
 mod wire;
 
 pub use error::{Decoded, Error, Warning};
+pub(crate) use route::{unit_of, wire_unit};
+pub(crate) use wire::wire_address;
 
 /// Type URL of `envoy.config.listener.v3.Listener`.
 pub const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";

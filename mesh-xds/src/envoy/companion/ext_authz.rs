@@ -108,7 +108,7 @@ pub(in crate::envoy) fn ext_authz(report: &mut Report, wire: &wire::ExtAuthz) ->
         failure: Failure {
             allow: *failure_mode_allow,
             mark: *failure_mode_allow_header_add,
-            status: status_on_error.unwrap_or(Failure::default().status),
+            status: status_on_error.unwrap_or_else(|| Failure::default().status),
         },
         body: report.optional("with_request_body", with_request_body.as_ref(), body)?,
         headers: HeaderChoice {

@@ -23,6 +23,7 @@ mod table;
 pub(super) use matcher::{fraction, wire_fraction};
 pub(super) use mutation::{addition, header_value, wire_addition};
 pub(super) use rate_limit::{MAX_STAGE, Place, rate_limit, wire_rate_limit};
+pub(crate) use rate_limit::{unit_of, wire_unit};
 pub use table::{decode_route_table, encode_route_table};
 pub(super) use table::{route_table, wire_route_table};
 

@@ -363,7 +363,7 @@ fn wire_hits(hits: &Hits) -> HitsAddend {
 }
 
 fn mask(report: &Report, field: &str, length: Option<&UInt32Value>, most: u8) -> Result<u8, Error> {
-    let length = length.map_or(most.into(), |length| length.value);
+    let length = length.map_or_else(|| most.into(), |length| length.value);
     let short = u8::try_from(length).ok().filter(|length| *length <= most);
     short.ok_or_else(|| report.invalid(field, format_args!("{length} is more than {most}")))
 }
