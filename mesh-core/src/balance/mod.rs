@@ -54,8 +54,8 @@ mod slow_start;
 mod snapshot;
 mod spread;
 mod subset;
-mod zone;
 mod tunnel;
+mod zone;
 
 pub use assignment::{
     Assignment, Drop, Endpoint, EndpointProbe, EndpointValue, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
@@ -74,8 +74,8 @@ pub use policy::{
 pub use subset::{
     InvalidSubsetSettings, LocalityWeights, SelectorFallback, SubsetFallback, SubsetSelector, SubsetSettings,
 };
-pub use zone::LocalCluster;
 pub use tunnel::Tunnel;
+pub use zone::LocalCluster;
 
 #[cfg(test)]
 mod tests;
