@@ -155,6 +155,15 @@ impl World {
                 message,
             }));
         }
+        for (origin, tokens) in self.tokens.values() {
+            let faults = crate::translate::waypoint::token_faults(tokens);
+            findings.extend(faults.into_iter().map(|(severity, message)| Finding {
+                severity,
+                file: origin.file.clone(),
+                line: origin.line,
+                message,
+            }));
+        }
         for (origin, peer) in self.peers.values() {
             if peer.spec.port_level_mtls.keys().any(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
                 findings.push(origin.error("spec.portLevelMtls: keys are port numbers"));
@@ -172,6 +181,7 @@ impl World {
         each(&self.http_routes, check::http_route, &mut findings);
         each(&self.grpc_routes, check::grpc_route, &mut findings);
         each(&self.destination_rules, check::destination_rule, &mut findings);
+        check::references(self, &mut findings);
         findings
     }
 }

@@ -23,7 +23,8 @@ pub struct RouteConfig {
     pub hosts: Vec<VirtualHost>,
     /// What is done to the headers of every request and response.
     pub headers: HeaderEdits,
-    /// Whether the most specific level edits headers last, so that it wins. Default: it edits first.
+    /// Whether a route edits headers after its host, and that after the table, so that the most specific level wins. Default:
+    /// the other way round. A weighted cluster edits them before all, in either case.
     pub most_specific_headers_win: bool,
     /// Whether a port in the authority does not count when a host is chosen.
     pub ignore_port: bool,

@@ -5,7 +5,7 @@
 //!   [`HttpManager`](mesh_core::listener::HttpManager). What could be read in two ways is refused ([`Refusal`], [`Desync`]).
 //! * [`Client`] sends requests to endpoints over connections that it keeps: limits are exact, and a failure says whether
 //!   anything had been sent ([`SendError`]).
-//! * [`upgrade`] carries other protocols through, [`status`] words what a proxy answers itself.
+//! * [`upgrade`] carries other protocols through.
 //!
 //! Bodies are streamed ([`Body`]), with their trailers, and never held as a whole.
 
@@ -15,14 +15,13 @@ mod head;
 pub mod limits;
 mod pipe;
 mod server;
-pub mod status;
 pub mod upgrade;
 mod watch;
 mod wire;
 
 pub use body::{Body, BodyError};
-pub use client::{Client, ClientSettings, Failed, Overflow, SendError, Transport};
-pub use head::{Admitted, ClientCertificate, Downstream, PathRule, Refusal, Requester, Rules};
+pub use client::{Client, ClientSettings, Counting, Failed, Overflow, SendError, Transport};
+pub use head::{Admitted, ClientCertificate, Downstream, Refusal, Requester, Rules};
 pub use server::{Accepted, ServeError, Server};
 pub use watch::Expiry;
 pub use wire::Desync;

@@ -213,3 +213,69 @@ fn chunk_size(line: &[u8], length: usize) -> Result<u64, Desync> {
     let digits = std::str::from_utf8(digits).ok().filter(|_| is_sound).ok_or(Desync::Chunk)?;
     u64::from_str_radix(digits, 16).map_err(|_| Desync::Chunk)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Desync, Framing};
+
+    fn whole(bytes: &[u8]) -> Result<(), Desync> {
+        Framing::default().feed(bytes).map_err(|(_, desync)| desync)
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_the_beginning_of_its_line() {
+        for (bytes, kept, desync) in [
+            ("GET / HTTP/1.1\r\nhost: a\n", 16, Desync::BareLineFeed),
+            ("POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n", 36, Desync::SeveralLengths),
+            ("POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nabGET / HTTP/1.1\r\n x: y\r\n", 56, Desync::Fold),
+            ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\nx\r\n", 53, Desync::Chunk),
+        ] {
+            assert_eq!(Framing::default().feed(bytes.as_bytes()), Err((kept, desync)), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn heads_are_found_wherever_messages_end() {
+        let messages = "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\na\nb\n\
+            cPOST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\na\nb\r\n0\r\nx: y\r\n\r\n\
+            GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        assert_eq!(whole(messages.as_bytes()), Ok(()));
+        let mut framing = Framing::default();
+        framing.feed(messages.as_bytes()).unwrap();
+        assert!(!framing.is_in_head());
+        framing.feed(b"G").unwrap();
+        assert!(framing.is_in_head());
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_mean_the_same_in_pieces(
+            lines in proptest::collection::vec(prop_oneof![
+                Just("GET / HTTP/1.1\r\n".to_owned()),
+                Just("content-length: 3\r\n".to_owned()),
+                Just("transfer-encoding: chunked\r\n".to_owned()),
+                Just("\r\n".to_owned()),
+                Just("\n".to_owned()),
+                Just("3\r\nabc\r\n".to_owned()),
+                Just("0\r\n".to_owned()),
+                Just("abc".to_owned()),
+                "[ -~\r\n]{0,100}",
+            ], 0..12),
+            cuts in proptest::collection::vec(1..40_usize, 0..30),
+        ) {
+            let bytes = lines.concat().into_bytes();
+            let mut framing = Framing::default();
+            let mut rest = &bytes[..];
+            let mut found = Ok(());
+            for cut in cuts {
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                rest = after;
+                found = found.and_then(|()| framing.feed(piece).map_err(|(_, desync)| desync));
+            }
+            found = found.and_then(|()| framing.feed(rest).map_err(|(_, desync)| desync));
+            prop_assert_eq!(found, whole(&bytes));
+        }
+    }
+}

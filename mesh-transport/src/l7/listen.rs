@@ -26,8 +26,9 @@ impl Sockets {
     pub(super) fn update(&mut self, serving: &Serving, proxy: &Proxy) {
         let sockets = serving.iter().filter_map(|(name, listening)| Some((name, listening.served.listener.socket()?)));
         let binding = sockets.filter(|(_, socket)| socket.bind_to_port);
-        let wanted: Vec<(Text, SocketAddr)> =
-            binding.flat_map(|(name, socket)| socket.addresses.iter().map(|address| (name.clone(), *address))).collect();
+        let wanted: Vec<(Text, SocketAddr)> = binding
+            .flat_map(|(name, socket)| socket.addresses.iter().map(|address| (name.clone(), *address)))
+            .collect();
         self.bound.retain(|key, _| wanted.contains(key));
         for (name, address) in wanted {
             if self.bound.contains_key(&(name.clone(), address)) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use mesh_core::balance::{CircuitSettings, HttpProtocol};
-use mesh_core::route::Outcome;
-use mesh_transport::http::{Body, ClientSettings, Overflow, SendError};
+use mesh_core::resilience::SendFailure;
+use mesh_transport::http::{Body, ClientSettings, Counting, Overflow, SendError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{backend, client, describe, get, manager, read, send, server, text, until};
@@ -112,11 +112,11 @@ async fn limits_hold() {
 
     // Requests in flight.
     let limits = circuit(|limits| limits.default.max_requests = 1);
-    let (client, _) = crate::support::client(ClientSettings::default(), limits);
+    let (client, _) = crate::support::client(settings(|settings| settings.counting = Counting::Here), limits);
     let first = send(&client, to, get("/")).await.unwrap();
     let failed = send(&client, to, get("/")).await.unwrap_err();
-    assert!(matches!(failed.error.outcome(), Outcome::Overflow), "{failed:?}");
-    assert_eq!(failed.error.flag().as_str(), "UO");
+    assert!(matches!(failed.error, SendError::Overflow(Overflow::Requests)), "{failed:?}");
+    assert_eq!(failed.error.failure(), SendFailure::Overflow);
     drop(read(first.into_body()).await);
     assert!(send(&client, to, get("/")).await.is_ok());
 }
@@ -130,7 +130,7 @@ async fn an_endpoint_that_is_not_there_fails_all_who_wait() {
     let failed = send(&client, to, get("/")).await.unwrap_err();
     assert!(matches!(failed.error, SendError::Connect(_)), "{failed:?}");
     assert!(failed.request.is_some());
-    assert_eq!((failed.error.status().as_u16(), failed.error.flag().as_str()), (503, "UF"));
+    assert_eq!(failed.error.failure(), SendFailure::Connect);
     assert_eq!(client.connections(), 0);
 }
 

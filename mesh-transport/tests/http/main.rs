@@ -12,6 +12,9 @@
 )]
 
 mod client;
+mod health;
+mod lying;
 mod server;
 mod smuggling;
 mod support;
+mod upgrade;

@@ -37,6 +37,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "revocations", run: revocations, seeds: || vec![CRL.to_vec()] },
     identity::CHAIN,
     identity::TOKEN,
+    identity::BEARER,
+    identity::KEYS,
     identity::DOCUMENT,
     identity::ENTRIES,
     identity::EVIDENCE,

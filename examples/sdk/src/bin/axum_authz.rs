@@ -6,8 +6,8 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::ServiceExt;
 use axum::extract::{ConnectInfo, Request};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use clap::Parser;
 use http::{request, response};
@@ -19,7 +19,7 @@ use mesh_identity::clock::SystemClock;
 use mesh_identity::serve::{Caller, Incoming};
 use mesh_identity::workload_api::{Client, Endpoint};
 use tokio::net::TcpListener;
-use tower::Layer as _;
+use tower::{Layer as _, ServiceExt};
 
 /// An axum application with authorization. The Workload API is where `SPIFFE_ENDPOINT_SOCKET` says.
 #[derive(Debug, Parser)]
@@ -83,7 +83,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = axum::Router::new().route("/", get("hello\n")).route("/admin", get("secrets\n"));
     // Around the router, not in it: it must see the normal form too.
     let app = FilterLayer::chain(Live::constant(Chain { routes: None, filters })).layer(app);
+    let app = ServiceExt::<Request>::map_response(app, IntoResponse::into_response);
     println!("{} listens on https://{}", identity.id(), arguments.listen);
-    axum::serve(incoming, ServiceExt::<Request>::into_make_service_with_connect_info::<Caller>(app)).await?;
+    axum::serve(incoming, axum::ServiceExt::<Request>::into_make_service_with_connect_info::<Caller>(app)).await?;
     Ok(())
 }

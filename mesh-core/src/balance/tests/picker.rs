@@ -51,7 +51,7 @@ fn a_rotation_is_exact() {
 }
 
 proptest! {
-    /// In every stretch of picks each has its share, give or take one: not only on average.
+    /// In every stretch of picks each has its share, give or take a turn: not only on average.
     #[test]
     fn a_rotation_keeps_to_the_weights_all_the_time(
         weights in proptest::collection::vec(1..10_u32, 2..8), skip in 0..50_usize, picks in 1..200_usize, seed: u64,
@@ -65,8 +65,9 @@ proptest! {
         for (index, weight) in weights.iter().enumerate() {
             let count = counts.get(&at(index)).copied().unwrap_or_default() as f64;
             let share = f64::from(*weight) / f64::from(sum) * picks as f64;
-            // Two where a stretch begins and ends between turns of two neighbours in the order.
-            prop_assert!((count - share).abs() <= 2.0, "{} of {picks}, not {share}", count);
+            // One turn more or less of its own, and as many of others as there are may shift where the stretch ends.
+            let slack = 1.0 + weights.len() as f64 * f64::from(*weight) / f64::from(sum);
+            prop_assert!((count - share).abs() <= slack, "{} of {picks}, not {share}", count);
         }
     }
 }

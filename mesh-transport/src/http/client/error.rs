@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use http::{Request, StatusCode};
-use mesh_core::route::Outcome;
+use http::Request;
+use mesh_core::resilience::SendFailure;
 
 use crate::http::body::{Body, BodyError};
-use crate::http::status::ResponseFlag;
 
 /// Why there is no response.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,39 +58,18 @@ impl std::fmt::Display for Overflow {
 }
 
 impl SendError {
-    /// What a retry policy is asked about. A request that broke off itself is none of the endpoint's doing, and is said to
-    /// have been reset.
+    /// How it is called where it is decided what follows from it.
     #[must_use]
-    pub const fn outcome(&self) -> Outcome<'static> {
+    pub const fn failure(&self) -> SendFailure {
         match self {
-            Self::Overflow(_) => Outcome::Overflow,
-            Self::Connect(_) | Self::ConnectTimeout => Outcome::ConnectFailure,
-            Self::Refused(_) => Outcome::Refused,
-            Self::Reset { sent, .. } => Outcome::Reset { sent: *sent },
-            Self::Protocol(_) | Self::Request(_) => Outcome::Reset { sent: true },
-        }
-    }
-
-    /// The status of the answer to the client.
-    #[must_use]
-    pub const fn status(&self) -> StatusCode {
-        match self {
-            Self::Protocol(_) => StatusCode::BAD_GATEWAY,
-            Self::Request(_) => StatusCode::BAD_REQUEST,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// How access logs call it.
-    #[must_use]
-    pub const fn flag(&self) -> ResponseFlag {
-        match self {
-            Self::Overflow(_) => ResponseFlag::UpstreamOverflow,
-            Self::Connect(_) | Self::ConnectTimeout => ResponseFlag::UpstreamConnectionFailure,
-            Self::Refused(_) | Self::Reset { by_stream: true, .. } => ResponseFlag::UpstreamRemoteReset,
-            Self::Reset { .. } => ResponseFlag::UpstreamConnectionTermination,
-            Self::Protocol(_) => ResponseFlag::UpstreamProtocolError,
-            Self::Request(_) => ResponseFlag::DownstreamConnectionTermination,
+            Self::Overflow(_) => SendFailure::Overflow,
+            Self::Connect(_) => SendFailure::Connect,
+            Self::ConnectTimeout => SendFailure::ConnectTimeout,
+            Self::Refused(_) => SendFailure::Refused,
+            Self::Reset { sent, by_stream: true, .. } => SendFailure::Reset { sent: *sent },
+            Self::Reset { sent, .. } => SendFailure::Closed { sent: *sent },
+            Self::Protocol(_) => SendFailure::Protocol,
+            Self::Request(_) => SendFailure::Local,
         }
     }
 

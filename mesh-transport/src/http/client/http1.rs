@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, TE};
+use http::header::{CONNECTION, HOST, TE, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::client::conn::http1::{Builder, Connection};
@@ -62,11 +62,12 @@ impl Drop for Closed<'_> {
 
 pub(super) async fn send(
     mut lease: Http1Lease,
-    counted: CircuitGuard,
+    counted: Option<CircuitGuard>,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Failed> {
     let version = request.version();
     let method = request.method().clone();
+    let asks = method == Method::CONNECT || request.headers().contains_key(UPGRADE);
     if let Err(error) = write_form(&mut request) {
         return Err(Failed { error, request: Some(request) });
     }
@@ -88,7 +89,7 @@ pub(super) async fn send(
             return Err(Failed { error, request });
         }
     };
-    if is_switched(&method, &response) {
+    if asks && is_switched(&method, &response) {
         let pending = hyper::upgrade::on(&mut response);
         response.extensions_mut().insert(OnUpgrade::http1(pending));
         return Ok(response.map(|_| Body::empty().with_guard((lease, counted))));

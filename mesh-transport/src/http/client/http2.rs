@@ -64,7 +64,7 @@ pub(super) async fn drive(pool: Arc<Pool>, id: u64, mut connection: Connection<C
 
 pub(super) async fn send(
     mut lease: Http2Lease,
-    counted: CircuitGuard,
+    counted: Option<CircuitGuard>,
     request: Request<Body>,
     tasks: &Tasks,
 ) -> Result<Response<Body>, Failed> {
@@ -128,7 +128,7 @@ fn tunnel(
     response: Response<h2::RecvStream>,
     stream: h2::SendStream<Bytes>,
     translated: Option<Translated>,
-    guard: (Http2Lease, CircuitGuard),
+    guard: (Http2Lease, Option<CircuitGuard>),
 ) -> Response<Body> {
     let (head, receive) = response.into_parts();
     if !head.status.is_success() {

@@ -51,6 +51,8 @@ struct Shared<T> {
 pub struct ClientSettings {
     /// What is spoken. Default HTTP/1.1.
     pub protocol: HttpProtocol,
+    /// Who counts the requests in flight. Default: whoever chose the endpoint.
+    pub counting: Counting,
     /// How long a new connection may take, with its handshakes. Default 5 s.
     pub connect_timeout: Duration,
     /// How long a connection without requests is kept; `None` for as long as the endpoint likes. Default one hour.
@@ -65,10 +67,20 @@ pub struct ClientSettings {
     pub connection_window_bytes: Option<u32>,
 }
 
+/// Who counts the requests in flight to the limit of a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counting {
+    /// The client.
+    Here,
+    /// Whoever calls it: a balancer counts a request when it chooses the endpoint.
+    ByCaller,
+}
+
 impl Default for ClientSettings {
     fn default() -> Self {
         Self {
             protocol: HttpProtocol::Http1,
+            counting: Counting::ByCaller,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Some(Duration::from_secs(3600)),
             max_requests_per_connection: None,

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::dial::{Counted, Dialled};
 use super::error::{Overflow, SendError};
 use super::lease::{Http1Connection, Http1Lease, Http2Lease, Lease};
-use super::{ClientSettings, http1 as one, http2 as two};
+use super::{ClientSettings, Counting, http1 as one, http2 as two};
 use crate::http::body::Body;
 use crate::http::limits::UPSTREAM_INITIAL_STREAMS;
 
@@ -70,6 +70,7 @@ struct Waiter {
 }
 
 /// What a connection turned out to speak.
+#[expect(clippy::large_enum_variant, reason = "one per connection, and taken apart at once")]
 pub(super) enum Established {
     Http1(http1::SendRequest<Body>, http1::Connection<TokioIo<Counted>, Body>),
     Http2(SendRequest<Bytes>, h2::client::Connection<Counted, Bytes>),
@@ -88,7 +89,10 @@ impl Pool {
     }
 
     /// A connection for a request, and the count of the request itself.
-    pub(super) async fn lease(self: &Arc<Self>, priority: Priority) -> Result<(Lease, CircuitGuard), SendError> {
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        priority: Priority,
+    ) -> Result<(Lease, Option<CircuitGuard>), SendError> {
         let waits = {
             let mut state = self.state.lock();
             match self.take(&mut state) {
@@ -175,9 +179,12 @@ impl Pool {
         state.shared.iter().find(|shared| shared.id == id).map(|shared| Arc::clone(&shared.ping))
     }
 
-    fn count(&self, lease: Lease, priority: Priority) -> Result<(Lease, CircuitGuard), SendError> {
-        match self.circuit.try_request(priority) {
-            Some(guard) => Ok((lease, guard)),
+    fn count(&self, lease: Lease, priority: Priority) -> Result<(Lease, Option<CircuitGuard>), SendError> {
+        if self.settings.counting == Counting::ByCaller {
+            return Ok((lease, None));
+        }
+        match self.circuit.try_request(priority, Instant::now().into_std()) {
+            Some(guard) => Ok((lease, Some(guard))),
             None => Err(SendError::Overflow(Overflow::Requests)),
         }
     }
@@ -253,9 +260,9 @@ impl Pool {
             state.waiting.pop_front();
         }
         let per_dial = match self.protocol {
-            HttpProtocol::Http2 => self.settings.concurrent_streams.min(UPSTREAM_INITIAL_STREAMS).max(1),
+            HttpProtocol::Http2 => self.settings.concurrent_streams.clamp(1, UPSTREAM_INITIAL_STREAMS),
             HttpProtocol::Auto if !state.is_http1 => {
-                self.settings.concurrent_streams.min(UPSTREAM_INITIAL_STREAMS).max(1)
+                self.settings.concurrent_streams.clamp(1, UPSTREAM_INITIAL_STREAMS)
             }
             _ => 1,
         };

@@ -24,10 +24,6 @@ pub use client_cert::ClientCertificate;
 pub use forwarded::Requester;
 pub use refusal::Refusal;
 
-/// Brings a path into the form that policies and routes see, or refuses the request ([`Refusal::Path`],
-/// [`Refusal::Redirect`]).
-pub type PathRule = dyn Fn(&mut Parts) -> Result<(), Refusal> + Send + Sync;
-
 /// The sender of a connection's requests. Stands in the extensions of each.
 #[derive(Debug, Clone)]
 pub struct Downstream {
@@ -64,7 +60,6 @@ pub struct Rules {
     underscores: Underscores,
     generate_request_id: bool,
     server: Server,
-    pub(super) path: Option<Arc<PathRule>>,
 }
 
 #[derive(Clone)]
@@ -107,7 +102,7 @@ const CONTROL: [&str; 14] = [
 ];
 
 impl Rules {
-    /// The rules of a manager, without that of the path.
+    /// The rules of a manager. Paths are not among them: that is [`NormalizePath`](mesh_core::filter::NormalizePath).
     #[must_use]
     pub fn new(manager: &HttpManager) -> Self {
         let name = |text: &str| {
@@ -128,15 +123,7 @@ impl Rules {
             underscores: manager.underscores,
             generate_request_id: manager.generate_request_id,
             server,
-            path: None,
         }
-    }
-
-    /// The same, and paths by this rule.
-    #[must_use]
-    pub fn with_path_rule(mut self, rule: Arc<PathRule>) -> Self {
-        self.path = Some(rule);
-        self
     }
 
     /// Lets a request in: in one form whatever version brought it, without what concerns its connection only, and with
@@ -176,9 +163,6 @@ impl Rules {
             parts.headers.insert(REQUEST_ID, request_id());
         }
         parts.extensions.insert(client);
-        if let Some(rule) = &self.path {
-            rule(parts)?;
-        }
         Ok(Admitted { expects_continue, upgrades: upgrades || parts.method == Method::CONNECT })
     }
 
@@ -241,3 +225,6 @@ fn request_id() -> HeaderValue {
     }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
 }
+
+#[cfg(test)]
+mod tests;

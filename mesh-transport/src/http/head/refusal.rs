@@ -1,4 +1,4 @@
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 /// Why a request is refused before anybody sees it. Stands in the extensions of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
@@ -40,12 +40,6 @@ pub enum Refusal {
     /// `expect` asks for something else than `100-continue`.
     #[error("an expectation that cannot be met")]
     Expectation,
-    /// The path has no normal form, or one that policies do not let be written otherwise.
-    #[error("a path without normal form")]
-    Path,
-    /// The client is to write the path so.
-    #[error("the path is written otherwise")]
-    Redirect(HeaderValue),
 }
 
 impl Refusal {
@@ -56,23 +50,13 @@ impl Refusal {
             Self::TransferEncoding => StatusCode::NOT_IMPLEMENTED,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
-            Self::Redirect(_) => StatusCode::TEMPORARY_REDIRECT,
             _ => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    /// Where to, if the client is sent elsewhere.
-    #[must_use]
-    pub const fn location(&self) -> Option<&HeaderValue> {
-        match self {
-            Self::Redirect(location) => Some(location),
-            _ => None,
         }
     }
 
     /// Whether what else the client sends on an HTTP/1.1 connection is not to be trusted.
     #[must_use]
     pub const fn closes(&self) -> bool {
-        !matches!(self, Self::Redirect(_) | Self::Path | Self::Expectation | Self::Underscore)
+        !matches!(self, Self::Expectation | Self::Underscore)
     }
 }

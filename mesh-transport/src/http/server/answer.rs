@@ -5,12 +5,14 @@ use std::task::Poll;
 
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use mesh_core::filter::{Answer, Flag};
+use mesh_core::request;
 use tower::ServiceExt;
 
 use super::Settings;
 use crate::http::body::Body;
 use crate::http::head::{Admitted, Downstream, Refusal};
-use crate::http::status::{ResponseFlag, is_grpc, local_reply};
+use crate::http::upgrade::is_switched;
 use crate::http::watch::{Expiry, Watch};
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -36,7 +38,7 @@ where
 {
     /// Lets a request in, in the form that services see; or gives the answer that refuses it.
     pub(super) fn admit(&self, request: Request<Body>) -> Result<(Request<Body>, Admitted), Box<Response<Body>>> {
-        let is_grpc = is_grpc(request.headers());
+        let is_grpc = is_grpc(&request);
         let (mut parts, body) = request.into_parts();
         match self.settings.rules.admit(&mut parts, &self.downstream) {
             Ok(admitted) => {
@@ -50,7 +52,7 @@ where
 
     /// Asks the service. The answer to a request whose time is over is ours.
     pub(super) async fn call(&self, request: Request<Body>, watch: &Watch) -> Result<Response<Body>, Unanswered> {
-        let is_grpc = is_grpc(request.headers());
+        let is_grpc = is_grpc(&request);
         let mut called = pin!(self.service.clone().oneshot(request));
         let answered = poll_fn(|cx| match watch.expired() {
             Some(expiry) => Poll::Ready(Err(expiry)),
@@ -62,19 +64,26 @@ where
         }
     }
 
-    /// What every answer of ours has, and must not have.
-    pub(super) fn finish(&self, method: &Method, response: &mut Response<Body>) {
-        let switched = crate::http::upgrade::is_switched(method, response);
+    /// What every answer of ours has, and must not have. Gives whether it changes protocols, which it must not for a request
+    /// that does not allow it.
+    pub(super) fn finish(
+        &self,
+        method: &Method,
+        upgrades: bool,
+        response: &mut Response<Body>,
+    ) -> Result<bool, Unanswered> {
+        let switched = is_switched(method, response);
+        if switched && !upgrades {
+            return Err(Unanswered("the service changes protocols without being asked".into()));
+        }
         self.settings.rules.finish(response.headers_mut(), switched);
+        Ok(switched)
     }
 
     fn refuse(&self, refusal: &Refusal, is_grpc: bool) -> Response<Body> {
         tracing::debug!(client = %self.downstream.peer, %refusal, "request refused");
-        let mut response = local_reply(refusal.status(), ResponseFlag::DownstreamProtocolError, "", is_grpc);
+        let mut response = reply(refusal.status(), Flag::DownstreamProtocolError, "", is_grpc);
         response.extensions_mut().insert(refusal.clone());
-        if let Some(location) = refusal.location() {
-            response.headers_mut().insert(http::header::LOCATION, location.clone());
-        }
         if refusal.closes() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -83,17 +92,28 @@ where
 }
 
 /// The answer to a request whose time is over: whose fault it is depends on whether it was there as a whole.
-pub(super) fn expired(expiry: Expiry, request_ended: bool, is_grpc: bool) -> Response<Body> {
-    let (status, flag) = match (expiry, request_ended) {
-        (Expiry::Request, _) => (StatusCode::REQUEST_TIMEOUT, ResponseFlag::DownstreamProtocolError),
-        (Expiry::Duration, true) => (StatusCode::GATEWAY_TIMEOUT, ResponseFlag::DurationTimeout),
-        (Expiry::Duration, false) => (StatusCode::REQUEST_TIMEOUT, ResponseFlag::DurationTimeout),
-        (Expiry::Idle, true) => (StatusCode::GATEWAY_TIMEOUT, ResponseFlag::StreamIdleTimeout),
-        (Expiry::Idle, false) => (StatusCode::REQUEST_TIMEOUT, ResponseFlag::StreamIdleTimeout),
+fn expired(expiry: Expiry, request_ended: bool, is_grpc: bool) -> Response<Body> {
+    let flag = match expiry {
+        Expiry::Request => Flag::DownstreamProtocolError,
+        Expiry::Duration => Flag::DurationTimeout,
+        Expiry::Idle => Flag::StreamIdleTimeout,
     };
-    let mut response = local_reply(status, flag, "stream timeout", is_grpc);
+    let status = if request_ended { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::REQUEST_TIMEOUT };
+    let mut response = reply(status, flag, "stream timeout", is_grpc);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// An answer of our own, with its flag in the extensions.
+fn reply(status: StatusCode, flag: Flag, text: &'static str, is_grpc: bool) -> Response<Body> {
+    let mut response = Answer::new(status, text, "").flagged(flag).into_response(is_grpc).map(Body::from);
+    response.extensions_mut().insert(flag);
+    response
+}
+
+/// Whether a request is a call of gRPC, which is answered in another form.
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    request::Request::new(request.method(), "", "/", request.headers()).is_grpc()
 }
 
 /// Whether a response to this method is without a body, whatever the service made.

@@ -23,7 +23,7 @@ use super::io::{ClientIo, Stall, Wire};
 use super::{ServeError, Settings};
 use crate::http::body::{Body, BodyError};
 use crate::http::limits::HTTP1_BUFFER_BYTES;
-use crate::http::upgrade::{OnUpgrade, is_switched};
+use crate::http::upgrade::OnUpgrade;
 use crate::http::watch::{Expiry, Watch};
 use crate::http::wire::Framing;
 
@@ -142,29 +142,27 @@ where
     let watch = Arc::new(Watch::start());
     let under_way = life.began(Arc::clone(&watch));
     let request = request.map(|body| Body::http1(body).with_watch(Arc::clone(&watch)));
-    let (method, version) = (request.method().clone(), request.version());
+    let method = request.method().clone();
+    let mut upgrades = false;
     let mut response = match context.admit(request) {
         Err(refused) => *refused,
         Ok((mut request, admitted)) => {
             let pending = hyper::upgrade::on(&mut request);
-            if admitted.upgrades {
+            upgrades = admitted.upgrades;
+            if upgrades {
                 request.extensions_mut().insert(OnUpgrade::http1(pending));
             }
             context.call(request, &watch).await?
         }
     };
-    if version == Version::HTTP_10 && response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Unanswered("HTTP/1.0 has no upgrades".into()));
-    }
     let closes =
         response.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
-    context.finish(&method, &mut response);
-    let upgrades = is_switched(&method, &response);
+    let switches = context.finish(&method, upgrades, &mut response)?;
     let limit = context.settings.limits.requests_per_connection;
-    if closes || (!upgrades && limit.is_some_and(|limit| life.served() >= u64::from(limit))) {
+    if closes || (!switches && limit.is_some_and(|limit| life.served() >= u64::from(limit))) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if upgrades {
+    if switches {
         switched.store(true, Relaxed);
     } else if !is_bodiless(&method, response.status()) {
         with_length(&mut response);

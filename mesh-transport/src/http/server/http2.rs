@@ -22,7 +22,7 @@ use crate::hbone::HboneStream;
 use crate::http::body::{Body, BodyError};
 use crate::http::limits::{FRAME_BYTES, HTTP2_HANDSHAKE_TIMEOUT, RESET_BURST, RESETS_PER_SECOND, SEND_BUFFER_BYTES};
 use crate::http::pipe::{Pipe, PipeError};
-use crate::http::upgrade::{OnUpgrade, is_switched, to_extended_response};
+use crate::http::upgrade::{OnUpgrade, to_extended_response};
 use crate::http::watch::{Expiry, Watch};
 
 /// How a stream ended.
@@ -293,10 +293,13 @@ where
         }
     };
 
-    context.finish(&method, &mut response);
+    let Ok(switches) = context.finish(&method, tunnel.is_some(), &mut response) else {
+        respond.send_reset(Reason::INTERNAL_ERROR);
+        return Ended::Done;
+    };
     response.headers_mut().remove(http::header::CONNECTION);
     *response.version_mut() = Version::HTTP_2;
-    if let Some((sender, receive)) = tunnel.take_if(|_| is_switched(&method, &response)) {
+    if let Some((sender, receive)) = tunnel.take_if(|_| switches) {
         if extended {
             to_extended_response(&mut response);
         }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer::Context;
 use super::body::Body;
-use super::head::{Downstream, PathRule, Rules};
+use super::head::{Downstream, Rules};
 use super::watch::Expiry;
 
 /// Serves connections with a tower service, within the timeouts and limits of an [`HttpManager`]. Cheap to clone.
@@ -55,7 +55,6 @@ pub struct Server {
     settings: Arc<Settings>,
 }
 
-#[derive(Clone)]
 struct Settings {
     codec: Codec,
     timeouts: HttpTimeouts,
@@ -117,13 +116,6 @@ impl Server {
             rules: Rules::new(manager),
         };
         Self { settings: Arc::new(settings) }
-    }
-
-    /// Brings the paths of requests into the form that policies and routes see, or refuses the request.
-    #[must_use]
-    pub fn with_path_rule(mut self, rule: Arc<PathRule>) -> Self {
-        Arc::make_mut(&mut self.settings).rules.path = Some(rule);
-        self
     }
 
     /// Serves one connection to its end. When `drain` is cancelled, requests that have begun are answered, and the client

@@ -1,11 +1,13 @@
 //! What is wrong with single objects, beyond what their schema refuses: the rules that an API server would apply.
 
 mod gateway;
+mod refs;
 mod route;
 mod text;
 mod traffic;
 
 pub(crate) use gateway::{WAYPOINT_CLASS, gateway};
+pub(crate) use refs::references;
 pub(crate) use route::{grpc_route, http_route};
 pub(crate) use text::{duration, gep_duration};
 pub(crate) use traffic::destination_rule;

@@ -123,6 +123,10 @@ pub struct SourceMatch {
     pub service_accounts: Vec<String>,
     /// Accounts that it must not be.
     pub not_service_accounts: Vec<String>,
+    /// Trust domains. For waypoints only.
+    pub trust_domains: Vec<String>,
+    /// Trust domains that it must not be of. For waypoints only.
+    pub not_trust_domains: Vec<String>,
     /// L7 only.
     pub request_principals: Vec<String>,
     /// L7 only.

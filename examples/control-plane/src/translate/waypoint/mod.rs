@@ -28,6 +28,7 @@ mod destination;
 mod encode;
 pub mod envoy;
 mod gateway_api;
+mod keys;
 mod listener;
 mod locality;
 mod policy;
@@ -46,7 +47,8 @@ use self::attached::{Attached, Backends};
 use self::cluster::{Made, Maker, Spoken, TO_WORKLOADS, inbound, to_workloads};
 pub use self::encode::Flavour;
 use self::listener::Chains;
-use self::policy::Policies;
+use self::policy::Targeted;
+pub(crate) use self::policy::{faults as policy_faults, token_faults};
 use self::served::{Index, Served};
 use super::{Place, Translation};
 use crate::world::World;
@@ -66,13 +68,18 @@ pub struct Resources {
 pub struct Waypoints<'a> {
     index: Index<'a>,
     attached: Attached<'a>,
+    targeted: Targeted,
 }
 
 impl<'a> Waypoints<'a> {
     /// The waypoints of a world and of what node proxies receive of it.
     #[must_use]
     pub fn new(world: &'a World, place: &'a Place, translation: &'a Translation) -> Self {
-        Self { index: Index::new(world, place, translation), attached: Attached::new(world, place) }
+        Self {
+            index: Index::new(world, place, translation),
+            attached: Attached::new(world, place),
+            targeted: Targeted::new(world, place),
+        }
     }
 
     /// Their Gateways.
@@ -94,7 +101,7 @@ impl<'a> Waypoints<'a> {
     pub fn resources(&self, waypoint: &NamespacedName, locality: &Locality) -> Resources {
         let Some((served, _)) = self.index.served(waypoint) else { return Resources::default() };
         let maker = Maker { index: &self.index, gateway: served.gateway, locality };
-        resources(maker, &self.attached, &served)
+        resources(maker, &self.attached, &self.targeted, &served)
     }
 }
 
@@ -104,12 +111,14 @@ impl std::fmt::Debug for Waypoints<'_> {
     }
 }
 
-fn resources<'a>(maker: Maker<'a, '_>, attached: &Attached<'a>, served: &Served<'a>) -> Resources {
+fn resources<'a>(maker: Maker<'a, '_>, attached: &Attached<'a>, targeted: &Targeted, served: &Served<'a>) -> Resources {
     let mut chains = Chains::new(maker.index.place);
     let mut clusters = BTreeMap::new();
     let mut backends = Backends::new(maker, served);
+    let mut keys = BTreeSet::new();
     for service in &served.services {
-        let policies = Policies::default();
+        let policies = targeted.of(maker.gateway, Some(&service.key));
+        keys.extend(policies.keys.iter().cloned());
         for port in &service.ports {
             let ranges = chains.take(service, port.service_port);
             for spoken in spoken(port.protocol) {
@@ -134,9 +143,12 @@ fn resources<'a>(maker: Maker<'a, '_>, attached: &Attached<'a>, served: &Served<
     if !workloads.is_empty()
         && let Ok(table) = routes::to_workloads()
     {
-        chains.workloads(&workloads, &table, &Policies::default());
+        let policies = targeted.of(maker.gateway, None);
+        keys.extend(policies.keys.iter().cloned());
+        chains.workloads(&workloads, &table, &policies);
         clusters.insert(TO_WORKLOADS.to_owned(), Made { cluster: to_workloads(&workloads), assignment: None });
     }
+    clusters.extend(keys.iter().map(|keys| (keys.name(), Made { cluster: keys.cluster(), assignment: None })));
     let mut resources = Resources { listeners: chains.finish().into_iter().collect(), ..Resources::default() };
     for (_, Made { cluster, assignment }) in clusters {
         resources.clusters.push(cluster);
