@@ -32,7 +32,7 @@ use mesh_identity::tls::Identity;
 use mesh_test_support::pki::{Ca, List, Spec};
 use mesh_transport::proxy::{Discover, Inbound, reevaluate};
 use mesh_transport::socket::Listener;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
@@ -115,6 +115,26 @@ async fn what_is_not_trusted_any_more_ends_on_both_sides() {
     assert!(!echoes(&mut stream).await);
     let refused = open(&mesh.outbound("client"), &to).await.unwrap_err();
     assert!(mesh_core::report::chain(&refused).to_lowercase().contains("revoked"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_a_program_speaks_on_ends_with_trust_on_both_sides() {
+    let scene = scene();
+    let mesh = &scene.mesh;
+    scene.judge_again(SystemClock);
+    mesh.greet().await;
+    let to = SocketAddr::new(mesh.ip(2), 80).into();
+    let client = SocketAddr::new(mesh.ip(1), 1234);
+    let mut stream = mesh.outbound("client").connect(&to, client).await.unwrap().into_stream();
+    while timeout(LIMIT, stream.read_u8()).await.unwrap().unwrap() != b'\n' {}
+
+    let (client, server) =
+        (mesh.identities.identity(&id("client")).await, mesh.identities.identity(&id("server")).await);
+    scene.revoke(&[&client.unwrap(), &server.unwrap()]);
+    let read = timeout(LIMIT, stream.read_u8()).await.expect("whoever waits for bytes learns of the end");
+    assert!(read.is_err());
+    assert!(stream.write_all(b"x").await.is_err());
+    timeout(LIMIT, mesh.inputs.tracker.emptied()).await.unwrap();
 }
 
 #[tokio::test]

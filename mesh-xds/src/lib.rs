@@ -57,6 +57,7 @@
 //! | [`client`] | typed watches, by name or of all, over several servers and authorities; below them the pure machine of both variants, the ladder of servers, the shell, the last good state on disk |
 //! | [`channel`] | `xds:///service` for tonic: routes, balancing, retries, limits |
 //! | [`companion`] | clients of external authorizers, by gRPC and HTTP, and of the rate limit service |
+//! | [`proxy`] | all that a proxy is told, as one whole that follows its control plane |
 //! | [`server`] | the versioned cache, what each client sees of it, the machine of one stream, the tonic service, the status of clients |
 //! | [`resource`] | what a resource is to a client: type, name (plain or `xdstp://`), decoder |
 //! | [`envoy`] | Envoy's resources ↔ `mesh_core` |
@@ -75,8 +76,8 @@
 //! | --- | --- | --- | --- |
 //! | `Listener` (LDS) | [`envoy::listener`] | addresses, chains and their matches, inspectors, TLS, TCP proxy, HTTP manager, RBAC, external authorization, rate limits by a service, API listeners | unknown filters unless optional, tunneling, scoped routes, discovery of filters (ECDS), QUIC |
 //! | `RouteConfiguration` (RDS) | [`envoy::route`] | hosts, matches, weights, rewrites, redirects, header edits, retries, hashes, mirrors, timeouts, rate limits, filters per route | matcher trees, on-demand hosts, TLS and metadata matches, CORS |
-//! | `Cluster` (CDS) | [`envoy::cluster`] | EDS, static, DNS, aggregates; all policies but subsets; outlier detection, circuit breakers, health checks, TLS | subsets, custom types, TLS settings that cannot be kept |
-//! | `ClusterLoadAssignment` (EDS) | [`envoy::endpoint`] | localities, priorities, weights, health, drops, metadata for TLS and hashing | addresses that are none, gaps of priorities, weights that overflow |
+//! | `Cluster` (CDS) | [`envoy::cluster`] | EDS, static, DNS, aggregates; all policies, subsets, zone-aware routing; outlier detection, circuit breakers, health checks, TLS | custom types, lists of metadata to try, TLS settings that cannot be kept |
+//! | `ClusterLoadAssignment` (EDS) | [`envoy::endpoint`] | localities, priorities, weights, health, drops, metadata for TLS, hashing and subsets | addresses that are none, gaps of priorities, weights that overflow |
 //! | `Secret` (SDS) | [`envoy::tls`] | certificates, validation contexts, generic secrets | session ticket keys, data from environment variables |
 //!
 //! # Fields of `istio.workload` and `istio.security`
@@ -100,10 +101,12 @@
 pub mod channel;
 pub mod client;
 pub mod companion;
+mod dns;
 pub mod envoy;
 pub mod limits;
 pub mod pb;
 pub mod proto;
+pub mod proxy;
 pub mod resource;
 pub mod server;
 pub mod workload;

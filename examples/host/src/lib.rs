@@ -1,9 +1,10 @@
-//! What the reference binaries share around the parts of the crates: settings, the admin endpoint, telemetry, signals,
-//! files that are followed.
+//! What the reference binaries share around the parts of the crates: settings, membership in the mesh, the admin endpoint,
+//! telemetry, signals, files that are followed.
 
 pub mod admin;
 pub mod exit;
 pub mod follow;
+pub mod member;
 pub mod ready;
 pub mod settings;
 pub mod signal;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
+use mesh_host::member::Error;
 use mesh_transport::capture;
 use mesh_transport::capture::agent::{AgentSide, PodHandle, PodInfo};
 use mesh_transport::socket::NetNamespace;
@@ -91,7 +92,7 @@ pub fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     mesh_host::exit::with("node-proxy", run(Arguments::parse_from(arguments)))
 }
 
-fn run(arguments: Arguments) -> Result<(), wire::Error> {
+fn run(arguments: Arguments) -> Result<(), Error> {
     let mut settings = match &arguments.config {
         Some(path) => mesh_host::settings::load(path)?,
         None => Settings::ambient(),
@@ -112,7 +113,7 @@ fn run(arguments: Arguments) -> Result<(), wire::Error> {
     runtime.block_on(wire::run(settings, log))
 }
 
-fn agent(settings: &Settings, socket: &Path, pods: Vec<PodArgument>) -> Result<(), wire::Error> {
+fn agent(settings: &Settings, socket: &Path, pods: Vec<PodArgument>) -> Result<(), Error> {
     let _log = mesh_host::telemetry::start(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -138,7 +139,7 @@ fn agent(settings: &Settings, socket: &Path, pods: Vec<PodArgument>) -> Result<(
     })
 }
 
-fn capture(settings: &Settings, what: Capture) -> Result<(), wire::Error> {
+fn capture(settings: &Settings, what: Capture) -> Result<(), Error> {
     let rules = pods::rules(settings);
     let open = |path: Option<PathBuf>| path.map(|path| NetNamespace::open(&path)).transpose();
     match what {

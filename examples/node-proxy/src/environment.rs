@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::settings::{Mode, Settings, Source, Unready};
-use crate::wire::Error;
+use mesh_host::member::Error;
 
 /// Everything that may stand in the environment. Each also is a flag.
 #[derive(Debug, Clone, Default, Args)]

@@ -11,7 +11,6 @@ mod explain;
 mod local;
 mod metrics;
 mod pods;
-mod roots;
 pub mod settings;
 mod show;
 mod wire;

@@ -14,7 +14,7 @@ use mesh_xds::workload::State;
 use tokio::time::{Duration, sleep};
 
 use crate::settings::Settings;
-use crate::wire::Error;
+use mesh_host::member::Error;
 
 /// Pause before a listener or a certificate is tried again.
 const RETRY: Duration = Duration::from_millis(500);

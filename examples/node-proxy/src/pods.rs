@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::metrics::Metrics;
 use crate::settings::{Mode, Settings};
-use crate::wire::Error;
+use mesh_host::member::Error;
 
 /// Starts and stops captured workloads.
 pub(crate) struct Captured {

@@ -11,17 +11,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_core::live::{Live, Publisher};
-use mesh_core::name::{Network, parse_trust_domain};
+use mesh_core::live::Live;
+use mesh_core::name::Network;
 use mesh_core::resolve::UnreadyWaypoint;
 use mesh_host::admin::{Admin, page};
+use mesh_host::member::{Error, Member};
 use mesh_host::ready::Ready;
 use mesh_host::telemetry::LogLevel;
-use mesh_identity::authority::{Authority, Names, Rules};
-use mesh_identity::bundle::{Bundle, BundleSet};
 use mesh_identity::clock::{Clock, SystemClock};
-use mesh_identity::file;
-use mesh_identity::source::{Cache, CsrSource, Identities, LocalSource, SvidSource, TokenSource};
+use mesh_identity::source::Identities;
 use mesh_identity::task::Tasks;
 use mesh_transport::capture::agent::{PodInfo, ProxySide};
 use mesh_transport::hbone::pool::{Pool, TlsDialer};
@@ -30,19 +28,13 @@ use mesh_xds::client::Demand;
 use mesh_xds::client::machine::{ServerTraits, Variant};
 use mesh_xds::workload::{LocalFile, Setup, State, Subscriber, parse_local_file};
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
-use tonic::transport::Channel;
 
 use crate::control;
 use crate::local::Local;
 use crate::metrics::Metrics;
 use crate::pods::Captured;
-use crate::roots::Roots;
 use crate::settings::{Mode, Settings, Unready};
 use crate::{crl, explain, show};
-
-/// What ends a node proxy before it is asked to.
-pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a connection waits for the control plane to say what its destination is.
 const DEMAND_LIMIT: Duration = Duration::from_secs(5);
@@ -50,21 +42,8 @@ const DEMAND_LIMIT: Duration = Duration::from_secs(5);
 /// Runs a node proxy until it is asked to end, then drains it.
 pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> {
     let (ready, quit, tasks) = (Ready::waiting_for(&["workloads"]), CancellationToken::new(), Tasks::default());
-    if let Some(directory) = &settings.state_dir {
-        file::private_directory(directory)?;
-    }
-    let trust = Trust::load(&settings).await?;
-    if let Some(authority) = &trust.authority {
-        tasks.spawn(Arc::clone(authority).keep());
-    }
-    if let Some(path) = &settings.token_file {
-        // One that is not there yet may come; an empty one proves nothing to anybody.
-        if file::read(path).is_ok_and(|text| text.trim_ascii().is_empty()) {
-            return Err(format!("{}: the token file is empty", path.display()).into());
-        }
-    }
-    let token = settings.token_file.clone().map(TokenSource::File);
-    let identities = identities(&settings, &trust, token.as_ref(), &tasks)?;
+    let member = Member::join(control::member(&settings), &tasks).await?;
+    let identities = member.identities().clone();
     if let Some(path) = settings.crl_file.clone() {
         tasks.spawn(crl::follow(path, identities.clone()));
     }
@@ -75,14 +54,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let stop_xds = CancellationToken::new();
     // Apart from the others: it ends by itself, when the last state has reached the disk.
     let following = Tasks::default();
-    let mut connects = Vec::new();
-    for address in settings.control_planes() {
-        let channel = control::channel(address, &settings, trust.live(), &trust.roots, settings.sockets())?;
-        let (own, token) = (settings.clone(), token.clone());
-        connects.push(move || -> Result<(Channel, MetadataMap), Error> {
-            Ok((channel.clone(), control::headers(&own, token.as_ref())?))
-        });
-    }
+    let connects = member.connects()?;
     if !connects.is_empty() {
         following.spawn(subscriber.run(connects, stop_xds.clone()));
     }
@@ -173,84 +145,6 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     tasks.stop().await;
     tracing::info!(closed, "node proxy ends");
     Ok(())
-}
-
-/// Whom we trust at the start.
-struct Trust {
-    roots: Roots,
-    bundles: BundleSet,
-    cache: Option<Cache>,
-    authority: Option<Arc<Authority>>,
-    publisher: Arc<Publisher<BundleSet>>,
-}
-
-impl Trust {
-    async fn load(settings: &Settings) -> Result<Self, Error> {
-        let domain = parse_trust_domain(&settings.trust_domain)?;
-        let cache =
-            settings.state_dir.as_ref().map(|directory| Cache::open(&directory.join("identity"))).transpose()?;
-        let authority = settings.local_authority.as_ref().map(|directory| {
-            Authority::open(directory, domain.clone(), Rules::default(), Arc::new(SystemClock)).map(Arc::new)
-        });
-        let authority = authority.transpose()?;
-        let (roots, bundle) = match (&authority, &settings.trust_bundle) {
-            (_, Some(path)) if settings.control_plane.is_some() || authority.is_none() => {
-                let roots = Roots::load(path).await?;
-                let bundle = Bundle::from_pem(domain.clone(), &roots.text())?;
-                let both = authority.as_ref().map(|authority| bundle.union(&authority.bundle()));
-                (roots, both.unwrap_or(bundle))
-            }
-            (Some(authority), _) => (Roots::default(), Bundle::clone(&authority.bundle())),
-            (None, _) => return Err("no trust: name the roots (trust_bundle) or an authority (local_authority)".into()),
-        };
-        let known = match cache.as_ref().map(|cache| cache.load_bundle(&domain)) {
-            Some(Ok(Some(cached))) => bundle.union(&cached),
-            _ => bundle,
-        };
-        let bundles = BundleSet::default().with(known);
-        let publisher = Arc::new(Publisher::new(bundles.clone()).0);
-        Ok(Self { roots, bundles, cache, authority, publisher })
-    }
-
-    /// What the channel to the issuer trusts: it follows what is learned over it.
-    fn live(&self) -> Live<BundleSet> {
-        self.publisher.live()
-    }
-}
-
-fn identities(
-    settings: &Settings,
-    trust: &Trust,
-    token: Option<&TokenSource>,
-    tasks: &Tasks,
-) -> Result<Identities, Error> {
-    let life = Duration::from_secs(settings.svid_ttl_seconds);
-    let source: Arc<dyn SvidSource> = if let Some(authority) = &trust.authority {
-        Arc::new(LocalSource::new(Arc::clone(authority), life, Names::default()))
-    } else {
-        let address = settings.certificate_service.as_ref().or(settings.control_plane.as_ref());
-        let address =
-            address.ok_or("no certificates: name a control plane, a certificate service or a local authority")?;
-        let token = token.ok_or("no token: the certificate service wants to know who asks (token_file)")?.clone();
-        let channel = control::channel(address, settings, trust.live(), &trust.roots, settings.sockets())?;
-        let source = CsrSource::new(channel, token, life, Arc::new(SystemClock));
-        // A proxy of one workload is that workload to the issuer, and impersonates nobody.
-        let dedicated = settings.mode == Mode::Dedicated && settings.control_plane_name.is_some();
-        Arc::new(if dedicated { source.without_impersonation() } else { source })
-    };
-    let mut builder = Identities::builder(source, trust.bundles.clone());
-    if let Some(cache) = &trust.cache {
-        builder = builder.cache(cache.clone());
-    }
-    let identities = builder.build();
-    let (learned, publisher) = (identities.bundles(), Arc::clone(&trust.publisher));
-    tasks.spawn(async move {
-        let mut changes = learned.changes();
-        while let Ok(bundles) = changes.changed().await {
-            publisher.publish_arc(bundles);
-        }
-    });
-    Ok(identities)
 }
 
 fn subscriber(settings: &Settings, demand: Option<Demand>) -> Result<(Subscriber, State), Error> {

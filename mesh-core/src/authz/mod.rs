@@ -1,5 +1,5 @@
 //! Authorization at L4: the policy model of `istio.security.Authorization`, its evaluation, and why a verdict fell. Envoy's
-//! model, for connections and requests, is in [`rbac`].
+//! model, for connections and requests, is in [`rbac`]; policies on requests, which are compiled into it, are in [`http`].
 //!
 //! Enforced on the destination side, in this order: any deny policy that matches refuses; without allow policies
 //! everything else is allowed; with allow policies one of them must match. A policy that a workload names but that is
@@ -24,6 +24,7 @@
 
 mod evaluate;
 mod explain;
+pub mod http;
 mod matcher;
 mod policy;
 pub mod rbac;

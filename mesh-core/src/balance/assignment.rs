@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::cluster::DnsHost;
+use super::tunnel::Tunnel;
 use crate::name::{Locality, Text};
+use crate::route::MetadataValue;
 
 /// The endpoints of a cluster, by locality and priority (`envoy.config.endpoint.v3.ClusterLoadAssignment`). `A` is how an
 /// endpoint is addressed: at last by an IP and a port, before by the name of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Assignment<A = SocketAddr> {
     /// Name of the assignment: what is subscribed to.
     pub cluster: Text,
@@ -104,7 +106,7 @@ const DEFAULT_OVERPROVISIONING_FACTOR: NonZeroU32 = match NonZeroU32::new(140) {
 };
 
 /// The endpoints of a locality in a priority.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LocalityEndpoints<A = SocketAddr> {
     /// Where they are.
     pub locality: Locality,
@@ -125,7 +127,7 @@ impl<A> LocalityEndpoints<A> {
 }
 
 /// One reachable address of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint<A = SocketAddr> {
     /// Where it is.
     pub address: A,
@@ -139,8 +141,15 @@ pub struct Endpoint<A = SocketAddr> {
     pub health: Health,
     /// What stands for it on a hash ring, instead of its address (`envoy.lb`, `hash_key`).
     pub hash_key: Option<Text>,
+    /// By what it is in subsets of the cluster (`envoy.lb`, without `hash_key`).
+    pub metadata: BTreeMap<Text, EndpointValue>,
     /// What chooses among the cluster's settings of transport security (`envoy.transport_socket_match`).
     pub transport_labels: BTreeMap<Text, Text>,
+    /// The tunnel through which it is reached; `None`: it is connected to.
+    pub tunnel: Option<Tunnel>,
+    /// What it is to telemetry: name, namespace, canonical name, revision and cluster of its workload, with semicolons
+    /// between them (`istio`, `workload`); may be empty.
+    pub workload: Text,
     /// How it is probed differently from the others.
     pub probe: EndpointProbe,
 }
@@ -156,7 +165,10 @@ impl<A> Endpoint<A> {
             weight: NonZeroU32::MIN,
             health: Health::default(),
             hash_key: None,
+            metadata: BTreeMap::new(),
             transport_labels: BTreeMap::new(),
+            tunnel: None,
+            workload: Text::default(),
             probe: EndpointProbe::default(),
         }
     }
@@ -172,10 +184,22 @@ impl Endpoint<DnsHost> {
             weight: self.weight,
             health: self.health,
             hash_key: self.hash_key.clone(),
+            metadata: self.metadata.clone(),
             transport_labels: self.transport_labels.clone(),
+            tunnel: self.tunnel.clone(),
+            workload: self.workload.clone(),
             probe: self.probe.clone(),
         }
     }
+}
+
+/// A value in the metadata of an endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EndpointValue {
+    /// One value.
+    One(MetadataValue),
+    /// Several, each of which counts if [`SubsetSettings::list_as_any`](super::SubsetSettings::list_as_any) says so.
+    List(Vec<MetadataValue>),
 }
 
 /// What the control plane says of an endpoint's health.

@@ -1,20 +1,25 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::assignment::{Assignment, Health};
+use super::assignment::{Assignment, Endpoint, Health};
 use super::circuit::Circuit;
 use super::cluster::Cluster;
+use super::connection::ConnectionGuard;
 use super::load::Track;
 use super::member::Member;
 use super::outlier::{Change, Detection, Detector};
 use super::pick::{Pick, PickError, Request};
 use super::picker::Ask;
-use super::snapshot::{Condition, Place, Snapshot, Terms};
+use super::snapshot::Snapshot;
+use super::spread::{Condition, Place, Terms};
+use super::zone::{Local, LocalCluster};
 use crate::name::Locality;
+use crate::route::Priority;
 
 /// Picks endpoints of a cluster, from many tasks at once; clones share everything.
 ///
@@ -53,6 +58,8 @@ pub enum Probing {
 pub enum Probed {
     /// Healthy.
     Passing,
+    /// Healthy, and says that it is degraded: used when there are not enough others.
+    Degraded,
     /// Unhealthy.
     Failing,
 }
@@ -81,21 +88,25 @@ impl Balancer {
     /// A balancer of the endpoints that are assigned to a cluster.
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, assignment: &Assignment, setup: Setup, now: Instant) -> Self {
-        let mut rng = fastrand::Rng::with_seed(setup.seed);
         let circuit = Circuit::new(cluster.circuit);
-        let terms = Terms { cluster: &cluster, factor: 140, by_weight: false, drops: &[], circuit };
-        let empty = Snapshot::new(&[], &terms, &mut rng);
-        let control = Control {
+        let mut control = Control {
             assignment: Assignment::new(cluster.name.clone(), Vec::new()),
             cluster: Arc::clone(&cluster),
+            local: None,
             places: Vec::new(),
             known: HashMap::new(),
             detector: None,
             probing: setup.probing,
             epoch: now,
-            rng,
+            rng: fastrand::Rng::with_seed(setup.seed),
         };
-        let inner = Inner { snapshot: ArcSwap::from_pointee(empty), control: Mutex::new(control) };
+        let empty = control.snapshot(circuit);
+        let inner = Inner {
+            snapshot: ArcSwap::from_pointee(empty),
+            control: Mutex::new(control),
+            used: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+        };
         let balancer = Self { inner: Arc::new(inner) };
         balancer.update(cluster, assignment, now);
         balancer
@@ -106,6 +117,15 @@ impl Balancer {
         let mut control = self.inner.control();
         control.replace(&self.inner, cluster, assignment, now);
         self.inner.publish(&mut control);
+        self.inner.generation.fetch_add(1, Relaxed);
+    }
+
+    /// Says where the one who balances is, and who does the same beside it, so that requests can stay in their zone
+    /// ([`Localities::ZoneAware`](super::Localities)). Without, they go everywhere.
+    pub fn set_local_cluster(&self, local: Option<&LocalCluster>) {
+        let mut control = self.inner.control();
+        control.local = local.map(Local::new);
+        self.inner.publish(&mut control);
     }
 
     /// An endpoint for a request.
@@ -113,16 +133,35 @@ impl Balancer {
     /// # Errors
     ///
     /// Without one, says why; see [`PickError`].
-    pub fn pick(&self, request: &Request, rng: &mut fastrand::Rng, now: Instant) -> Result<Pick, PickError> {
+    pub fn pick(&self, request: &Request<'_>, rng: &mut fastrand::Rng, now: Instant) -> Result<Pick, PickError> {
+        // Read first: in the usual case nobody has to own the cache line.
+        if !self.inner.used.load(Relaxed) {
+            self.inner.used.store(true, Relaxed);
+        }
         let snapshot = self.inner.snapshot.load();
         if let Some(drop) = snapshot.dropped(rng) {
             return Err(PickError::Dropped { category: drop.category.clone() });
         }
         let hash = request.hash.filter(|_| snapshot.hashes).unwrap_or_else(|| rng.u64(..));
         let active = snapshot.circuit.requests();
-        let member = snapshot.choose(&mut Ask { hash, attempt: request.attempt, now, active, rng })?;
-        let admitted = snapshot.circuit.try_request(request.priority).ok_or(PickError::CircuitOpen)?;
-        Ok(Pick::new(Arc::clone(member), admitted, now))
+        let mut ask = Ask { hash, attempt: request.attempt, now, active, rng };
+        let preferred = request.preferred.map(|preferred| (preferred, snapshot.healthy(preferred.address)));
+        let member = match preferred {
+            Some((_, Some(member))) => member,
+            Some((preferred, None)) if preferred.strict => return Err(PickError::NoHealthyEndpoint),
+            _ => snapshot.choose(request.subset, &mut ask)?,
+        };
+        let admitted = snapshot.circuit.try_request(request.priority, now).ok_or(PickError::CircuitOpen)?;
+        Ok(Pick::new(Arc::clone(member), admitted, request.priority, now))
+    }
+
+    /// Admits a new connection to an endpoint, by the limits of the cluster and of the endpoint
+    /// ([`CircuitSettings::max_connections_per_endpoint`](super::CircuitSettings)).
+    pub fn try_connection(&self, endpoint: SocketAddr, priority: Priority) -> Option<ConnectionGuard> {
+        let of_cluster = self.circuit().try_connection(priority)?;
+        let control = self.inner.control();
+        let limit = control.cluster.circuit.max_connections_per_endpoint;
+        ConnectionGuard::try_new(&control.known.get(&endpoint)?.track, limit, of_cluster)
     }
 
     /// Says what probes said. Tells whose ejection this ends.
@@ -133,13 +172,12 @@ impl Balancer {
         for (address, probed) in probes {
             let Control { known, detector, .. } = &mut *control;
             let Some(known) = known.get_mut(&address) else { continue };
-            if known.probed.is_none() && probed == Probed::Passing {
+            let passes = probed != Probed::Failing;
+            if known.probed.is_none() && passes {
                 known.track.join(now);
             }
             changed |= known.probed.replace(probed) != Some(probed);
-            if probed == Probed::Passing
-                && let Some(detector) = detector
-            {
+            if passes && let Some(detector) = detector {
                 changes.extend(detector.handle_passing_check(address, now));
             }
         }
@@ -165,11 +203,25 @@ impl Balancer {
         self.inner.control().detector.as_ref().map(Detector::next_tick)
     }
 
-    /// The circuit breakers, for connections, requests that wait, and those that are tried again. Requests in flight are
-    /// counted by [`pick`](Self::pick).
+    /// The circuit breakers, for requests that wait, and those that are tried again. Requests in flight are counted by
+    /// [`pick`](Self::pick), connections by [`try_connection`](Self::try_connection).
     #[must_use]
     pub fn circuit(&self) -> Circuit {
         self.inner.snapshot.load().circuit.clone()
+    }
+
+    /// Whether an endpoint was ever asked for: before that, probes are rare ([`Checker::handle_traffic`](super::Checker)).
+    #[must_use]
+    pub fn has_been_used(&self) -> bool {
+        self.inner.used.load(Relaxed)
+    }
+
+    /// The endpoint at an address, if it is assigned.
+    #[must_use]
+    pub fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
+        let control = self.inner.control();
+        let mut members = control.places.iter().flat_map(|place| &place.members);
+        members.find(|(member, _)| member.address() == address).map(|(member, _)| member.endpoint.clone())
     }
 
     /// The endpoints as they are seen now.
@@ -190,10 +242,25 @@ impl Balancer {
     }
 }
 
+impl Balancer {
+    pub(super) fn generation(&self) -> u64 {
+        self.inner.generation.load(Relaxed)
+    }
+
+    pub(super) fn members(&self) -> Vec<Arc<Member>> {
+        let control = self.inner.control();
+        let members = control.places.iter().flat_map(|place| &place.members);
+        members.map(|(member, _)| Arc::clone(member)).collect()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Inner {
     snapshot: ArcSwap<Snapshot>,
     control: Mutex<Control>,
+    used: AtomicBool,
+    /// How often it was updated.
+    generation: AtomicU64,
 }
 
 impl Inner {
@@ -219,6 +286,7 @@ impl Inner {
 #[derive(Debug)]
 struct Control {
     cluster: Arc<Cluster>,
+    local: Option<Local>,
     /// Without its endpoints, which are in `places`.
     assignment: Assignment,
     places: Vec<OwnedPlace>,
@@ -231,6 +299,7 @@ struct Control {
 
 #[derive(Debug)]
 struct OwnedPlace {
+    locality: Arc<Locality>,
     priority: u32,
     weight: u32,
     members: Vec<(Arc<Member>, Condition)>,
@@ -238,7 +307,7 @@ struct OwnedPlace {
 
 impl OwnedPlace {
     fn view(&self) -> Place<'_> {
-        Place { priority: self.priority, weight: self.weight, members: &self.members }
+        Place { locality: &self.locality, priority: self.priority, weight: self.weight, members: &self.members }
     }
 }
 
@@ -254,7 +323,7 @@ impl Control {
         self.places.clear();
         for locality in &assignment.localities {
             let place = Arc::new(locality.locality.clone());
-            let mut member = |endpoint: &super::Endpoint| {
+            let mut member = |endpoint: &Endpoint| {
                 let address = endpoint.address;
                 let new = || Known { track: Arc::new(Track::new(self.epoch, now)), probed: None };
                 let stays = before.remove(&address);
@@ -271,7 +340,7 @@ impl Control {
             };
             let members = locality.endpoints.iter().map(&mut member).collect();
             let weight = locality.weight.map_or(0, |weight| weight.get());
-            self.places.push(OwnedPlace { priority: locality.priority, weight, members });
+            self.places.push(OwnedPlace { locality: place, priority: locality.priority, weight, members });
         }
         self.places.sort_by_key(|place| place.priority);
         self.assignment = Assignment { localities: Vec::new(), ..assignment.clone() };
@@ -303,12 +372,12 @@ impl Control {
         let places: Vec<_> = self.places.iter().map(OwnedPlace::view).collect();
         let terms = Terms {
             cluster: &self.cluster,
+            localities: self.cluster.localities,
+            local: self.local.as_ref(),
             factor: self.assignment.overprovisioning_factor.get(),
             by_weight: self.assignment.weighted_priority_health,
-            drops: &self.assignment.drops,
-            circuit,
         };
-        Snapshot::new(&places, &terms, &mut self.rng)
+        Snapshot::new(&places, terms, &self.assignment.drops, circuit, &mut self.rng)
     }
 
     fn condition(&self, member: &Member) -> Condition {
@@ -326,6 +395,7 @@ impl Control {
             _ if probed.is_none() && self.cluster.ignore_unchecked => Condition::Excluded,
             _ if probed.is_none() => Condition::Unhealthy,
             Health::Degraded => Condition::Degraded,
+            _ if probed == Some(Probed::Degraded) => Condition::Degraded,
             Health::Unknown | Health::Healthy => Condition::Healthy,
         }
     }

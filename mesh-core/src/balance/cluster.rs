@@ -1,15 +1,17 @@
 //! What a cluster is: where its endpoints come from, and how requests are spread, limited and protected.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::assignment::{Assignment, Endpoint};
 use super::circuit::CircuitSettings;
-use super::health_check::HealthCheck;
+use super::health::HealthCheck;
 use super::outlier::OutlierSettings;
 use super::policy::{Localities, Policy};
-use crate::name::Text;
+use super::subset::SubsetSettings;
+use crate::name::{SpiffeId, Text};
 use crate::tls::UpstreamTls;
 
 /// A group of endpoints that serve the same, and how they are used (`envoy.config.cluster.v3.Cluster`).
@@ -23,8 +25,10 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How an endpoint is chosen. Default [`Policy::PeakEwma`].
     pub policy: Policy,
-    /// Whether the weights of localities count. Default: they do not.
+    /// What localities are to who chooses. Default: their weights do not count, and requests stay in their zone.
     pub localities: Localities,
+    /// How endpoints are divided by their metadata. Default: not at all.
+    pub subsets: Option<SubsetSettings>,
     /// Below this share of usable endpoints, in percent, a priority level uses all of its endpoints regardless of their
     /// health. Default 50; 0 turns it off.
     pub panic_threshold: u32,
@@ -45,6 +49,9 @@ pub struct Cluster {
     pub tls: Option<UpstreamTls>,
     /// How connections to some endpoints are secured; the first match decides.
     pub transport_matches: Vec<TransportMatch>,
+    /// Whether some endpoints may be reached through tunnels ([`Endpoint::tunnel`]); TLS, if there is any, is then within the
+    /// tunnel. For proxies that must know before they see the endpoints.
+    pub tunnels: bool,
 }
 
 impl Cluster {
@@ -57,6 +64,7 @@ impl Cluster {
             connect_timeout: Duration::from_secs(5),
             policy: Policy::default(),
             localities: Localities::default(),
+            subsets: None,
             panic_threshold: 50,
             ignore_unchecked: false,
             outlier: None,
@@ -66,6 +74,7 @@ impl Cluster {
             max_requests_per_connection: None,
             tls: None,
             transport_matches: Vec::new(),
+            tunnels: false,
         }
     }
 
@@ -107,6 +116,9 @@ pub enum Discovery {
     Aggregate(Vec<Text>),
     /// The address that a captured connection was meant for.
     OriginalDst,
+    /// The address that a tunnelled connection was meant for, through a tunnel to it ([`Tunnel`](super::Tunnel)). The key is
+    /// the address, the value who may be at its end; an address without is not said to be anybody's.
+    TunnelToOriginalDst(BTreeMap<IpAddr, SpiffeId>),
 }
 
 impl Discovery {
@@ -121,7 +133,7 @@ impl Discovery {
 }
 
 /// Hosts whose addresses DNS knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dns {
     /// The hosts, with weights and priorities.
     pub hosts: Assignment<DnsHost>,

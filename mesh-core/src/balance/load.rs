@@ -11,6 +11,7 @@ use super::outlier::Monitor;
 pub(super) struct Track {
     pub(super) monitor: Arc<Monitor>,
     active: AtomicU32,
+    connections: AtomicU32,
     latency: Latency,
     epoch: Instant,
     /// Nanoseconds from `epoch`.
@@ -21,7 +22,14 @@ impl Track {
     pub(super) fn new(epoch: Instant, now: Instant) -> Self {
         let joined = since(epoch, now);
         let latency = Latency { nanos: AtomicU64::new(NEWCOMER_LATENCY.to_bits()), measured: AtomicU64::new(joined) };
-        Self { monitor: Arc::default(), active: AtomicU32::new(0), latency, epoch, joined: AtomicU64::new(joined) }
+        Self {
+            monitor: Arc::default(),
+            active: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
+            latency,
+            epoch,
+            joined: AtomicU64::new(joined),
+        }
     }
 
     pub(super) fn active(&self) -> u32 {
@@ -34,6 +42,16 @@ impl Track {
 
     pub(super) fn end(&self) {
         self.active.fetch_sub(1, Relaxed);
+    }
+
+    /// Counts a connection, unless there are so many.
+    pub(super) fn try_connect(&self, limit: u32) -> bool {
+        let more = |count: u32| count.checked_add(1).filter(|count| *count <= limit);
+        self.connections.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    pub(super) fn disconnect(&self) {
+        self.connections.fetch_sub(1, Relaxed);
     }
 
     /// From when its slow start is counted.

@@ -27,19 +27,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! In this order it is decided who gets a request: categories that are dropped; the level of priority, by the health of all
-//! levels ([`Assignment::overprovisioning_factor`], [`Cluster::panic_threshold`]); the locality, if their weights count
-//! ([`Localities`]); the endpoint, by the [`Policy`]; and whether the [`Circuit`] admits it.
+//! In this order it is decided who gets a request: categories that are dropped; the subset of endpoints, if the cluster has
+//! subsets ([`SubsetSettings`]); the level of priority, by the health of all levels
+//! ([`Assignment::overprovisioning_factor`], [`Cluster::panic_threshold`]); the locality, if their weights count or requests
+//! stay in their zone ([`Localities`]); the endpoint, by the [`Policy`]; and whether the [`Circuit`] admits it.
 //!
-//! Who takes part is said by the control plane ([`Health`]), by probes ([`Balancer::handle_probes`]) and by the answers of
+//! Who takes part is said by the control plane ([`Health`]), by probes ([`Checker`], [`Balancer::handle_probes`]) and by the answers of
 //! the endpoints themselves ([`Detector`]); an endpoint must be healthy by all of them.
 
 mod assignment;
 mod balancer;
 mod circuit;
 mod cluster;
+mod connection;
 mod hash;
-mod health_check;
+mod health;
 mod load;
 mod member;
 mod outlier;
@@ -47,22 +49,33 @@ mod pick;
 mod picker;
 mod policy;
 mod priority;
+pub mod service;
 mod slow_start;
 mod snapshot;
+mod spread;
+mod subset;
+mod tunnel;
+mod zone;
 
 pub use assignment::{
-    Assignment, Drop, Endpoint, EndpointProbe, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
+    Assignment, Drop, Endpoint, EndpointProbe, EndpointValue, Health, InvalidAssignment, LocalityEndpoints, PerMillion,
 };
 pub use balancer::{Balancer, Probed, Probing, Setup, Status};
 pub use circuit::{Circuit, CircuitGuard, CircuitSettings, RetryLimit, Thresholds};
 pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol, TransportMatch};
-pub use health_check::{GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeMethod, TcpProbe};
+pub use connection::ConnectionGuard;
+pub use health::{Checker, Due, GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeId, ProbeMethod, ProbeResult, TcpProbe};
 pub use outlier::{Change, Detection, Detector, InvalidOutlierSettings, Monitor, Outcome, OutlierSettings};
-pub use pick::{Pick, PickError, Request};
+pub use pick::{Pick, PickError, Preferred, Request};
 pub use policy::{
-    Choice, HashFunction, Hashing, InvalidTableSize, LeastRequest, Localities, Maglev, OnPanic, Policy, RingHash,
-    SlowStart, TableSize,
+    Choice, HashFunction, Hashing, InvalidTableSize, LeastRequest, Localities, LocalityBasis, Maglev, OnPanic, Policy,
+    RingHash, SlowStart, TableSize, ZoneAware,
 };
+pub use subset::{
+    InvalidSubsetSettings, LocalityWeights, SelectorFallback, SubsetFallback, SubsetSelector, SubsetSettings,
+};
+pub use tunnel::Tunnel;
+pub use zone::LocalCluster;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! How an endpoint is chosen: the settings of each algorithm.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// How an endpoint is chosen among those that take part.
@@ -37,6 +38,11 @@ impl Policy {
     /// The latency policy with its default decay.
     pub const PEAK_EWMA: Self = Self::PeakEwma { decay: Duration::from_secs(10) };
 
+    /// Whether requests may stay in their zone.
+    pub(super) const fn is_zone_aware(&self) -> bool {
+        !matches!(self, Self::RingHash(_) | Self::Maglev(_) | Self::PickFirst { .. } | Self::ClusterProvided)
+    }
+
     /// Whether requests of the same hash go to the same endpoint.
     #[must_use]
     pub const fn hashes(&self) -> bool {
@@ -50,14 +56,13 @@ impl Default for Policy {
     }
 }
 
-/// Whether the weights of localities count.
+/// What localities are to who chooses an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Localities {
-    /// A level of priority is one set of endpoints.
-    Flat {
-        /// What a level in panic does.
-        on_panic: OnPanic,
-    },
+    /// A level of priority is one set of endpoints; where a local cluster is known
+    /// ([`Balancer::set_local_cluster`](super::Balancer::set_local_cluster)), requests stay in their zone as far as it can
+    /// bear them.
+    ZoneAware(ZoneAware),
     /// First a locality by its weight and the share of it that is healthy, then an endpoint in it. A locality without a
     /// weight gets nothing. A level in panic uses all of its endpoints.
     Weighted,
@@ -65,8 +70,47 @@ pub enum Localities {
 
 impl Default for Localities {
     fn default() -> Self {
-        Self::Flat { on_panic: OnPanic::default() }
+        Self::ZoneAware(ZoneAware::default())
     }
+}
+
+/// How requests stay in their zone. Policies that hash or always take the first do not: another endpoint would get a request
+/// than the one its hash says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ZoneAware {
+    /// What a level in panic does.
+    pub on_panic: OnPanic,
+    /// This percentage of the requests is meant to stay. Default 100; 0 turns it off.
+    pub percent: u32,
+    /// With fewer healthy endpoints than this in the first priority they go everywhere. Default 6.
+    pub min_cluster_size: u64,
+    /// With at least so many healthy endpoints in the own zone all requests stay, whether or not the zone can bear them.
+    /// Default: never.
+    pub force_local: Option<NonZeroU32>,
+    /// What a zone is measured by.
+    pub basis: LocalityBasis,
+}
+
+impl Default for ZoneAware {
+    fn default() -> Self {
+        Self {
+            on_panic: OnPanic::default(),
+            percent: 100,
+            min_cluster_size: 6,
+            force_local: None,
+            basis: LocalityBasis::default(),
+        }
+    }
+}
+
+/// What a zone is measured by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum LocalityBasis {
+    /// Its healthy endpoints.
+    #[default]
+    Endpoints,
+    /// Their weights.
+    Weight,
 }
 
 /// What a level of priority in panic does.
@@ -77,6 +121,12 @@ pub enum OnPanic {
     UseAll,
     /// Uses none.
     Fail,
+}
+
+impl OnPanic {
+    pub(super) const fn fails(self) -> bool {
+        matches!(self, Self::Fail)
+    }
 }
 
 /// An endpoint that joins, or passes its first check, gets its weight little by little:

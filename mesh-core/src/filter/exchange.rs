@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{Extensions, request};
 
 use super::{Flag, Flags, Metadata};
+use crate::balance::Preferred;
 use crate::name::{SpiffeId, Text};
 use crate::request::{Head, Request};
 use crate::route::{FilterOverride, Selection, Unrouted};
@@ -76,6 +77,10 @@ pub struct Exchange {
     pub route: Routed,
     /// A number drawn for it, uniform over all 64 bits: one draw for all that is decided by chance about its route.
     pub random: u64,
+    /// The endpoint that it should go to, before any other is considered.
+    pub preferred: Option<Preferred>,
+    /// Where it was sent, if it was sent anywhere.
+    pub upstream: Option<Reached>,
     /// What filters said.
     pub metadata: Metadata,
     /// What was read of its body, for filters that want it.
@@ -88,6 +93,27 @@ pub struct Exchange {
     pub kept: Extensions,
     /// The filter that is asked now.
     pub(super) current: Text,
+}
+
+/// Values of one type, by the names of the filters that keep them.
+#[derive(Clone)]
+struct Kept<T>(Vec<(Text, T)>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// Where a request was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The cluster.
+    pub cluster: Text,
+    /// The endpoint of the last attempt; `None` if there was none to send it to.
+    pub endpoint: Option<SocketAddr>,
+    /// How many attempts were made.
+    pub attempts: u32,
 }
 
 /// Whether a request has a route.
@@ -111,6 +137,8 @@ impl Exchange {
             connection,
             route: Routed::Unasked,
             random: fastrand::u64(..),
+            preferred: None,
+            upstream: None,
             metadata: Metadata::default(),
             body: None,
             flags: Flags::default(),
@@ -175,6 +203,19 @@ impl Exchange {
     /// Has another route chosen before the next filter: what routes are chosen by has changed.
     pub fn reroute(&mut self) {
         self.route = Routed::Unasked;
+    }
+
+    /// Keeps something of the filter that is asked now until the response comes.
+    pub fn keep<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        let name = self.current.clone();
+        self.kept.get_or_insert_default::<Kept<T>>().0.push((name, value));
+    }
+
+    /// What the filter that is asked now has kept, if it has.
+    pub fn take_kept<T: Clone + Send + Sync + 'static>(&mut self) -> Option<T> {
+        let Kept(list) = self.kept.get_mut::<Kept<T>>()?;
+        let at = list.iter().position(|(name, _)| *name == self.current)?;
+        Some(list.swap_remove(at).1)
     }
 
     /// Notes why the response is not simply what the service said. The first reason is the one in words.

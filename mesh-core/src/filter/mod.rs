@@ -11,7 +11,7 @@
 //! use bytes::Bytes;
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::{Empty, Full};
-//! use mesh_core::filter::{Answer, Exchange, Filter, FilterLayer, Step};
+//! use mesh_core::filter::{Answer, Begun, Exchange, Filter, FilterLayer, Step};
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
 //! /// Lets in who names a tenant.
@@ -28,7 +28,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let shop = service_fn(async |_: Request<Empty<Bytes>>| {
+//! let shop = service_fn(async |_: Request<Begun<Empty<Bytes>>>| {
 //!     Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("cart"))))
 //! });
 //! let service = FilterLayer::new(Tenants).layer(shop);
@@ -42,11 +42,12 @@
 //! ```
 
 mod answer;
+mod authorize;
 mod body;
 mod chain;
 mod exchange;
 mod flag;
-mod metadata;
+mod normalize;
 
 use std::fmt;
 use std::pin::Pin;
@@ -54,11 +55,14 @@ use std::pin::Pin;
 use http::{request, response};
 
 pub use answer::Answer;
+pub use authorize::Authorize;
 pub use body::{Begun, BodyDemand, FilterBody};
 pub use chain::{Chain, FilterLayer, Filtered, Filtering, Named};
-pub use exchange::{Connection, Exchange, PeerNames, Routed};
+pub use exchange::{Connection, Exchange, PeerNames, Reached, Routed};
 pub use flag::{Flag, Flags};
-pub use metadata::Metadata;
+pub use normalize::NormalizePath;
+
+pub use crate::request::Metadata;
 
 /// What looks at requests on their way to a service.
 pub trait Filter: Send + Sync {

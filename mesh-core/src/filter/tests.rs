@@ -216,3 +216,166 @@ fn metadata_is_found_by_path() {
     }
     assert_eq!(metadata.at("elsewhere", &["payload"]), None);
 }
+
+mod access {
+    use std::net::SocketAddr;
+
+    use http::header::LOCATION;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::authz::http::{Authorization, AuthorizationPolicy, Mesh, Operation, PolicyAction, Rule, Source, Values};
+    use crate::authz::rbac::{Action as Verdict, Permission, Policy, Principal, Rbac, RbacFilter};
+    use crate::path::{EscapedSlashes, PathNormalization};
+    use crate::string_match::Pattern;
+
+    fn rules(action: Verdict, name: &str, path: &str) -> Rbac {
+        let permissions = vec![Permission::Path(Pattern::exact(path))];
+        Rbac { action, policies: [(name.into(), Policy { permissions, principals: vec![Principal::Any] })].into() }
+    }
+
+    fn get(path: &str) -> Request<Empty<Bytes>> {
+        Request::get(format!("http://shop{path}")).body(Empty::new()).unwrap()
+    }
+
+    fn exchange(response: &Response<Bytes>) -> &Exchange {
+        response.extensions().get().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_policy() {
+        let filter = RbacFilter { rules: Some(rules(Verdict::Deny, "a b", "/no")), ..RbacFilter::default() };
+        let chain = chain(vec![Named::new("rbac", Authorize::new(filter))]);
+        let response = ask(chain.clone(), get("/no?x")).await;
+        assert_eq!((response.status(), &response.body()[..]), (StatusCode::FORBIDDEN, &b"RBAC: access denied"[..]));
+        assert_eq!(exchange(&response).details.as_str(), "rbac_access_denied_matched_policy[a_b]");
+        assert_eq!(ask(chain, get("/yes")).await.status(), StatusCode::OK);
+
+        let filter = RbacFilter { rules: Some(rules(Verdict::Allow, "a", "/yes")), ..RbacFilter::default() };
+        let response = ask(self::chain(vec![Named::new("rbac", Authorize::new(filter))]), get("/no")).await;
+        assert_eq!(exchange(&response).details.as_str(), "rbac_access_denied_matched_policy[none]");
+    }
+
+    #[tokio::test]
+    async fn shadows_and_logs_are_noted() {
+        let shadow = Some(rules(Verdict::Deny, "p", "/no"));
+        let filter = RbacFilter { rules: Some(rules(Verdict::Log, "l", "/no")), shadow, shadow_prefix: "dry_".into() };
+        let chain = chain(vec![Named::new("rbac", Authorize::new(filter))]);
+        for (path, result, policy, logged) in
+            [("/no", "denied", Some(json!("p")), true), ("/yes", "allowed", None, false)]
+        {
+            let response = ask(chain.clone(), get(path)).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            let metadata = &exchange(&response).metadata;
+            let said = |key: &str| metadata.at("envoy.filters.http.rbac", &[key]).cloned();
+            assert_eq!(said("dry_shadow_engine_result"), Some(Value::from(result)));
+            assert_eq!(said("dry_shadow_effective_policy_id"), policy);
+            assert_eq!(metadata.at("envoy.common", &["access_log_hint"]), Some(&json!(logged)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_route_has_rules_of_its_own() {
+        let over = |rules| FilterOverride::Rbac(RbacFilter { rules, ..RbacFilter::default() });
+        let route = |path: &str, filter: Option<FilterOverride>| {
+            let action = Action::Forward(Box::new(Forward::to("c")));
+            let mut route = Route::new(RouteMatch::new(PathMatch::prefix(path)), action);
+            route.filters = filter.map(|filter| ("rbac".into(), filter)).into_iter().collect();
+            route
+        };
+        let routes = vec![
+            route("/own", Some(over(Some(rules(Verdict::Allow, "own", "/own"))))),
+            route("/open", Some(over(None))),
+            route("/off", Some(FilterOverride::Disabled)),
+            route("/", None),
+        ];
+        let host = VirtualHost { domains: vec!["*".into()], routes, ..VirtualHost::default() };
+        let table = RouteTable::new(RouteConfig { hosts: vec![host], ..RouteConfig::default() }).unwrap();
+        let closed = RbacFilter { rules: Some(rules(Verdict::Allow, "none", "/none")), ..RbacFilter::default() };
+        let filters = vec![Named::new("rbac", Authorize::new(closed))];
+        let chain = Live::constant(Chain { routes: Some(Arc::new(table)), filters });
+        for (path, allowed) in
+            [("/own", true), ("/own/x", false), ("/open", true), ("/off", true), ("/x", false), ("/none", true)]
+        {
+            let status = ask(chain.clone(), get(path)).await.status();
+            assert_eq!(status == StatusCode::OK, allowed, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn policies_see_the_connection_and_change_at_run_time() {
+        let web = Source { principals: Values::any_of(["d/ns/shop/sa/web"]), ..Source::default() };
+        let near = Source { remote_ip_blocks: Values::any_of(["10.0.0.0/8"]), ..Source::default() };
+        let ports = Operation { ports: Values::any_of(["80"]), ..Operation::default() };
+        let rule = |source| Rule { from: vec![source], to: vec![ports.clone()], ..Rule::default() };
+        let allow = |source| {
+            let policy = AuthorizationPolicy::new("shop/p".parse().unwrap(), PolicyAction::Allow, vec![rule(source)]);
+            Authorization::compile(&[policy], &Mesh::default())
+        };
+        let (publisher, live) = Publisher::new(allow(web));
+        let chain = chain(vec![Named::new("rbac", Authorize::live(live))]);
+        let from = |peer: Option<&str>, source: &str, port: u16| {
+            let destination = SocketAddr::from(([10, 0, 0, 7], port));
+            let mut connection = Connection::new(source.parse().unwrap(), destination);
+            if let Some(peer) = peer {
+                connection = connection.from_peer(&crate::name::parse_spiffe_id(peer).unwrap());
+            }
+            let mut request = get("/");
+            request.extensions_mut().insert(Arc::new(connection));
+            request
+        };
+        let web = Some("spiffe://d/ns/shop/sa/web");
+        let asked = async |request| ask(chain.clone(), request).await.status() == StatusCode::OK;
+        assert!(asked(from(web, "10.0.0.1:1", 80)).await);
+        assert!(!asked(from(web, "10.0.0.1:1", 81)).await);
+        assert!(!asked(from(Some("spiffe://d/ns/shop/sa/other"), "10.0.0.1:1", 80)).await);
+        assert!(!asked(from(None, "10.0.0.1:1", 80)).await);
+        publisher.publish(allow(near));
+        assert!(asked(from(None, "10.0.0.1:1", 80)).await);
+        assert!(!asked(from(web, "192.0.2.1:1", 80)).await);
+    }
+
+    #[tokio::test]
+    async fn paths_are_normalized_before_anybody_looks() {
+        let deny = RbacFilter { rules: Some(rules(Verdict::Deny, "p", "/admin")), ..RbacFilter::default() };
+        let chain = |how| {
+            let normalize = Named::new("path", NormalizePath(how));
+            chain(vec![normalize, Named::new("rbac", Authorize::new(deny.clone()))])
+        };
+        let redirect = PathNormalization { escaped_slashes: EscapedSlashes::Redirect, ..PathNormalization::BASE };
+        for (how, path, status) in [
+            (PathNormalization::BASE, "/x/%2e%2e/admin", 403),
+            (PathNormalization::NONE, "/x/%2e%2e/admin", 200),
+            (PathNormalization::BASE, "/%00", 400),
+            (PathNormalization::BASE, "//admin", 200),
+            (PathNormalization::MERGE_SLASHES, "//admin", 403),
+            (redirect, "/x%2f..%2fadmin", 307),
+            (redirect, "/%2fevil.example", 400),
+        ] {
+            assert_eq!(ask(chain(how), get(path)).await.status().as_u16(), status, "{path}");
+        }
+        let response = ask(chain(redirect), get("/x%2fy?q")).await;
+        assert_eq!(response.headers().get(LOCATION).unwrap(), "/x/y?q");
+        let mut grpc = get("/x%2fy");
+        grpc.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        let response = ask(chain(redirect), grpc).await;
+        assert_eq!(response.headers().get("grpc-status").unwrap(), "13");
+        assert_eq!(response.headers().get(LOCATION), None);
+    }
+
+    #[tokio::test]
+    async fn a_normalized_path_has_its_own_route() {
+        let route = |path: &str, cluster: &str| {
+            Route::new(RouteMatch::new(PathMatch::prefix(path)), Action::Forward(Box::new(Forward::to(cluster))))
+        };
+        let mut admin = route("/admin", "admin");
+        admin.filters.insert("a".into(), FilterOverride::Disabled);
+        let routes = vec![admin, route("/", "other")];
+        let host = VirtualHost { domains: vec!["*".into()], routes, ..VirtualHost::default() };
+        let table = RouteTable::new(RouteConfig { hosts: vec![host], ..RouteConfig::default() }).unwrap();
+        let filters = vec![Named::new("path", NormalizePath(PathNormalization::BASE)), Named::new("a", Letter('a'))];
+        let chain = Live::constant(Chain { routes: Some(Arc::new(table)), filters });
+        let response = ask(chain, get("/x/../admin")).await;
+        assert_eq!(texts(response.headers(), "way-in"), "");
+    }
+}

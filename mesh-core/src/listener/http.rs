@@ -1,10 +1,12 @@
 use std::time::Duration;
 
+use crate::authn::Authentication;
 use crate::authz::rbac::RbacFilter;
 use crate::companion::ext_authz::ExternalAuthz;
 use crate::companion::rate_limit::GlobalRateLimit;
 use crate::name::Text;
-use crate::route::RouteTable;
+use crate::path::PathNormalization;
+use crate::route::{Fault, HeaderMutation, LocalRateLimit, RouteTable, StatefulSession};
 
 /// Requests are read, filtered and routed. Envoy's `HttpConnectionManager`.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,10 +103,24 @@ pub struct HttpFilter {
 pub enum HttpFilterKind {
     /// Access control.
     Rbac(RbacFilter),
+    /// CORS, as routes say.
+    Cors,
+    /// Faults, made on purpose.
+    Fault(Box<Fault>),
+    /// Clients stay with their endpoints; without settings, only where routes say so.
+    Session(Option<StatefulSession>),
+    /// Requests are counted here.
+    LocalRateLimit(Box<LocalRateLimit>),
+    /// Headers are edited.
+    HeaderMutation(HeaderMutation),
+    /// Whole bodies are waited for, of so many bytes at most.
+    BodyLimit(u32),
     /// An external authorizer is asked.
     ExternalAuthz(Box<ExternalAuthz>),
     /// The rate limit service is asked.
     RateLimit(Box<GlobalRateLimit>),
+    /// Authentication by tokens.
+    Authn(Box<Authentication>),
 }
 
 /// How long things may take; `None` for no limit.
@@ -185,31 +201,6 @@ pub struct ForwardedFor {
     pub trusted_hops: u32,
     /// Whether the header is left as it is, although the connection's client is believed.
     pub skip_append: bool,
-}
-
-/// What becomes of a request's path before it is looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct PathNormalization {
-    /// Whether it is brought into the normal form of RFC 3986 section 6. What has none is refused.
-    pub normalize: bool,
-    /// Whether several slashes in a row become one.
-    pub merge_slashes: bool,
-    /// What is done with `%2F` and `%5C`, before anything else.
-    pub escaped_slashes: EscapedSlashes,
-}
-
-/// What is done with slashes that are written as `%2F` or `%5C`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum EscapedSlashes {
-    /// Nothing.
-    #[default]
-    Keep,
-    /// The request is refused (400).
-    Reject,
-    /// The client is sent to the path with slashes (307); a call of gRPC is refused.
-    Redirect,
-    /// They become slashes.
-    Unescape,
 }
 
 /// Which port is taken from a request's host before it is looked at.

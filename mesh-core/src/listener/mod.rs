@@ -29,12 +29,14 @@ mod tcp;
 pub use chain::{Enforcement, FilterChain, NetworkRbac, Terminal};
 pub use choose::ConnectionFacts;
 pub use http::{
-    ClientCertDetails, ClientCertHeader, Codec, EscapedSlashes, ForwardedFor, HttpFilter, HttpFilterKind, HttpLimits,
-    HttpManager, HttpTimeouts, PathNormalization, RouteSource, ServerHeader, StripPort, Underscores, UpgradeSupport,
+    ClientCertDetails, ClientCertHeader, Codec, ForwardedFor, HttpFilter, HttpFilterKind, HttpLimits, HttpManager,
+    HttpTimeouts, RouteSource, ServerHeader, StripPort, Underscores, UpgradeSupport,
 };
 pub use matcher::{FilterChainMatch, SourceType, TransportProtocol};
 pub use socket::{Direction, Drain, Listener, ListenerFilter, ListenerKind, SocketListener};
 pub use tcp::{TcpProxy, TcpTarget, WeightedTarget};
+
+pub use crate::path::{EscapedSlashes, PathNormalization};
 
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use http::HeaderMap;
 
 use super::{Field, Request, joined};
@@ -67,5 +69,18 @@ impl HeaderMatch {
             }
         };
         holds != self.invert
+    }
+}
+
+impl fmt::Display for HeaderMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.invert { "not " } else { "" };
+        write!(f, "{} {not}", self.name)?;
+        match &self.condition {
+            Condition::Present(true) => f.write_str("present"),
+            Condition::Present(false) => f.write_str("absent"),
+            Condition::Text(pattern) => pattern.fmt(f),
+            Condition::Range { start, end } => write!(f, "from {start} below {end}"),
+        }
     }
 }

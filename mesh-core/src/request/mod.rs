@@ -1,5 +1,5 @@
-//! The head of a request as the decisions of the mesh see it, and the matcher of its headers: one truth for routes and for
-//! policies. Everything is borrowed; a question allocates only where several values of one header are joined.
+//! The head of a request as the decisions of the mesh see it, what filters said of it, and the matchers of both: one truth for
+//! routes and for policies. Everything is borrowed; a question allocates only where several values of one header are joined.
 //!
 //! ```
 //! use http::{HeaderMap, Method};
@@ -16,6 +16,8 @@
 
 mod field;
 mod header;
+mod metadata;
+mod value;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -25,6 +27,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use field::{Field, InvalidField};
 pub use header::{Condition, HeaderMatch};
+pub use metadata::Metadata;
+pub use value::{MetadataMatch, NumberMatch, ValueMatch};
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy)]
@@ -130,11 +134,15 @@ impl<'a> Request<'a> {
     /// The first value of a cookie, without quotes around it.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        self.cookies(name).next()
+    }
+
+    /// Every value of a cookie, without quotes around it. A service may take another one than the first.
+    pub fn cookies(&self, name: &str) -> impl Iterator<Item = &'a str> {
         let sent = self.headers.get_all(COOKIE).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
-        let mut cookies = sent.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
-        let value = cookies.find_map(|(key, value)| (key == name).then_some(value))?;
-        let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        Some(unquoted.unwrap_or(value))
+        let cookies = sent.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+        let values = cookies.filter(move |(key, _)| *key == name).map(|(_, value)| value);
+        values.map(|value| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
     }
 
     /// Whether it is a call of gRPC: `application/grpc`, or that with a suffix after `+`.

@@ -109,3 +109,41 @@ fn a_value_of_bytes_is_matched_where_it_is_text() {
     let is_match = |pattern| HeaderMatch::new("h".parse().unwrap(), Condition::Text(pattern)).is_match(&request);
     assert!(is_match(Pattern::prefix("ab")) && !is_match(Pattern::exact("ab")));
 }
+
+#[test]
+fn values_are_matched_by_kind() {
+    use serde_json::{Value, json};
+    let text = |text| ValueMatch::Text(Pattern::exact(text));
+    let list = |element| ValueMatch::Contains(Box::new(element));
+    let number = |number| ValueMatch::Number(number);
+    let values =
+        [json!(null), json!(true), json!(1), json!(1.5), json!("a"), json!(["a", 1]), json!([["a"]]), json!({"a": 1})];
+    for (matcher, yes) in [
+        (ValueMatch::Null, vec![0]),
+        (ValueMatch::Bool(true), vec![1]),
+        (ValueMatch::Bool(false), vec![]),
+        (number(NumberMatch::Exact(1.0)), vec![2]),
+        (number(NumberMatch::Exact(f64::NAN)), vec![]),
+        (number(NumberMatch::Range { start: 1.0, end: 1.5 }), vec![2]),
+        (number(NumberMatch::Range { start: 1.0, end: 1.6 }), vec![2, 3]),
+        (text("a"), vec![4]),
+        (text("1"), vec![]),
+        (ValueMatch::Present(true), (0..8).collect()),
+        (ValueMatch::Present(false), vec![]),
+        (list(text("a")), vec![5]),
+        (list(list(text("a"))), vec![6]),
+        (list(number(NumberMatch::Exact(1.0))), vec![5]),
+        (ValueMatch::Or(vec![text("a"), ValueMatch::Null, list(text("a"))]), vec![0, 4, 5]),
+        (ValueMatch::Or(vec![]), vec![]),
+    ] {
+        let seen: Vec<usize> = (0..values.len()).filter(|at| matcher.is_match(&values[*at])).collect();
+        assert_eq!(seen, yes, "{matcher}");
+    }
+    assert_eq!(NumberMatch::Exact(0.0), NumberMatch::Exact(-0.0));
+    assert!(NumberMatch::Exact(0.0).is_match(-0.0));
+    let mut metadata = Metadata::default();
+    metadata.set("f", "k", Value::Null);
+    let present = |key: &str| MetadataMatch::new("f", vec![key.into()], ValueMatch::Present(true));
+    assert!(present("k").is_match(&metadata) && !present("none").is_match(&metadata));
+    assert!(MetadataMatch { invert: true, ..present("none") }.is_match(&metadata));
+}

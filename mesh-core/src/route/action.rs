@@ -128,7 +128,7 @@ pub struct WeightedCluster {
     pub subset: Subset,
     /// What is done to headers.
     pub headers: HeaderEdits,
-    /// What the authority becomes, instead of what the route says.
+    /// What the authority becomes, unless the route says something else.
     pub host: Option<Text>,
     /// Settings of filters.
     pub filters: FilterOverrides,

@@ -15,6 +15,8 @@ pub struct RouteMatch {
     pub query: Vec<QueryMatch>,
     /// How cookies must look.
     pub cookies: Vec<CookieMatch>,
+    /// How the client's SPIFFE URI must look: in all these ways. A client that is not known does not look like any.
+    pub peer: Vec<Pattern>,
     /// Whether only calls of gRPC are meant.
     pub grpc: bool,
     /// Only this part of the requests, chosen by chance.
@@ -105,17 +107,28 @@ impl RouteMatch {
     /// Requests with this path, whatever else they hold.
     #[must_use]
     pub fn new(path: PathMatch) -> Self {
-        Self { path, headers: Vec::new(), query: Vec::new(), cookies: Vec::new(), grpc: false, fraction: None }
+        Self {
+            path,
+            headers: Vec::new(),
+            query: Vec::new(),
+            cookies: Vec::new(),
+            peer: Vec::new(),
+            grpc: false,
+            fraction: None,
+        }
     }
 
-    /// Whether a request is meant. `path` is what is compared of its path.
-    pub(super) fn is_match(&self, request: &Request<'_>, path: &str, random: u64) -> bool {
+    /// Whether a request is meant. `path` is what is compared of its path; `random` is uniform over all 64 bits, and the same
+    /// for all that is asked of one request.
+    #[must_use]
+    pub fn is_match(&self, request: &Request<'_>, path: &str, random: u64) -> bool {
         self.fraction.is_none_or(|fraction| fraction.takes(random))
             && self.path.is_match(request.head.method, path)
             && (!self.grpc || request.is_grpc())
             && self.headers.iter().all(|header| header.is_match(request))
             && self.query.iter().all(|query| query.is_match(request))
             && self.cookies.iter().all(|cookie| cookie.is_match(request))
+            && self.peer.iter().all(|pattern| request.head.peer.is_some_and(|peer| pattern.is_match(peer)))
     }
 }
 

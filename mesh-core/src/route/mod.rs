@@ -31,8 +31,13 @@
 
 mod action;
 mod check;
+mod cors;
+mod edits;
+mod fault;
 mod hash;
 mod host;
+mod index;
+mod local_rate_limit;
 mod matcher;
 mod mutation;
 mod rate_limit;
@@ -40,6 +45,7 @@ mod retry;
 mod rewrite;
 mod selected;
 mod selection;
+mod session;
 mod table;
 mod template;
 mod timeout;
@@ -49,7 +55,11 @@ pub use action::{
     MissingCluster, Priority, StreamDuration, Subset, Upgrade, WeightedChoice, WeightedCluster, WeightedClusters,
 };
 pub use check::{BodyOverride, CheckBody, CheckOverride};
+pub use cors::CorsPolicy;
+pub use edits::HeaderMutation;
+pub use fault::{Fault, FaultAbort, FaultDelay, FaultLength, FaultStatus};
 pub use hash::{CookieKey, HashKey, HashPolicy, RequestHash};
+pub use local_rate_limit::{LocalDescriptor, LocalRateLimit, OwnRateLimit};
 pub use matcher::{CookieMatch, Denominator, Fraction, PathMatch, QueryCondition, QueryMatch, RouteMatch};
 pub use mutation::{Addition, AppendAction, HeaderEdits, Mutation};
 pub use rate_limit::{
@@ -59,9 +69,11 @@ pub use retry::{AvoidHost, BackOff, Outcome, RateLimitedBackOff, ResetFormat, Re
 pub use rewrite::{HostRewrite, PathRewrite, Redirect, RedirectPath, RedirectStatus};
 pub use selected::Selected;
 pub use selection::Selection;
+pub use session::{SessionState, StatefulSession};
 pub use table::{FilterOverride, FilterOverrides, Route, RouteConfig, RouteTable, TableError, Unrouted, VirtualHost};
 pub use template::{Template, TemplateError};
 pub use timeout::Timeouts;
+pub(crate) use timeout::grpc_timeout;
 
 #[cfg(test)]
 mod tests;

@@ -209,7 +209,9 @@ impl RetryPolicy {
         }
     }
 
-    fn is_retriable(&self, outcome: Outcome<'_>) -> bool {
+    /// Whether a request that ended so is one to be tried again, however often it was already.
+    #[must_use]
+    pub fn is_retriable(&self, outcome: Outcome<'_>) -> bool {
         // A stream without response ends in a 5xx towards the client.
         const NO_RESPONSE: RetryOn = RetryOn::SERVER_ERROR.and(RetryOn::GATEWAY_ERROR).and(RetryOn::RESET);
         match outcome {

@@ -37,7 +37,8 @@ pub struct Redirect {
     pub scheme: Option<Text>,
     /// The host; `None` for that of the request.
     pub host: Option<Text>,
-    /// The port; `None` for that of the request, unless it is the one that goes without saying for the scheme before.
+    /// The port; `None` for that of the request, unless it is the one that goes without saying for the scheme before. One that
+    /// goes without saying for the scheme is left out, other than by Envoy, which writes it.
     pub port: Option<u16>,
     /// The path; `None` for that of the request.
     pub path: Option<RedirectPath>,
@@ -109,22 +110,19 @@ impl Redirect {
     }
 
     /// The whole address a client is sent to. `matched` is how much of the path the route's matcher named.
-    pub(super) fn location(&self, request: &Request<'_>, matched: usize) -> String {
+    pub(crate) fn location(&self, request: &Request<'_>, matched: usize) -> String {
         let scheme = self.scheme.as_ref().map_or(request.head.scheme, Text::as_str);
         let host = self.host.as_ref().map_or_else(|| self.kept_host(request, scheme), Text::as_str);
-        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let said = self.port.filter(|port| default_port(scheme) != Some(*port));
+        let port = said.map(|port| format!(":{port}")).unwrap_or_default();
         format!("{scheme}://{host}{port}{}", self.target(request, matched))
     }
 
     fn kept_host<'a>(&self, request: &Request<'a>, scheme: &str) -> &'a str {
         let authority = request.head.authority;
         let host = without_port(authority);
-        let default = match request.head.scheme {
-            "http" => ":80",
-            "https" => ":443",
-            _ => "",
-        };
-        let leaves_default = scheme != request.head.scheme && authority.strip_prefix(host) == Some(default);
+        let default = default_port(request.head.scheme).map(|port| format!(":{port}"));
+        let leaves_default = scheme != request.head.scheme && authority.strip_prefix(host) == default.as_deref();
         if self.port.is_some() || leaves_default { host } else { authority }
     }
 
@@ -144,6 +142,15 @@ impl Redirect {
             target.truncate(end);
         }
         target
+    }
+}
+
+/// The port that goes without saying.
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
     }
 }
 

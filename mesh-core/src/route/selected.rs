@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use smallvec::SmallVec;
 
 use super::action::cluster_in;
 use super::{
@@ -130,6 +129,13 @@ impl<'t> Selected<'t> {
         self.each_level(|edits| edits.response.edit_response(request, headers));
     }
 
+    /// Whether the headers of the response are edited.
+    pub(crate) fn edits_response(&self) -> bool {
+        let mut edits = false;
+        self.each_level(|level| edits |= !level.response.is_empty());
+        edits
+    }
+
     /// The target the request is sent on with; `None` when it stays.
     #[must_use]
     pub fn target(&self, request: &Request<'_>) -> Option<String> {
@@ -143,10 +149,9 @@ impl<'t> Selected<'t> {
     where
         't: 'a,
     {
-        if let Some(host) = self.weighted.and_then(|weighted| weighted.host.as_ref()) {
-            return Some(Cow::Borrowed(host.as_str()));
-        }
-        self.forward()?.host.as_ref()?.authority(request, upstream)
+        let of_route = self.forward()?.host.as_ref().and_then(|host| host.authority(request, upstream));
+        // What the weighted cluster says comes first and is overwritten, other than its name lets expect, and as Envoy does.
+        of_route.or_else(|| Some(Cow::Borrowed(self.weighted?.host.as_ref()?.as_str())))
     }
 
     /// Where the client is sent, if the route redirects it.
@@ -162,11 +167,13 @@ impl<'t> Selected<'t> {
         self.route.matcher.path.matched_len(request.path())
     }
 
-    fn each_level(&self, edit: impl FnMut(&HeaderEdits)) {
+    fn each_level(&self, mut edit: impl FnMut(&HeaderEdits)) {
+        // A weighted cluster comes first either way, other than the documentation of Envoy says, and as it does.
+        if let Some(weighted) = self.weighted {
+            edit(&weighted.headers);
+        }
         let config = self.table.config();
-        let weighted = self.weighted.map(|weighted| &weighted.headers);
-        let general = [&self.route.headers, &self.host.headers, &config.headers];
-        let mut levels: SmallVec<[&HeaderEdits; 4]> = weighted.into_iter().chain(general).collect();
+        let mut levels = [&self.route.headers, &self.host.headers, &config.headers];
         if config.most_specific_headers_win {
             levels.reverse();
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::host::{HostIndex, without_port};
+use super::index::RouteIndex;
 use super::selection::Position;
 use super::{
-    Action, CheckOverride, HeaderEdits, Hedge, Mirror, RateLimit, RateLimitOverride, RetryPolicy, RouteMatch, Selected,
-    Selection,
+    Action, CheckOverride, CorsPolicy, Fault, HeaderEdits, HeaderMutation, Hedge, Mirror, OwnRateLimit, RateLimit,
+    RateLimitOverride, RetryPolicy, RouteMatch, Selected, Selection, StatefulSession,
 };
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
@@ -22,7 +23,8 @@ pub struct RouteConfig {
     pub hosts: Vec<VirtualHost>,
     /// What is done to the headers of every request and response.
     pub headers: HeaderEdits,
-    /// Whether the most specific level edits headers last, so that it wins. Default: it edits first.
+    /// Whether a route edits headers after its host, and that after the table, so that the most specific level wins. Default:
+    /// the other way round. A weighted cluster edits them before all, in either case.
     pub most_specific_headers_win: bool,
     /// Whether a port in the authority does not count when a host is chosen.
     pub ignore_port: bool,
@@ -48,10 +50,24 @@ pub enum FilterOverride {
     Disabled,
     /// The filter is one of access control and has these rules instead.
     Rbac(RbacFilter),
+    /// The filter is one of CORS and has this policy.
+    Cors(CorsPolicy),
+    /// The filter makes these faults instead.
+    Fault(Fault),
+    /// The filter keeps sessions in this way instead.
+    Session(StatefulSession),
+    /// The filter counts requests here, and has these limits and buckets of their own.
+    LocalRateLimit(OwnRateLimit),
+    /// The filter edits headers in these ways too.
+    HeaderMutation(HeaderMutation),
+    /// The filter waits for whole bodies, of so many bytes at most.
+    BodyLimit(u32),
     /// The filter asks an external authorizer and asks it differently.
     ExternalAuthz(CheckOverride),
     /// The filter asks the rate limit service and counts differently.
     RateLimit(RateLimitOverride),
+    /// The filter is one of tokens and demands what it knows by this name instead; without a name, nothing.
+    Authn(Option<Text>),
 }
 
 /// Routes for some domains. Envoy's `VirtualHost`.
@@ -115,7 +131,9 @@ impl Route {
 #[derive(Debug, Clone)]
 pub struct RouteTable {
     config: RouteConfig,
-    index: HostIndex,
+    hosts: HostIndex,
+    /// For each host.
+    routes: Vec<RouteIndex>,
 }
 
 /// A route table is not one.
@@ -154,8 +172,9 @@ impl RouteTable {
     /// # Errors
     /// [`TableError`], when a domain is empty or stands there twice.
     pub fn new(config: RouteConfig) -> Result<Self, TableError> {
-        let index = HostIndex::new(&config.hosts)?;
-        Ok(Self { config, index })
+        let hosts = HostIndex::new(&config.hosts)?;
+        let routes = config.hosts.iter().map(|host| RouteIndex::new(&host.routes)).collect();
+        Ok(Self { config, hosts, routes })
     }
 
     /// Its settings.
@@ -176,13 +195,14 @@ impl RouteTable {
             Some(value) => std::str::from_utf8(value?.as_bytes()).ok()?,
             None => request.head.authority,
         };
-        self.index.find(if self.config.ignore_port { without_port(asked) } else { asked })
+        self.hosts.find(if self.config.ignore_port { without_port(asked) } else { asked })
     }
 
     /// What is done with a request: its host, the first of its routes that matches, and, where a route divides its requests
     /// among clusters, the cluster. It is asked once per request; what is tried again stays in the answer.
     ///
-    /// `random` is uniform over all 64 bits, one number per request.
+    /// `random` is uniform over all 64 bits, one number per request. The time this takes depends on the request and on how
+    /// many routes can be told apart by neither path nor an exact value, not on how many routes there are.
     ///
     /// # Errors
     /// [`Unrouted`], when there is no host or no route, or the request must come over TLS.
@@ -204,9 +224,8 @@ impl RouteTable {
         if host.require_tls && request.head.scheme != "https" {
             return Err(Unrouted::TlsRequired);
         }
-        let path = self.matched_path(request);
-        let matching = host.routes.iter().position(|route| route.matcher.is_match(request, path, random));
-        let route = matching.ok_or(Unrouted::NoRoute)?;
+        let found = self.routes[at].find(&host.routes, request, self.matched_path(request), random);
+        let route = found.ok_or(Unrouted::NoRoute)?;
         let weighted = host.routes[route].weighted(request, random);
         Ok(Position { host: at, route, weighted })
     }

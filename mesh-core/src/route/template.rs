@@ -72,6 +72,14 @@ impl Template {
         Ok(Self { source: source.into(), pieces })
     }
 
+    /// The template that stands for this text in every request.
+    #[must_use]
+    pub fn literal(text: &str) -> Self {
+        let mut pieces = Vec::new();
+        push(&mut pieces, &mut text.to_owned());
+        Self { source: text.replace('%', "%%").into(), pieces }
+    }
+
     /// The template as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {

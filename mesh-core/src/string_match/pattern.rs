@@ -77,6 +77,21 @@ impl Pattern {
     }
 }
 
+impl fmt::Display for Pattern {
+    /// `"a"` for exactly that, `"a*"` for its beginning, `"*a"` for its end, `"*a*"` for a part of it, `/a/` for an expression;
+    /// an `i` behind it if upper and lower case are the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folded = |ignore_case: bool| if ignore_case { "i" } else { "" };
+        match self {
+            Self::Exact { text, ignore_case } => write!(f, "\"{text}\"{}", folded(*ignore_case)),
+            Self::Prefix { text, ignore_case } => write!(f, "\"{text}*\"{}", folded(*ignore_case)),
+            Self::Suffix { text, ignore_case } => write!(f, "\"*{text}\"{}", folded(*ignore_case)),
+            Self::Contains { text, ignore_case } => write!(f, "\"*{text}*\"{}", folded(*ignore_case)),
+            Self::Regex(regex) => write!(f, "/{}/", regex.as_str()),
+        }
+    }
+}
+
 fn same(left: &[u8], right: &[u8], ignore_case: bool) -> bool {
     if ignore_case { left.eq_ignore_ascii_case(right) } else { left == right }
 }

@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -6,23 +5,14 @@ use mesh_core::resolve::{self, Destination, Hop, Reason, inbound};
 use mesh_core::service::Service;
 use mesh_core::workload::Workload;
 use mesh_identity::tls::Identity;
-use mesh_identity::verify::{self, Purpose, VerifiedPeer};
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
 use super::admit::{Admitted, Refusal, authorize};
-use super::flow::{Direction, Facts, Failure, Outcome};
-use super::handshakes::Handshakes;
+use super::flow::Facts;
 use super::outbound::discover;
 use super::reevaluate::forbidden;
 use super::track::{Cause, Watched};
-use super::{Drain, Inputs, LocalWorkload};
-use crate::hbone::judged::Judged;
-use crate::hbone::limits::{CONCURRENT_HANDSHAKES, HANDSHAKE_TIMEOUT};
-use crate::hbone::{ALPN, Connect, Forwarded, NETWORK_HEADER, Server, TraceId, baggage, destination};
+use super::{Drain, Inputs, LocalWorkload, Terminator, TunnelPeer};
+use crate::hbone::{Connect, Forwarded, NETWORK_HEADER, baggage, destination};
 use crate::relay::relay;
 use crate::socket::Listener;
 
@@ -33,8 +23,7 @@ use crate::socket::Listener;
 pub struct Inbound {
     inputs: Inputs,
     local: LocalWorkload,
-    identity: Identity,
-    config: Arc<ServerConfig>,
+    terminator: Terminator,
     role: Role,
 }
 
@@ -47,17 +36,6 @@ enum Role {
     Gateway,
 }
 
-/// The peer of one tunnel connection.
-#[derive(Debug)]
-struct Peer {
-    address: SocketAddr,
-    local: SocketAddr,
-    verified: VerifiedPeer,
-    judged: Judged,
-    /// Ends its connection: it is not trusted any more.
-    distrusted: CancellationToken,
-}
-
 impl Inbound {
     /// The way into the workload `local`, which is `identity`.
     ///
@@ -68,8 +46,8 @@ impl Inbound {
         local: impl Into<LocalWorkload>,
         identity: Identity,
     ) -> Result<Self, mesh_identity::tls::Error> {
-        let config = identity.server_config(&[ALPN])?;
-        Ok(Self { inputs, local: local.into(), identity, config, role: Role::Workload })
+        let terminator = Terminator::new(identity, inputs.tracker.clone(), inputs.tasks.clone())?;
+        Ok(Self { inputs, local: local.into(), terminator, role: Role::Workload })
     }
 
     /// The way into a network, at its gateway `local`: a tunnel for a service of the network carries another tunnel, which
@@ -91,120 +69,20 @@ impl Inbound {
     /// # Cancel safety
     /// Dropping the future stops accepting.
     pub async fn serve(self, listener: Listener, drain: Drain) {
-        let handshakes = Handshakes::new(CONCURRENT_HANDSHAKES);
-        loop {
-            let (tcp, address) = tokio::select! {
-                biased;
-                () = drain.begun() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let place = handshakes.begin(address.ip());
-            let (inbound, drain) = (self.clone(), drain.clone());
-            self.inputs.tasks.spawn(async move {
-                // Boxed: the state of a handshake is large, and gone before the connection does its work.
-                let handshake = Box::pin(inbound.handshake(tcp, address));
-                let shaken = tokio::select! {
-                    shaken = handshake => shaken,
-                    () = place.lost.cancelled() => {
-                        inbound.refuse_handshake(address, "tls_timeout", Failure::Tls, "too many handshakes".to_owned());
-                        None
-                    }
-                };
-                drop(place);
-                let Some((server, peer)) = shaken else { return };
-                inbound.connection(server, peer, drain).await;
-            });
-        }
+        let terminator = self.terminator.clone();
+        let inbound = Arc::new(self);
+        let handle = move |connect: Connect, peer: Arc<TunnelPeer>| {
+            let inbound = Arc::clone(&inbound);
+            async move { inbound.stream(connect, &peer).await }
+        };
+        terminator.serve(listener, drain, handle).await;
     }
 
-    fn refuse_handshake(&self, address: SocketAddr, reason: &'static str, failure: Failure, error: String) {
-        let mut facts = Facts::new(Direction::Inbound, address, String::new());
-        facts.reason = reason;
-        facts.destination_identity = Some(self.identity.id().clone());
-        self.inputs.tracker.refused(&facts, &Outcome::Failed(failure, error));
-    }
-
-    async fn handshake(
-        &self,
-        tcp: TcpStream,
-        address: SocketAddr,
-    ) -> Option<(Server<tokio_rustls::server::TlsStream<TcpStream>>, Peer)> {
-        let refuse = |reason, failure, error| self.refuse_handshake(address, reason, failure, error);
-        let local = tcp.local_addr().ok()?;
-        let accept = TlsAcceptor::from(Arc::clone(&self.config)).accept(tcp);
-        let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accept).await {
-            Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => {
-                let failure = if verify::is_revoked(&error) { Failure::Revoked } else { Failure::Tls };
-                let reason = verify::rejection(&error).map(ToString::to_string);
-                refuse("tls_failure", failure, reason.unwrap_or_else(|| error.to_string()));
-                return None;
-            }
-            Err(_) => {
-                refuse("tls_timeout", Failure::Tls, "the TLS handshake was not completed in time".to_owned());
-                return None;
-            }
-        };
-        let session = tls.get_ref().1;
-        if session.alpn_protocol() != Some(ALPN) {
-            refuse("not_http2", Failure::Http2, "the peer does not offer HTTP/2".to_owned());
-            return None;
-        }
-        let certificates = session.peer_certificates();
-        let chain: Arc<[CertificateDer<'static>]> =
-            certificates.unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
-        let bundles = self.identity.bundles().snapshot();
-        let verified = match verify::peer(certificates, &bundles, Purpose::Client, self.identity.now()) {
-            Ok(verified) => verified,
-            Err(error) => {
-                refuse("tls_failure", Failure::Tls, error.to_string());
-                return None;
-            }
-        };
-        match Server::handshake(tls).await {
-            Ok(server) => {
-                let judged = Judged::new(chain, Purpose::Client, bundles);
-                Some((server, Peer { address, local, verified, judged, distrusted: CancellationToken::new() }))
-            }
-            Err(error) => {
-                refuse("http2_failure", Failure::Http2, error.to_string());
-                None
-            }
-        }
-    }
-
-    async fn connection(&self, server: Server<tokio_rustls::server::TlsStream<TcpStream>>, peer: Peer, drain: Drain) {
-        let left = peer.verified.not_after().duration_since(self.identity.now()).unwrap_or_default();
-        let peer = Arc::new(peer);
-        let handle = |connect: Connect| {
-            let (inbound, peer) = (self.clone(), Arc::clone(&peer));
-            self.inputs.tasks.spawn(async move { inbound.stream(connect, &peer).await });
-        };
-        // A peer whose certificate has run out takes no new streams on an old handshake; open ones go on.
-        let end = async {
-            tokio::select! {
-                () = drain.begun() => {}
-                () = tokio::time::sleep(left) => {}
-            }
-        };
-        tokio::select! {
-            // First, so that the answers that are due leave before the connection is closed.
-            biased;
-            () = server.serve(handle, end) => {}
-            () = peer.distrusted.cancelled() => {}
-        }
-    }
-
-    async fn stream(&self, connect: Connect, peer: &Peer) {
-        let mut facts = Facts::new(Direction::Inbound, peer.address, String::new());
-        facts.source_identity = Some(peer.verified.id().clone());
-        facts.destination_identity = Some(self.identity.id().clone());
-        facts.tunnel = Some(SocketAddr::new(peer.local.ip().to_canonical(), peer.local.port()));
-        facts.trace = TraceId::of(&connect.head.headers);
-        if let Err(error) = peer.judged.look(&self.identity) {
-            facts.requested = connect.head.uri.to_string();
+    async fn stream(&self, connect: Connect, peer: &TunnelPeer) {
+        let mut facts = self.terminator.facts(&connect, peer);
+        if let Err(error) = self.terminator.look(peer) {
             self.refuse(connect, &mut facts, Refusal::distrusted(&error));
-            return self.give_up(peer, &error);
+            return self.terminator.give_up(peer, &error);
         }
         let admitted = match Box::pin(self.admit(&connect, peer, &mut facts)).await {
             Ok(admitted) => admitted,
@@ -219,13 +97,12 @@ impl Inbound {
             }
         };
         let description = self.inputs.options.response_baggage.then(|| baggage::of(&admitted.local));
-        let watched =
-            Watched::Inbound { local: admitted.local.uid.clone(), chain: Some(Arc::clone(peer.judged.chain())) };
+        let watched = Watched::Inbound { local: admitted.local.uid.clone(), chain: Some(Arc::clone(peer.chain())) };
         let registration = self.inputs.tracker.register(facts, watched);
         let flow = Arc::clone(registration.flow());
         // Trust, policy or record may have changed between the question and the registration; nothing would judge this
         // connection again.
-        let distrusted = peer.judged.look(&self.identity).err();
+        let distrusted = self.terminator.look(peer).err();
         let (catalog, policies) = (self.inputs.catalog.snapshot(), self.inputs.policies.snapshot());
         let cause = distrusted.clone().map(Cause::Trust);
         if let Some(cause) = cause.or_else(|| forbidden(&catalog, &policies, admitted.local.uid.as_str(), &flow.facts))
@@ -234,7 +111,7 @@ impl Inbound {
             registration.close(cause);
             registration.run(std::future::pending()).await;
             if let Some(error) = distrusted {
-                self.give_up(peer, &error);
+                self.terminator.give_up(peer, &error);
             }
             return;
         }
@@ -244,23 +121,8 @@ impl Inbound {
         }
     }
 
-    /// Ends the connection of a peer that is not trusted any more, and all that it carries.
-    fn give_up(&self, peer: &Peer, error: &verify::Error) {
-        if peer.distrusted.is_cancelled() {
-            return;
-        }
-        tracing::info!(peer = %peer.verified.id(), %error, "a tunnel connection ends: its peer is not trusted any more");
-        self.inputs.tracker.judge(|_, watched| match watched {
-            Watched::Inbound { chain: Some(chain), .. } if Arc::ptr_eq(chain, peer.judged.chain()) => {
-                Some(Cause::Trust(error.clone()))
-            }
-            _ => None,
-        });
-        peer.distrusted.cancel();
-    }
-
     /// Everything that is asked before the application is connected to.
-    async fn admit(&self, connect: &Connect, peer: &Peer, facts: &mut Facts) -> Result<Admitted, Refusal> {
+    async fn admit(&self, connect: &Connect, peer: &TunnelPeer, facts: &mut Facts) -> Result<Admitted, Refusal> {
         let head = http::Request::from_parts(connect.head.clone(), ());
         let authority = destination(&head)
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "malformed_request", error.to_string()))?;
@@ -269,7 +131,7 @@ impl Inbound {
         let local = local.ok_or_else(Refusal::no_local_workload)?;
         facts.destination_workload = Some(Arc::clone(&local));
         self.describe_source(connect, peer, facts);
-        let own_ip = peer.local.ip().to_canonical();
+        let own_ip = peer.local().ip().to_canonical();
         if !matches!(&authority, Destination::Address(address) if address.ip() == own_ip) {
             // A service or another workload, which may not have been heard of yet. Unanswered, it is refused below.
             let request = resolve::Outbound::new(&local, &self.inputs.network, &authority);
@@ -329,13 +191,13 @@ impl Inbound {
 
     /// Who is behind the peer, for telemetry. A record is believed only where it agrees with the certificate: another
     /// workload may use the address by now, and a peer in another network may use one that is somebody else's here.
-    fn describe_source(&self, connect: &Connect, peer: &Peer, facts: &mut Facts) {
+    fn describe_source(&self, connect: &Connect, peer: &TunnelPeer, facts: &mut Facts) {
         let headers = &connect.head.headers;
         let network = headers.get(NETWORK_HEADER).and_then(|value| value.to_str().ok());
         let same_network = network.is_none_or(|network| self.inputs.network == *network);
         let catalog = self.inputs.catalog.load();
-        let recorded = catalog.workload_at(&self.inputs.network, peer.address.ip()).filter(|_| same_network);
-        facts.source_workload = recorded.filter(|workload| workload.spiffe_id() == *peer.verified.id()).map(Arc::clone);
+        let recorded = catalog.workload_at(&self.inputs.network, peer.address().ip()).filter(|_| same_network);
+        facts.source_workload = recorded.filter(|workload| workload.spiffe_id() == *peer.identity()).map(Arc::clone);
         facts.source_baggage = facts.source_workload.is_none().then(|| baggage::read(headers));
     }
 

@@ -10,6 +10,8 @@
 //! | into a workload in plaintext | [`Passthrough`] |
 //! | all of these of one captured workload | [`Pod`] |
 //! | into a network, for tunnels within tunnels | [`Inbound::gateway`] |
+//! | tunnels that end here, for whatever purpose | [`Terminator`] |
+//! | tunnels to ends that somebody has chosen | [`Tunnels`] |
 
 mod access_log;
 mod admit;
@@ -20,12 +22,15 @@ mod inbound;
 mod inputs;
 mod local;
 mod nested;
+mod opened;
 mod outbound;
 mod passthrough;
 mod pod;
 mod reevaluate;
 pub mod socks5;
+mod terminate;
 mod track;
+mod tunnels;
 mod upstream;
 mod way_in;
 
@@ -34,9 +39,12 @@ pub use flow::{Direction, Facts, Failure, Flow, Observer, Outcome};
 pub use inbound::Inbound;
 pub use inputs::{Discover, Inputs, Options};
 pub use local::LocalWorkload;
+pub use opened::OutboundStream;
 pub use outbound::{Connected, Error, Outbound};
 pub use passthrough::Passthrough;
 pub use pod::{Pod, Ways};
 pub use reevaluate::reevaluate;
+pub use terminate::{Terminator, TunnelPeer};
 pub use track::{Cause, ConnectionInfo, Registration, Tracker};
+pub use tunnels::Tunnels;
 pub use way_in::WayIn;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mesh_core::report::chain;
 use mesh_core::resolve::{self, Destination, Hop, InnerTunnel, Refusal, Resolution, Tunnel};
 use mesh_core::workload::Workload;
+use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
 use tokio::net::TcpStream;
 
@@ -12,7 +13,7 @@ use super::flow::{Direction, Facts, Failure, Outcome};
 use super::nested;
 use super::track::{Cause, Watched};
 use super::upstream::Upstream;
-use super::{Inputs, LocalWorkload, Registration};
+use super::{Inputs, LocalWorkload, Registration, Tracker};
 use crate::hbone::pool::Key;
 use crate::hbone::{self, ConnectHeaders, Forwarded, TraceId, baggage, traceparent};
 
@@ -29,8 +30,9 @@ pub struct Outbound {
 /// An upstream connection, not yet relayed.
 #[derive(Debug)]
 pub struct Connected {
-    upstream: Upstream,
-    registration: Registration,
+    pub(super) upstream: Upstream,
+    pub(super) registration: Registration,
+    pub(super) tasks: Tasks,
 }
 
 impl Outbound {
@@ -52,26 +54,12 @@ impl Outbound {
         let mut facts = Facts::new(Direction::Outbound, client, destination.to_string());
         // Boxed: this future holds every kind of handshake, and lives only until the connection stands.
         match Box::pin(self.upstream(destination, client, &mut facts)).await {
-            Ok(upstream) => {
-                let watched = Watched::Outbound { chains: upstream.chains() };
-                let registration = self.inputs.tracker.register(facts, watched);
-                // Trust may have changed since the handshake; nothing would judge this connection again.
-                if let Err(error) = upstream.look() {
-                    registration.close(Cause::Trust(error));
-                }
-                Ok(Connected { upstream, registration })
-            }
+            Ok(upstream) => Ok(Connected::register(upstream, facts, &self.inputs.tracker, &self.inputs.tasks)),
             Err(error) => {
                 if facts.reason.is_empty() {
                     facts.reason = error.reason();
                 }
-                let text = chain(&error);
-                let outcome = if error.is_policy() {
-                    Outcome::Denied(text)
-                } else {
-                    Outcome::Failed(Failure::from(&error), text)
-                };
-                self.inputs.tracker.refused(&facts, &outcome);
+                self.inputs.tracker.refused(&facts, &error.outcome());
                 Err(error)
             }
         }
@@ -212,6 +200,16 @@ pub(super) async fn discover(inputs: &Inputs, request: &resolve::Outbound<'_>) -
 }
 
 impl Connected {
+    /// A connection that stands from now on, and is judged again when something changes.
+    pub(super) fn register(upstream: Upstream, facts: Facts, tracker: &Tracker, tasks: &Tasks) -> Self {
+        let registration = tracker.register(facts, Watched::Outbound { chains: upstream.chains() });
+        // Trust may have changed since the handshake; nothing would judge this connection again.
+        if let Err(error) = upstream.look() {
+            registration.close(Cause::Trust(error));
+        }
+        Self { upstream, registration, tasks: tasks.clone() }
+    }
+
     /// Relays the client's bytes until the connection ends or is closed.
     ///
     /// # Cancel safety
@@ -262,6 +260,12 @@ impl Error {
     #[must_use]
     pub fn is_policy(&self) -> bool {
         matches!(self, Self::Tunnel(error) if matches!(&**error, hbone::Error::Refused(refused) if refused.is_policy()))
+    }
+
+    /// How the connection that did not come about ended.
+    pub(super) fn outcome(&self) -> Outcome {
+        let text = chain(self);
+        if self.is_policy() { Outcome::Denied(text) } else { Outcome::Failed(Failure::from(self), text) }
     }
 
     /// One stable word for logs.

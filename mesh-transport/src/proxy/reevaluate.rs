@@ -67,6 +67,7 @@ fn close(inputs: &Inputs, distrusted: &Distrusted) -> usize {
     let distrust = |chain: &Chain| distrusted.get(&chain.as_ptr().addr()).map(|(_, error)| Cause::Trust(error.clone()));
     inputs.tracker.judge(|facts: &Facts, watched: &Watched| match watched {
         Watched::Outbound { chains } => chains.iter().find_map(distrust),
+        Watched::Terminated { chain } => distrust(chain),
         Watched::Inbound { local, chain } => {
             chain.as_ref().and_then(distrust).or_else(|| forbidden(&catalog, &policies, local.as_str(), facts))
         }

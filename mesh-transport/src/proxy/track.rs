@@ -41,6 +41,8 @@ pub(super) type Chain = Arc<[CertificateDer<'static>]>;
 pub(super) enum Watched {
     /// Into a local workload: by policy, and by the peer's certificates where it has some.
     Inbound { local: Uid, chain: Option<Chain> },
+    /// Into the proxy itself, which judges what the tunnel carries: by the peer's certificates.
+    Terminated { chain: Chain },
     /// Out of one: by the certificates of whoever is at the other end of each tunnel. None for plaintext.
     Outbound { chains: Vec<Chain> },
 }
@@ -140,6 +142,7 @@ impl Tracker {
         for entry in self.entries() {
             let (chains, purpose) = match &entry.watched {
                 Watched::Inbound { chain, .. } => (chain.as_slice(), Purpose::Client),
+                Watched::Terminated { chain } => (std::slice::from_ref(chain), Purpose::Client),
                 Watched::Outbound { chains } => (chains.as_slice(), Purpose::Server),
             };
             // Who came without certificates is known to their dialler alone.

@@ -1,9 +1,11 @@
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use mesh_identity::tls::Identity;
 use mesh_identity::verify;
 use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::nested::Nested;
@@ -58,4 +60,17 @@ impl Upstream {
             }
         }
     }
+
+    /// The bytes, for whoever reads and writes them here.
+    pub(super) fn io(&mut self) -> Pin<&mut (dyn Io + '_)> {
+        match self {
+            Self::Plain(upstream) => Pin::new(upstream),
+            Self::Tunnel(tunnelled, _) => Pin::new(&mut tunnelled.stream),
+            Self::Nested(nested, _) => Pin::new(&mut nested.stream),
+        }
+    }
 }
+
+/// Bytes in both directions.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}

@@ -9,7 +9,7 @@ mod half;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use half::{Sink, Source, Split, TcpSource};
+pub use half::{AnyIo, AnySource, Sink, Source, Split, TcpSource};
 
 /// Bytes relayed so far; may be read while the relay runs.
 #[derive(Debug, Default)]
@@ -29,6 +29,12 @@ impl Counts {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that are not relayed but written to upstream, or read from it.
+    pub(crate) fn add(&self, sent: usize, received: usize) {
+        self.sent.fetch_add(sent as u64, Ordering::Relaxed);
+        self.received.fetch_add(received as u64, Ordering::Relaxed);
     }
 }
 

@@ -22,7 +22,7 @@ use mesh_identity::clock::SystemClock;
 use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::tls::Identity;
 use mesh_identity::verify::Expected;
-use mesh_transport::proxy::{Drain, Error, Inbound, Inputs, Outbound, WayIn, reevaluate};
+use mesh_transport::proxy::{Drain, Error, Failure, Inbound, Inputs, Outbound, Outcome, Terminator, WayIn, reevaluate};
 use mesh_transport::socket::Listener;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -116,6 +116,38 @@ impl Mesh {
         let inbound = Inbound::new(self.inputs.clone(), uid("server"), identity).unwrap();
         self.inputs.tasks.spawn(inbound.serve(listener, self.drain.clone()));
         address
+    }
+
+    /// The server as a program that answers every tunnel with who asked and for what, and then echoes; it refuses port 1.
+    pub async fn greet(&self) {
+        let identity = self.identities.identity(&id("server")).await.unwrap();
+        let inputs = &self.inputs;
+        let terminator = Terminator::new(identity, inputs.tracker.clone(), inputs.tasks.clone()).unwrap();
+        let listener = Listener::bind(SocketAddr::new(self.ip(2), HBONE)).unwrap();
+        let answering = terminator.clone();
+        let serve = terminator.serve(listener, self.drain.clone(), move |connect, peer| {
+            let terminator = answering.clone();
+            async move {
+                let facts = terminator.facts(&connect, &peer);
+                if facts.requested.ends_with(":1") {
+                    let outcome = Outcome::Failed(Failure::Connect, "not here".to_owned());
+                    return terminator.refuse(connect, facts, StatusCode::NOT_FOUND, "nothing_here", &outcome);
+                }
+                let greeting = format!("{} wants {}\n", peer.identity(), facts.requested);
+                let Some((mut stream, registration)) = terminator.accept(connect, &peer, facts, None) else { return };
+                registration
+                    .run(async move {
+                        stream.write_all(greeting.as_bytes()).await?;
+                        let mut byte = [0];
+                        while stream.read(&mut byte).await? == 1 {
+                            stream.write_all(&byte).await?;
+                        }
+                        stream.shutdown().await
+                    })
+                    .await;
+            }
+        });
+        self.inputs.tasks.spawn(serve);
     }
 
     pub fn outbound(&self, name: &str) -> Outbound {

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::Dial;
-use super::dns::Names;
 use super::service::Channel;
 use super::upstream::{Dialer, Endpoints, Upstream, dialer, now};
 use crate::client::{Client, Watch, WatchError};
+use crate::dns::Names;
 use crate::resource::Resource;
 
 /// How deep aggregates of aggregates may be. gRFC A37.
@@ -320,7 +320,7 @@ impl Keeper {
                 let Some(assignment) = assignment else { return Part::ToCome };
                 assignment
             }
-            Discovery::OriginalDst => {
+            Discovery::OriginalDst | Discovery::TunnelToOriginalDst(_) => {
                 return Part::Missing("a cluster of original destinations is none for clients".into());
             }
             Discovery::Eds { .. } => {

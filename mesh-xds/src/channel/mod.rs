@@ -69,7 +69,6 @@
 
 mod assembly;
 mod connect;
-mod dns;
 mod replay;
 mod service;
 mod tracked;

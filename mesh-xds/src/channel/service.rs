@@ -130,13 +130,15 @@ impl<'c> Call<'c> {
             None => return Err(Status::unavailable(format!("cluster `{name}` is not known"))),
         };
         let hash = RequestHash::new(&forward.hash, &head, Some(self.channel.id), fastrand::u64(..)).value;
+        let subset = selected.subset();
         let deadline =
             forward.timeouts(&head).stream.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
         let retry = selected.retry().filter(|retry| retry.is_for(&head));
         let (mut tries, mut unseen, mut guard) = (0, 0, None);
         loop {
             tries += 1;
-            let request = balance::Request { hash, attempt: tries + unseen - 1, priority: forward.priority };
+            let attempt = tries + unseen - 1;
+            let request = balance::Request { hash, attempt, priority: forward.priority, subset: Some(&subset) };
             let picked = upstream.pick(&request, now()).map_err(|error| refused(name, &error))?;
             let circuit = picked.from.balancer().circuit();
             let per_try = retry.and_then(|retry| retry.per_try_timeout).map(|limit| Instant::now() + limit);
@@ -151,7 +153,7 @@ impl<'c> Call<'c> {
             }
             let again = retry.filter(|retry| should_retry(retry, &failed, tries) && self.body.can_begin_again());
             // Who may not retry says how the last attempt ended.
-            guard = again.and_then(|_| circuit.try_retry(forward.priority));
+            guard = again.and_then(|_| circuit.try_retry(forward.priority, now()));
             let Some(retry) = again.filter(|_| guard.is_some()) else { return failed.end(&self.body) };
             let since = (self.channel.now)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let headers = if let Failed::Response(response) = &failed { Some(response.headers()) } else { None };

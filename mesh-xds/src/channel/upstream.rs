@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mesh_core::balance::{Assignment, Balancer, Cluster, Pick, PickError, Request, Setup};
+use mesh_core::balance::{Assignment, Balancer, Cluster, Pick, PickError, Request, Setup, Tunnel};
 use parking_lot::Mutex;
 
 use super::connect::{AnyTransport, Dial, Target};
@@ -69,14 +69,14 @@ pub(super) struct Picked<'a> {
 
 impl Upstream {
     /// An endpoint for a call. Of an aggregate, from the first cluster that has one.
-    pub(super) fn pick(&self, request: &Request, now: Instant) -> Result<Picked<'_>, PickError> {
+    pub(super) fn pick(&self, request: &Request<'_>, now: Instant) -> Result<Picked<'_>, PickError> {
         match self {
             Self::Endpoints(endpoints) => endpoints.pick(request, now),
             Self::Aggregate(members) => {
                 let mut last = PickError::NoEndpoints;
                 for member in members {
                     match member.pick(request, now) {
-                        Err(error @ (PickError::NoEndpoints | PickError::NoHealthyEndpoint)) => last = error,
+                        Err(error) if error.is_absence() => last = error,
                         decided => return decided,
                     }
                 }
@@ -110,17 +110,19 @@ impl Endpoints {
         if made(&state.cluster) != made(cluster) {
             state.transports.clear();
         }
-        let there: std::collections::HashSet<SocketAddr> =
-            assignment.endpoints().map(|endpoint| endpoint.address).collect();
-        state.transports.retain(|address, _| there.contains(address));
-        state.aside.retain(|address, _| there.contains(address));
+        let tunnels = |assignment: &Assignment| -> HashMap<SocketAddr, Option<Tunnel>> {
+            assignment.endpoints().map(|endpoint| (endpoint.address, endpoint.tunnel.clone())).collect()
+        };
+        let (before, there) = (tunnels(&state.assignment), tunnels(assignment));
+        state.transports.retain(|at, _| there.get(at).is_some_and(|tunnel| before.get(at) == Some(tunnel)));
+        state.aside.retain(|address, _| there.contains_key(address));
         state.cluster = Arc::clone(cluster);
         state.assignment = Arc::clone(assignment);
         drop(state);
         self.balancer.update(Arc::clone(cluster), assignment, now());
     }
 
-    fn pick(&self, request: &Request, now: Instant) -> Result<Picked<'_>, PickError> {
+    fn pick(&self, request: &Request<'_>, now: Instant) -> Result<Picked<'_>, PickError> {
         let mut rng = fastrand::Rng::new();
         let mut request = *request;
         let mut picked = self.balancer.pick(&request, &mut rng, now)?;
@@ -160,7 +162,8 @@ impl Endpoints {
             return Ok(transport.transport());
         }
         let (tls, timeout) = (state.cluster.tls_of(pick.endpoint()), state.cluster.connect_timeout);
-        let transport = (self.dialer)(Target { address, authority: &self.authority, tls, timeout })?;
+        let tunnel = pick.endpoint().tunnel.as_ref();
+        let transport = (self.dialer)(Target { address, authority: &self.authority, tls, tunnel, timeout })?;
         let boxed = transport.transport();
         state.transports.insert(address, transport);
         Ok(boxed)

@@ -1,114 +1,128 @@
-//! Envoy's `MetadataMatcher` ↔ [`MetadataMatch`], and its `MetadataKey` ↔ [`MetadataPath`].
+//! Envoy's `MetadataMatcher` ↔ [`MetadataMatch`], `ValueMatcher` ↔ [`ValueMatch`], `MetadataKey` ↔ [`MetadataPath`].
 //!
 //! | field | how it is taken |
 //! | --- | --- |
-//! | **MetadataMatcher** `filter`, `path`, `value`, `invert` | honoured; without a filter, a path or a value: NACK |
-//! | **ValueMatcher** all kinds | honoured, to a depth of [`MAX_CONDITION_DEPTH`] |
+//! | `filter`, `path` of keys, `value`, `invert` | honoured; without a filter or a path: NACK |
+//! | `null_match`, `double_match`, `string_match`, `bool_match`, `present_match`, `list_match.one_of` | honoured |
+//! | `or_match` | honoured; of less than two: NACK |
 //! | **MetadataKey** `key`, `path` of keys | honoured; without a path, or with an index in it: NACK |
+//!
+//! Values within values are followed to a depth of [`MAX_CONDITION_DEPTH`].
 
-use envoy_types::pb::envoy::r#type::matcher::v3 as wire;
-use envoy_types::pb::envoy::r#type::matcher::v3::double_matcher::MatchPattern as Number;
-use envoy_types::pb::envoy::r#type::matcher::v3::list_matcher::MatchPattern as List;
+use envoy_types::pb::envoy::r#type::matcher::v3::list_matcher::MatchPattern as ListPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::PathSegment;
 use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::path_segment::Segment;
 use envoy_types::pb::envoy::r#type::matcher::v3::value_matcher::{MatchPattern, NullMatch};
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    DoubleMatcher, ListMatcher, MetadataMatcher, OrMatcher, ValueMatcher, double_matcher,
+};
 use envoy_types::pb::envoy::r#type::metadata::v3::MetadataKey;
 use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key;
 use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::path_segment::Segment as KeySegment;
 use envoy_types::pb::envoy::r#type::v3::DoubleRange;
-use mesh_core::companion::ext_authz::{MetadataMatch, NumberMatch, ValueMatch};
 use mesh_core::name::Text;
+use mesh_core::request::{MetadataMatch, NumberMatch, ValueMatch};
 use mesh_core::route::MetadataPath;
 
 use super::error::{Error, Report};
 use super::string_matcher::{pattern, wire_pattern};
 use crate::limits::MAX_CONDITION_DEPTH;
 
-pub(super) fn metadata_match(report: &mut Report, matcher: &wire::MetadataMatcher) -> Result<MetadataMatch, Error> {
-    let wire::MetadataMatcher { filter, path, value, invert } = matcher;
+pub(super) fn metadata_match(report: &mut Report, wire: &MetadataMatcher) -> Result<MetadataMatch, Error> {
+    let MetadataMatcher { filter, path, value, invert } = wire;
+    if path.is_empty() {
+        return Err(Error::Missing { field: report.at("path") });
+    }
+    let key = |report: &mut Report, PathSegment { segment }: &PathSegment| match segment {
+        Some(Segment::Key(key)) => report.named("key", key),
+        None => Err(Error::Missing { field: report.at("key") }),
+    };
     let value = report.required("value", value.as_ref())?;
-    let path = report.each("path", path, |report, PathSegment { segment }| {
-        let Segment::Key(key) = report.required("segment", segment.as_ref())?;
-        report.named("key", key)
-    })?;
     Ok(MetadataMatch {
         filter: report.named("filter", filter)?,
-        path: at_least_one(report, path)?,
-        value: report.within("value", |report| value_match(report, value, 0))?,
+        path: report.each("path", path, key)?,
+        value: report.within("value", |report| value_match(report, value, MAX_CONDITION_DEPTH))?,
         invert: *invert,
     })
 }
 
-fn at_least_one(report: &Report, path: Vec<Text>) -> Result<Vec<Text>, Error> {
-    report.required("path", Some(path).filter(|path| !path.is_empty()))
-}
-
-fn value_match(report: &mut Report, matcher: &wire::ValueMatcher, depth: usize) -> Result<ValueMatch, Error> {
-    if depth == MAX_CONDITION_DEPTH {
-        return Err(report.invalid("match_pattern", "stands too deep within others"));
-    }
-    match report.required("match_pattern", matcher.match_pattern.as_ref())? {
+fn value_match(report: &mut Report, wire: &ValueMatcher, depth: usize) -> Result<ValueMatch, Error> {
+    let ValueMatcher { match_pattern } = wire;
+    let below = |report: &Report, field: &str| {
+        let too_deep = || report.invalid(field, format_args!("is deeper than {MAX_CONDITION_DEPTH}"));
+        depth.checked_sub(1).ok_or_else(too_deep)
+    };
+    match report.required("match_pattern", match_pattern.as_ref())? {
         MatchPattern::NullMatch(NullMatch {}) => Ok(ValueMatch::Null),
-        MatchPattern::BoolMatch(wanted) => Ok(ValueMatch::Bool(*wanted)),
-        MatchPattern::PresentMatch(present) => Ok(ValueMatch::Present(*present)),
+        MatchPattern::DoubleMatch(DoubleMatcher { match_pattern }) => {
+            let number = report.within("double_match", |report| report.required("match_pattern", *match_pattern))?;
+            Ok(ValueMatch::Number(match number {
+                double_matcher::MatchPattern::Exact(wanted) => NumberMatch::Exact(wanted),
+                double_matcher::MatchPattern::Range(DoubleRange { start, end }) => NumberMatch::Range { start, end },
+            }))
+        }
         MatchPattern::StringMatch(matcher) => {
             report.within("string_match", |report| pattern(report, matcher)).map(ValueMatch::Text)
         }
-        MatchPattern::DoubleMatch(wire::DoubleMatcher { match_pattern }) => {
-            match report.required("double_match", match_pattern.as_ref())? {
-                Number::Exact(number) => Ok(ValueMatch::Number(NumberMatch::Exact(*number))),
-                Number::Range(DoubleRange { start, end }) => {
-                    Ok(ValueMatch::Number(NumberMatch::Range { start: *start, end: *end }))
-                }
-            }
-        }
-        MatchPattern::ListMatch(matcher) => {
-            let List::OneOf(element) = report.required("list_match", matcher.match_pattern.as_ref())?;
-            let element = report.within("list_match.one_of", |report| value_match(report, element, depth + 1))?;
-            Ok(ValueMatch::Contains(Box::new(element)))
-        }
-        MatchPattern::OrMatch(wire::OrMatcher { value_matchers }) => report
-            .within("or_match", |report| {
-                report.each("value_matchers", value_matchers, |report, matcher| value_match(report, matcher, depth + 1))
+        MatchPattern::BoolMatch(wanted) => Ok(ValueMatch::Bool(*wanted)),
+        MatchPattern::PresentMatch(wanted) => Ok(ValueMatch::Present(*wanted)),
+        MatchPattern::ListMatch(list) => {
+            let ListMatcher { match_pattern } = &**list;
+            let depth = below(report, "list_match")?;
+            report.within("list_match", |report| {
+                let ListPattern::OneOf(element) = report.required("one_of", match_pattern.as_ref())?;
+                let element = report.within("one_of", |report| value_match(report, element, depth))?;
+                Ok(ValueMatch::Contains(Box::new(element)))
             })
-            .map(ValueMatch::Or),
+        }
+        MatchPattern::OrMatch(OrMatcher { value_matchers }) => {
+            let depth = below(report, "or_match")?;
+            report.within("or_match", |report| {
+                if value_matchers.len() < 2 {
+                    return Err(report.invalid("value_matchers", "are less than two"));
+                }
+                let each = |report: &mut Report, wire| value_match(report, wire, depth);
+                report.each("value_matchers", value_matchers, each).map(ValueMatch::Or)
+            })
+        }
     }
 }
 
-pub(super) fn wire_metadata_match(matcher: &MetadataMatch) -> wire::MetadataMatcher {
+pub(super) fn wire_metadata_match(matcher: &MetadataMatch) -> MetadataMatcher {
     let MetadataMatch { filter, path, value, invert } = matcher;
     let segment = |key: &Text| PathSegment { segment: Some(Segment::Key(key.to_string())) };
-    wire::MetadataMatcher {
+    MetadataMatcher {
         filter: filter.to_string(),
         path: path.iter().map(segment).collect(),
-        value: Some(wire_value_match(value)),
+        value: Some(wire_value(value)),
         invert: *invert,
     }
 }
 
-fn wire_value_match(matcher: &ValueMatch) -> wire::ValueMatcher {
-    let matched = match matcher {
+fn wire_value(value: &ValueMatch) -> ValueMatcher {
+    let matched = match value {
         ValueMatch::Null => MatchPattern::NullMatch(NullMatch {}),
         ValueMatch::Bool(wanted) => MatchPattern::BoolMatch(*wanted),
-        ValueMatch::Present(present) => MatchPattern::PresentMatch(*present),
-        ValueMatch::Text(pattern) => MatchPattern::StringMatch(wire_pattern(pattern)),
         ValueMatch::Number(number) => {
             let number = match *number {
-                NumberMatch::Exact(number) => Number::Exact(number),
-                NumberMatch::Range { start, end } => Number::Range(DoubleRange { start, end }),
+                NumberMatch::Exact(wanted) => double_matcher::MatchPattern::Exact(wanted),
+                NumberMatch::Range { start, end } => double_matcher::MatchPattern::Range(DoubleRange { start, end }),
             };
-            MatchPattern::DoubleMatch(wire::DoubleMatcher { match_pattern: Some(number) })
+            MatchPattern::DoubleMatch(DoubleMatcher { match_pattern: Some(number) })
         }
+        ValueMatch::Text(pattern) => MatchPattern::StringMatch(wire_pattern(pattern)),
+        ValueMatch::Present(wanted) => MatchPattern::PresentMatch(*wanted),
         ValueMatch::Contains(element) => {
-            let element = List::OneOf(Box::new(wire_value_match(element)));
-            MatchPattern::ListMatch(Box::new(wire::ListMatcher { match_pattern: Some(element) }))
+            let one_of = ListPattern::OneOf(Box::new(wire_value(element)));
+            MatchPattern::ListMatch(Box::new(ListMatcher { match_pattern: Some(one_of) }))
         }
+        // One alternative is no alternative, and Envoy wants two.
+        ValueMatch::Or(some) if some.len() == 1 => return some.first().map(wire_value).unwrap_or_default(),
         ValueMatch::Or(some) => {
-            let value_matchers = some.iter().map(wire_value_match).collect();
-            MatchPattern::OrMatch(wire::OrMatcher { value_matchers })
+            MatchPattern::OrMatch(OrMatcher { value_matchers: some.iter().map(wire_value).collect() })
         }
     };
-    wire::ValueMatcher { match_pattern: Some(matched) }
+    ValueMatcher { match_pattern: Some(matched) }
 }
 
 pub(super) fn metadata_path(report: &mut Report, wire: &MetadataKey) -> Result<MetadataPath, Error> {
@@ -119,7 +133,10 @@ pub(super) fn metadata_path(report: &mut Report, wire: &MetadataKey) -> Result<M
             KeySegment::Index(_) => Err(Error::Unsupported { field: report.at("index") }),
         }
     })?;
-    Ok(MetadataPath { filter: report.named("key", key)?, keys: at_least_one(report, keys)? })
+    if keys.is_empty() {
+        return Err(Error::Missing { field: report.at("path") });
+    }
+    Ok(MetadataPath { filter: report.named("key", key)?, keys })
 }
 
 pub(super) fn wire_metadata_path(path: &MetadataPath) -> MetadataKey {

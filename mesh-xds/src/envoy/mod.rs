@@ -7,6 +7,7 @@
 
 #![allow(deprecated, reason = "every field of a message is named when it is read, the deprecated ones too")]
 
+mod authn;
 mod cidr;
 pub mod cluster;
 mod companion;
@@ -15,6 +16,7 @@ pub mod endpoint;
 mod error;
 mod header_matcher;
 pub mod listener;
+mod metadata;
 mod metadata_matcher;
 mod rbac;
 mod resources;

@@ -34,13 +34,16 @@ pub(super) fn decode<T: Message + Default>(bytes: &[u8]) -> Result<T, Error> {
 
 /// A duration, which must not be negative.
 pub(super) fn duration(report: &Report, field: &str, span: &Span) -> Result<Duration, Error> {
-    let seconds = u64::try_from(span.seconds);
+    let seconds = u64::try_from(span.seconds).ok().filter(|seconds| *seconds <= MAX_SECONDS);
     let nanos = u32::try_from(span.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
     match (seconds, nanos) {
-        (Ok(seconds), Some(nanos)) => Ok(Duration::new(seconds, nanos)),
+        (Some(seconds), Some(nanos)) => Ok(Duration::new(seconds, nanos)),
         _ => Err(report.invalid(field, format_args!("{}.{:09} s is no duration", span.seconds, span.nanos))),
     }
 }
+
+/// 10,000 years, as `google.protobuf.Duration` says: short enough to be added to a time.
+const MAX_SECONDS: u64 = 315_576_000_000;
 
 /// As [`duration`], of a field that may be absent.
 pub(super) fn optional_duration(report: &Report, field: &str, span: Option<&Span>) -> Result<Option<Duration>, Error> {
@@ -105,4 +108,19 @@ pub(crate) fn wire_address(at: SocketAddr) -> Address {
         ..SocketAddress::default()
     };
     Address { address: Some(Place::SocketAddress(socket)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_bounds() {
+        let read = |seconds, nanos| duration(&Report::default(), "d", &Span { seconds, nanos }).ok();
+        assert_eq!(read(1, 5), Some(Duration::new(1, 5)));
+        assert_eq!(read(315_576_000_000, 999_999_999), Some(Duration::new(315_576_000_000, 999_999_999)));
+        for (seconds, nanos) in [(-1, 0), (0, -1), (0, 1_000_000_000), (315_576_000_001, 0), (i64::MAX, 0)] {
+            assert_eq!(read(seconds, nanos), None, "{seconds} {nanos}");
+        }
+    }
 }

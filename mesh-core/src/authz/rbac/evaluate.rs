@@ -2,12 +2,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::facts::Facts;
+use super::facts::{Facts, Peer};
 use super::policy::{Action, Permission, Policy, Principal, Rbac, RbacFilter};
 use super::verdict::{Denial, Permit, Verdict};
 use crate::authz::Reason;
 use crate::name::Text;
-use crate::request::HeaderMatch;
+use crate::request::{HeaderMatch, MetadataMatch};
 use crate::string_match::Pattern;
 
 impl RbacFilter {
@@ -15,7 +15,7 @@ impl RbacFilter {
     pub fn evaluate(&self, facts: &Facts<'_>) -> Verdict {
         match &self.rules {
             Some(rules) => rules.evaluate(facts),
-            None => Verdict::Allowed(Permit::new(None, Reason::NoAllowPolicy, false)),
+            None => unrestricted(),
         }
     }
 
@@ -24,24 +24,18 @@ impl RbacFilter {
     pub fn evaluate_shadow(&self, facts: &Facts<'_>) -> Option<Verdict> {
         self.shadow.as_ref().map(|shadow| shadow.evaluate(facts))
     }
+
+    /// Whether what matches is to be logged.
+    #[must_use]
+    pub fn logs(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.action == Action::Log)
+    }
 }
 
 impl Rbac {
     /// Decides whether a connection or a request may pass. The verdict's policy shares the text of the name.
     pub fn evaluate(&self, facts: &Facts<'_>) -> Verdict {
-        let matching = self.matching(facts).cloned();
-        match (self.action, matching) {
-            (Action::Allow, Some(policy)) => Verdict::Allowed(Permit::new(Some(policy), Reason::AllowPolicy, false)),
-            (Action::Allow, None) => Verdict::Denied(Denial { policy: None, reason: Reason::NoAllowPolicyMatches }),
-            (Action::Deny, Some(policy)) => {
-                Verdict::Denied(Denial { policy: Some(policy), reason: Reason::DenyPolicy })
-            }
-            (Action::Deny, None) => Verdict::Allowed(Permit::new(None, Reason::NoAllowPolicy, false)),
-            (Action::Log, policy) => {
-                let log = policy.is_some();
-                Verdict::Allowed(Permit::new(policy, Reason::NoAllowPolicy, log))
-            }
-        }
+        verdict(self.action, self.matching(facts).cloned())
     }
 
     fn matching(&self, facts: &Facts<'_>) -> Option<&Text> {
@@ -49,15 +43,34 @@ impl Rbac {
     }
 }
 
+/// What no rules mean.
+pub(super) fn unrestricted() -> Verdict {
+    Verdict::Allowed(Permit::new(None, Reason::NoAllowPolicy, false))
+}
+
+/// What it means that this policy matches, or none.
+pub(super) fn verdict(action: Action, matching: Option<Text>) -> Verdict {
+    match (action, matching) {
+        (Action::Allow, Some(policy)) => Verdict::Allowed(Permit::new(Some(policy), Reason::AllowPolicy, false)),
+        (Action::Allow, None) => Verdict::Denied(Denial { policy: None, reason: Reason::NoAllowPolicyMatches }),
+        (Action::Deny, Some(policy)) => Verdict::Denied(Denial { policy: Some(policy), reason: Reason::DenyPolicy }),
+        (Action::Deny, None) => Verdict::Allowed(Permit::new(None, Reason::NoAllowPolicy, false)),
+        (Action::Log, policy) => {
+            let log = policy.is_some();
+            Verdict::Allowed(Permit::new(policy, Reason::NoAllowPolicy, log))
+        }
+    }
+}
+
 impl Policy {
-    fn is_match(&self, facts: &Facts<'_>) -> bool {
+    pub(super) fn is_match(&self, facts: &Facts<'_>) -> bool {
         self.permissions.iter().any(|permission| permission.is_match(facts))
             && self.principals.iter().any(|principal| principal.is_match(facts))
     }
 }
 
 impl Permission {
-    fn is_match(&self, facts: &Facts<'_>) -> bool {
+    pub(super) fn is_match(&self, facts: &Facts<'_>) -> bool {
         match self {
             Self::Any => true,
             Self::And(all) => all.iter().all(|permission| permission.is_match(facts)),
@@ -65,6 +78,8 @@ impl Permission {
             Self::Not(permission) => !permission.is_match(facts),
             Self::Header(matcher) => header(matcher, facts),
             Self::Path(pattern) => path(pattern, facts),
+            Self::PathTemplate(template) => facts.path().is_some_and(|path| template.is_match(path)),
+            Self::Metadata(matcher) => metadata(matcher, facts),
             Self::DestinationIp(range) => contains(range, facts.destination.ip()),
             Self::DestinationPort(port) => *port == facts.destination.port(),
             Self::DestinationPorts(ports) => ports.contains(&facts.destination.port().into()),
@@ -74,7 +89,7 @@ impl Permission {
 }
 
 impl Principal {
-    fn is_match(&self, facts: &Facts<'_>) -> bool {
+    pub(super) fn is_match(&self, facts: &Facts<'_>) -> bool {
         match self {
             Self::Any => true,
             Self::And(all) => all.iter().all(|principal| principal.is_match(facts)),
@@ -83,6 +98,10 @@ impl Principal {
             Self::Authenticated(name) => facts
                 .peer
                 .is_some_and(|peer| name.as_ref().is_none_or(|pattern| peer.any_name(|name| pattern.is_match(name)))),
+            Self::PeerPrincipal(pattern) => {
+                facts.peer.as_ref().and_then(Peer::principal).is_some_and(|principal| pattern.is_match(principal))
+            }
+            Self::Metadata(matcher) => metadata(matcher, facts),
             Self::SourceIp(range) => contains(range, facts.source),
             Self::DirectRemoteIp(range) => contains(range, facts.direct_remote),
             Self::RemoteIp(range) => contains(range, facts.remote),
@@ -94,6 +113,11 @@ impl Principal {
 
 fn header(matcher: &HeaderMatch, facts: &Facts<'_>) -> bool {
     facts.request.as_ref().is_some_and(|request| matcher.is_match(request))
+}
+
+/// Where no filter could have said anything, nothing was said: an inverted condition holds.
+fn metadata(matcher: &MetadataMatch, facts: &Facts<'_>) -> bool {
+    facts.metadata.map_or(matcher.invert, |metadata| matcher.is_match(metadata))
 }
 
 fn path(pattern: &Pattern, facts: &Facts<'_>) -> bool {

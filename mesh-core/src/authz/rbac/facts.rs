@@ -1,6 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
-use crate::request::Request;
+use crate::name::Text;
+use crate::request::{Metadata, Request};
 
 /// What is known of a connection, and of a request on it, when it is authorized.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,8 @@ pub struct Facts<'a> {
     pub peer: Option<Peer<'a>>,
     /// The request; `None` where connections are authorized.
     pub request: Option<Request<'a>>,
+    /// What filters said of the request, such as the claims of a verified token; `None` where nobody could say anything.
+    pub metadata: Option<&'a Metadata>,
 }
 
 impl<'a> Facts<'a> {
@@ -33,6 +36,7 @@ impl<'a> Facts<'a> {
             server_name: None,
             peer: None,
             request: None,
+            metadata: None,
         }
     }
 
@@ -48,18 +52,30 @@ impl<'a> Facts<'a> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Peer<'a> {
     /// URIs among the subject alternative names.
-    pub uris: &'a [&'a str],
+    pub uris: &'a [Text],
     /// DNS names among the subject alternative names.
-    pub dns_names: &'a [&'a str],
+    pub dns_names: &'a [Text],
     /// The subject (RFC 2253).
     pub subject: &'a str,
 }
 
 impl Peer<'_> {
     pub(super) fn any_name(&self, is_match: impl Fn(&str) -> bool) -> bool {
-        match (self.uris, self.dns_names) {
-            ([], []) => is_match(self.subject),
-            ([], names) | (names, _) => names.iter().any(|name| is_match(name)),
+        match self.names() {
+            [] => is_match(self.subject),
+            names => names.iter().any(|name| is_match(name.as_str())),
         }
+    }
+
+    /// The names of its best kind; none if it has but a subject.
+    pub(super) fn names(&self) -> &[Text] {
+        match (self.uris, self.dns_names) {
+            ([], names) | (names, _) => names,
+        }
+    }
+
+    /// Who the peer is to the mesh: its first URI.
+    pub(super) fn principal(&self) -> Option<&str> {
+        self.uris.first().map(Text::as_str)
     }
 }

@@ -19,19 +19,25 @@
 //! let facts = Facts::new("10.0.0.1".parse()?, "10.0.0.7:5432".parse()?);
 //! assert_eq!(rbac.evaluate(&facts).to_string(), "denied: allow policies apply and none of them matches");
 //!
-//! let peer = Peer { uris: &["spiffe://cluster.local/ns/shop/sa/web"], ..Peer::default() };
+//! let uris = ["spiffe://cluster.local/ns/shop/sa/web".into()];
+//! let peer = Peer { uris: &uris, ..Peer::default() };
 //! let facts = Facts { peer: Some(peer), ..facts };
 //! assert_eq!(rbac.evaluate(&facts).to_string(), "allowed: an allow policy matches (web)");
 //! # Ok::<(), std::net::AddrParseError>(())
 //! ```
 
+mod display;
 mod evaluate;
+mod explain;
 mod facts;
+mod index;
 mod policy;
 mod verdict;
 
+pub use explain::{Considered, Explanation, Outcome};
 pub use facts::{Facts, Peer};
-pub use policy::{Action, Permission, Policy, Principal, Rbac, RbacFilter};
+pub use index::{FilterRules, Rules};
+pub use policy::{Action, PEER_PRINCIPAL, Permission, Policy, Principal, Rbac, RbacFilter};
 pub use verdict::{Denial, Permit, Verdict};
 
 #[cfg(test)]

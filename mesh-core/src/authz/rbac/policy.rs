@@ -4,7 +4,8 @@ use std::ops::Range;
 use ipnet::IpNet;
 
 use crate::name::Text;
-use crate::request::HeaderMatch;
+use crate::path::PathTemplate;
+use crate::request::{HeaderMatch, MetadataMatch};
 use crate::string_match::Pattern;
 
 /// Rules that are enforced and rules that are only reported.
@@ -14,6 +15,8 @@ pub struct RbacFilter {
     pub rules: Option<Rbac>,
     /// Evaluated and reported, never enforced.
     pub shadow: Option<Rbac>,
+    /// What stands before the names of what is reported of the shadow rules.
+    pub shadow_prefix: Text,
 }
 
 /// Named policies and what a match of one of them means. Envoy's `envoy.config.rbac.v3.RBAC`.
@@ -46,6 +49,9 @@ pub struct Policy {
     pub principals: Vec<Principal>,
 }
 
+/// Where Envoy, as Istio sets it up, keeps who the peer is.
+pub const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
+
 /// A condition on what is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
@@ -61,6 +67,10 @@ pub enum Permission {
     Header(HeaderMatch),
     /// The path of the request, without query and fragment.
     Path(Pattern),
+    /// The same, with wildcards.
+    PathTemplate(PathTemplate),
+    /// What a filter said of the request.
+    Metadata(MetadataMatch),
     /// Address of the destination.
     DestinationIp(IpNet),
     /// Port of the destination.
@@ -84,6 +94,11 @@ pub enum Principal {
     Not(Box<Self>),
     /// A peer over TLS, whose name looks like this if something is said of it. See [`Peer`](super::Peer) for its name.
     Authenticated(Option<Pattern>),
+    /// The peer as the mesh knows it: the first URI of its certificate, even where a tunnel stands between. A peer without
+    /// does not match. Envoy keeps it in its filter state, under [`PEER_PRINCIPAL`].
+    PeerPrincipal(Pattern),
+    /// What a filter said of the request, such as the claims of a verified token.
+    Metadata(MetadataMatch),
     /// Address of the client as [`Facts::source`](super::Facts::source) has it.
     SourceIp(IpNet),
     /// Address of the client as [`Facts::direct_remote`](super::Facts::direct_remote) has it.

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::authz::Reason;
-use crate::request::{Condition, HeaderMatch, Request};
+use crate::path::PathTemplate;
+use crate::request::{Condition, HeaderMatch, Metadata, MetadataMatch, Request, ValueMatch};
 use crate::string_match::Pattern;
 
 fn facts<'a>() -> Facts<'a> {
@@ -62,10 +63,10 @@ fn a_policy_wants_a_permission_and_a_principal() {
 #[test]
 fn without_rules_everything_passes_and_shadows_do_not_count() {
     let closed = Rbac { action: Action::Allow, policies: [].into() };
-    let filter = RbacFilter { rules: None, shadow: Some(closed.clone()) };
+    let filter = RbacFilter { rules: None, shadow: Some(closed.clone()), ..RbacFilter::default() };
     assert!(matches!(filter.evaluate(&facts()), Verdict::Allowed(_)));
     assert!(matches!(filter.evaluate_shadow(&facts()), Some(Verdict::Denied(_))));
-    let filter = RbacFilter { rules: Some(closed), shadow: None };
+    let filter = RbacFilter { rules: Some(closed), ..RbacFilter::default() };
     assert!(matches!(filter.evaluate(&facts()), Verdict::Denied(_)));
     assert_eq!(filter.evaluate_shadow(&facts()), None);
 }
@@ -100,12 +101,15 @@ fn addresses_and_ports() {
 
 #[test]
 fn a_peer_is_named_by_its_best_kind_of_name() {
+    let texts = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<Vec<crate::name::Text>>();
+    let (dns_names, uris, one) =
+        (texts(&["a", "web.shop"]), texts(&["spiffe://d/b", "spiffe://d/web"]), texts(&["web.shop"]));
     let peers = [
         None,
         Some(Peer::default()),
         Some(Peer { subject: "CN=web", ..Peer::default() }),
-        Some(Peer { dns_names: &["a", "web.shop"], subject: "CN=web", ..Peer::default() }),
-        Some(Peer { uris: &["spiffe://d/b", "spiffe://d/web"], dns_names: &["web.shop"], subject: "CN=web" }),
+        Some(Peer { dns_names: &dns_names, subject: "CN=web", ..Peer::default() }),
+        Some(Peer { uris: &uris, dns_names: &one, subject: "CN=web" }),
     ];
     for (name, expected) in [
         (None, [false, true, true, true, true]),
@@ -141,6 +145,42 @@ fn what_is_asked_of_a_request_does_not_hold_without_one() {
             assert_eq!(passes(policy.clone(), &with), yes, "{pattern}");
             assert!(!passes(policy, &facts()), "{pattern} without a request");
         }
+    }
+}
+
+#[test]
+fn claims_templates_and_the_peer_of_a_tunnel() {
+    let headers = HeaderMap::new();
+    let mut metadata = Metadata::default();
+    metadata.set("jwt", "sub", serde_json::json!("alice"));
+    let uris = ["spiffe://d/web".into(), "spiffe://d/second".into()];
+    let with = Facts {
+        peer: Some(Peer { uris: &uris, ..Peer::default() }),
+        request: Some(Request::new(&Method::GET, "shop", "/a/b?c", &headers)),
+        metadata: Some(&metadata),
+        ..facts()
+    };
+    let nameless = Facts { peer: Some(Peer::default()), ..facts() };
+    let sub = |name| MetadataMatch::new("jwt", vec!["sub".into()], ValueMatch::Text(Pattern::exact(name)));
+    let not = |matcher| MetadataMatch { invert: true, ..matcher };
+    for (matcher, seen) in [
+        (sub("alice"), [true, false]),
+        (sub("bob"), [false, false]),
+        (not(sub("alice")), [false, true]),
+        (not(sub("bob")), [true, true]),
+    ] {
+        for policy in [of_anybody(Permission::Metadata(matcher.clone())), by(Principal::Metadata(matcher.clone()))] {
+            assert_eq!([&with, &nameless].map(|facts| passes(policy.clone(), facts)), seen, "{matcher}");
+        }
+    }
+    for (name, seen) in [("spiffe://d/web", [true, false]), ("spiffe://d/second", [false, false]), ("", [false, false])]
+    {
+        let policy = by(Principal::PeerPrincipal(Pattern::exact(name)));
+        assert_eq!([&with, &nameless].map(|facts| passes(policy.clone(), facts)), seen, "{name}");
+    }
+    for (template, seen) in [("/a/*", [true, false]), ("/*", [false, false]), ("/**", [true, false])] {
+        let policy = of_anybody(Permission::PathTemplate(PathTemplate::new(template).unwrap()));
+        assert_eq!([&with, &nameless].map(|facts| passes(policy.clone(), facts)), seen, "{template}");
     }
 }
 
@@ -187,6 +227,81 @@ fn principal(tree: &Permission) -> Principal {
         Permission::Not(tree) => Principal::Not(Box::new(principal(tree))),
         Permission::DestinationPort(80) => Principal::RemoteIp("10.0.0.1/32".parse().unwrap()),
         _ => Principal::RemoteIp("10.9.9.9/32".parse().unwrap()),
+    }
+}
+
+/// Policies of conditions that an index could be made of, and some more.
+fn indexable() -> impl Strategy<Value = Policy> {
+    use proptest::collection::vec;
+    let path = proptest::sample::select(vec!["/", "/a", "/a/", "/a/b", "/ab", "/ab/"]);
+    let template = proptest::sample::select(vec!["/a/*", "/a/**", "/*/b", "/a*"]);
+    let permission = prop_oneof![
+        path.clone().prop_map(|path| Permission::Path(Pattern::exact(path))),
+        path.prop_map(|path| Permission::Path(Pattern::prefix(path))),
+        template
+            .prop_filter_map("no template", |source| PathTemplate::new(source).ok())
+            .prop_map(Permission::PathTemplate),
+        Just(Permission::DestinationPort(80)),
+        Just(Permission::DestinationPort(1)),
+        Just(Permission::Any),
+    ];
+    let permission = permission.prop_recursive(2, 6, 2, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(Permission::And),
+            vec(inner.clone(), 0..3).prop_map(Permission::Or),
+            inner.prop_map(|inner| Permission::Not(Box::new(inner))),
+        ]
+    });
+    let peer = proptest::sample::select(vec!["p", "q"]);
+    let principal = prop_oneof![
+        peer.clone().prop_map(|peer| Principal::PeerPrincipal(Pattern::exact(peer))),
+        peer.clone().prop_map(|peer| Principal::PeerPrincipal(Pattern::Exact {
+            text: peer.to_uppercase().into(),
+            ignore_case: true
+        })),
+        peer.prop_map(|peer| Principal::PeerPrincipal(Pattern::prefix(peer))),
+        Just(Principal::Any),
+    ];
+    let principal = principal.prop_recursive(2, 6, 2, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(Principal::And),
+            vec(inner.clone(), 0..3).prop_map(Principal::Or),
+            inner.prop_map(|inner| Principal::Not(Box::new(inner))),
+        ]
+    });
+    (vec(permission, 0..3), vec(principal, 0..3))
+        .prop_map(|(permissions, principals)| Policy { permissions, principals })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn an_index_changes_nothing(
+        policies in proptest::collection::vec(indexable(), 0..6),
+        peer in proptest::option::of("[pqr]"),
+        path in "(|/|/a|/a/|/a/b|/ab|/abc/b|/b/b)",
+    ) {
+        let policies = (0..).zip(policies).map(|(at, policy)| (format!("{at}").into(), policy)).collect();
+        let rbac = Rbac { action: Action::Deny, policies };
+        let headers = HeaderMap::new();
+        let uris: Vec<crate::name::Text> = peer.iter().map(|peer| peer.as_str().into()).collect();
+        let facts = Facts {
+            peer: peer.as_ref().map(|_| Peer { uris: &uris, ..Peer::default() }),
+            request: Some(Request::new(&Method::GET, "shop", &path, &headers)),
+            ..facts()
+        };
+        let rules = Rules::new(rbac.clone());
+        prop_assert_eq!(rules.evaluate(&facts), rbac.evaluate(&facts));
+        let bare = Facts { request: None, peer: None, ..facts };
+        prop_assert_eq!(rules.evaluate(&bare), rbac.evaluate(&bare));
+        let explained = rbac.explain(&facts);
+        let matching = explained.considered.iter().find(|considered| considered.outcome == Outcome::Matches);
+        let named = match explained.verdict {
+            Verdict::Denied(denial) => denial.policy,
+            Verdict::Allowed(_) => None,
+        };
+        prop_assert_eq!(matching.map(|considered| considered.policy.clone()), named);
     }
 }
 

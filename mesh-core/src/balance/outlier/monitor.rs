@@ -19,6 +19,20 @@ impl Outcome {
     /// A good answer.
     pub const OK: Self = Self::Status(200);
 
+    /// How a call with this gRPC status went. What a caller may have caused says nothing of the endpoint.
+    #[must_use]
+    pub const fn of_grpc(code: u32) -> Self {
+        match code {
+            // Deadline exceeded.
+            4 => Self::Status(504),
+            // Unavailable.
+            14 => Self::Status(503),
+            // Unknown, internal, data loss.
+            2 | 13 | 15 => Self::Status(500),
+            _ => Self::OK,
+        }
+    }
+
     /// Whether the endpoint is to blame: a status of 500 and above, or none.
     #[must_use]
     pub const fn is_failure(self) -> bool {

@@ -54,7 +54,6 @@
 //! ```
 
 mod check;
-mod condition;
 mod decision;
 mod filter;
 mod http_service;
@@ -62,7 +61,6 @@ mod query;
 mod settings;
 
 pub use check::{Check, CheckedBody, Peer};
-pub use condition::{MetadataMatch, NumberMatch, ValueMatch};
 pub use decision::{Allowance, Authorizer, Checking, Decision, Refusal};
 pub use filter::ExternalAuthorization;
 pub use http_service::{CheckPath, HttpService};

@@ -9,7 +9,7 @@ use mesh_core::balance::{CircuitSettings, RetryLimit, Thresholds};
 
 use super::number::{number, percent};
 use crate::envoy::error::{Error, Report};
-use crate::envoy::wire::uint32;
+use crate::envoy::wire::{optional_duration, span, uint32};
 
 pub(super) fn circuit(report: &mut Report, message: &CircuitBreakers) -> Result<CircuitSettings, Error> {
     let CircuitBreakers { thresholds, per_host_thresholds } = message;
@@ -73,11 +73,10 @@ fn read_priority(report: &Report, priority: i32) -> Result<RoutingPriority, Erro
 
 fn read_budget(report: &mut Report, message: &RetryBudget) -> Result<RetryLimit, Error> {
     let RetryBudget { budget_percent, budget_interval, min_retry_concurrency } = message;
-    // Requests in flight are counted instead, which are no more.
-    report.ignored("budget_interval", budget_interval);
     Ok(RetryLimit::Budget {
         percent: percent(report, "budget_percent", *budget_percent)?.unwrap_or(20.0),
         min_concurrency: number(*min_retry_concurrency, 3),
+        interval: optional_duration(report, "budget_interval", budget_interval.as_ref())?.unwrap_or_default(),
     })
 }
 
@@ -112,11 +111,11 @@ fn wire_thresholds(priority: RoutingPriority, thresholds: &Thresholds) -> WireTh
     let Thresholds { max_connections, max_pending_requests, max_requests, retries } = thresholds;
     let (max_retries, retry_budget) = match retries {
         RetryLimit::Count(limit) => (Some(uint32(*limit)), None),
-        RetryLimit::Budget { percent, min_concurrency } => {
+        RetryLimit::Budget { percent, min_concurrency, interval } => {
             let budget = RetryBudget {
                 budget_percent: Some(Percent { value: *percent }),
                 min_retry_concurrency: Some(uint32(*min_concurrency)),
-                budget_interval: None,
+                budget_interval: Some(span(*interval)),
             };
             (None, Some(budget))
         }

@@ -10,12 +10,13 @@ use envoy_types::pb::envoy::config::core::v3::{
     HeaderValue, HeaderValueOption, HealthCheck as WireHealthCheck, RequestMethod,
 };
 use envoy_types::pb::envoy::r#type::v3::{CodecClientType, Int64Range};
-use envoy_types::pb::google::protobuf::Duration as Span;
+use envoy_types::pb::google::protobuf::{Duration as Span, UInt64Value};
 use mesh_core::balance::{GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeMethod, TcpProbe};
 use mesh_core::name::Text;
 
 use super::number::required_positive;
 use crate::envoy::error::{Error, Report};
+use crate::envoy::string_matcher::{pattern, wire_pattern};
 use crate::envoy::wire::{boolean, duration, optional_duration, port, span, uint32};
 
 pub(super) fn health_check(report: &mut Report, message: &WireHealthCheck) -> Result<HealthCheck, Error> {
@@ -149,11 +150,12 @@ fn http(report: &mut Report, message: &HttpHealthCheck) -> Result<HttpProbe, Err
         service_name_matcher,
         method,
     } = message;
-    // An endpoint would be taken as healthy that is not what was asked for.
-    report.refused("send", send)?;
-    report.refused("receive", receive)?;
-    report.refused("service_name_matcher", service_name_matcher)?;
-    report.ignored("response_buffer_size", response_buffer_size);
+    let method = read_method(report, *method)?;
+    let send = report.optional("send", send.as_ref(), |report, message| payload(report, message))?.unwrap_or_default();
+    let has_body = matches!(method, ProbeMethod::Post | ProbeMethod::Put | ProbeMethod::Patch | ProbeMethod::Options);
+    if !send.is_empty() && !has_body {
+        return Err(report.invalid("send", "the method has no body"));
+    }
     if !path.starts_with('/') {
         return Err(report.invalid("path", format_args!("`{path}` does not begin with `/`")));
     }
@@ -165,9 +167,17 @@ fn http(report: &mut Report, message: &HttpHealthCheck) -> Result<HttpProbe, Err
     Ok(HttpProbe {
         host: host.as_str().into(),
         path: path.as_str().into(),
-        method: read_method(report, *method)?,
+        method,
         headers: report.each("request_headers_to_add", request_headers_to_add, header)?,
         remove_headers: texts(request_headers_to_remove),
+        send,
+        receive: report.each("receive", receive, |report, message| payload(report, message))?,
+        body_limit: match response_buffer_size.map(|size| size.value) {
+            None => Some(1024),
+            Some(0) => None,
+            limit => limit,
+        },
+        service_name: report.optional("service_name_matcher", service_name_matcher.as_ref(), pattern)?,
         expected_statuses: report.each("expected_statuses", expected_statuses, statuses)?,
         retriable_statuses: report.each("retriable_statuses", retriable_statuses, statuses)?,
         http2,
@@ -213,7 +223,20 @@ fn statuses(report: &mut Report, message: &Int64Range) -> Result<Range<u16>, Err
 }
 
 fn wire_http(probe: &HttpProbe) -> HttpHealthCheck {
-    let HttpProbe { host, path, method, headers, remove_headers, expected_statuses, retriable_statuses, http2 } = probe;
+    let HttpProbe {
+        host,
+        path,
+        method,
+        headers,
+        remove_headers,
+        send,
+        receive,
+        body_limit,
+        service_name,
+        expected_statuses,
+        retriable_statuses,
+        http2,
+    } = probe;
     let method = match method {
         ProbeMethod::Get => RequestMethod::Get,
         ProbeMethod::Head => RequestMethod::Head,
@@ -228,13 +251,16 @@ fn wire_http(probe: &HttpProbe) -> HttpHealthCheck {
     HttpHealthCheck {
         host: host.to_string(),
         path: path.to_string(),
+        send: (!send.is_empty()).then(|| wire_payload(send)),
+        receive: receive.iter().map(wire_payload).collect(),
+        response_buffer_size: Some(UInt64Value { value: body_limit.unwrap_or(0) }),
+        service_name_matcher: service_name.as_ref().map(wire_pattern),
         request_headers_to_add: headers.iter().map(wire_header).collect(),
         request_headers_to_remove: strings(remove_headers),
         expected_statuses: expected_statuses.iter().map(range).collect(),
         retriable_statuses: retriable_statuses.iter().map(range).collect(),
         codec_client_type: if *http2 { CodecClientType::Http2 } else { CodecClientType::Http1 }.into(),
         method: method.into(),
-        ..HttpHealthCheck::default()
     }
 }
 
@@ -270,12 +296,15 @@ fn payload(report: &Report, message: &Payload) -> Result<Vec<u8>, Error> {
 
 fn wire_tcp(probe: &TcpProbe) -> TcpHealthCheck {
     let TcpProbe { send, receive } = probe;
-    let payload = |bytes: &Vec<u8>| Payload { payload: Some(PayloadKind::Binary(bytes.clone())) };
     TcpHealthCheck {
-        send: (!send.is_empty()).then(|| payload(send)),
-        receive: receive.iter().map(payload).collect(),
+        send: (!send.is_empty()).then(|| wire_payload(send)),
+        receive: receive.iter().map(wire_payload).collect(),
         proxy_protocol_config: None,
     }
+}
+
+fn wire_payload(bytes: impl AsRef<[u8]>) -> Payload {
+    Payload { payload: Some(PayloadKind::Binary(bytes.as_ref().to_owned())) }
 }
 
 fn grpc(report: &mut Report, message: &GrpcHealthCheck) -> Result<GrpcProbe, Error> {

@@ -8,33 +8,40 @@
 //! | `dns_lookup_family`, `dns_refresh_rate`, `respect_dns_ttl` | honoured |
 //! | `dns_resolvers`, `dns_resolution_config` | NACK; `typed_dns_resolver_config` too where DNS is asked, else warning |
 //! | `dns_jitter`, `dns_failure_refresh_rate`, `use_tcp_for_dns_lookups` | warning |
-//! | `load_balancing_policy`: round robin, least request, random, ring hash, Maglev, pick first, cluster provided, wrr locality | honoured: the first supported one; none supported: NACK |
+//! | `load_balancing_policy`: round robin, least request, random, ring hash, Maglev, pick first, cluster provided, wrr locality, subset | honoured: the first supported one; none supported: NACK |
 //! | `lb_policy`, `lb_config` | honoured without `load_balancing_policy`; unknown: NACK; settings of another policy: warning |
-//! | of these: zone-aware routing, `runtime_key` | warning: there is no local cluster and no runtime |
+//! | of these: weights of localities, zone-aware routing | honoured |
+//! | of these: `runtime_key` | warning: there is no runtime |
 //! | of these: `hash_policy`, ring above 8,388,608, table that is not prime or above 5,000,011, `choice_count` below 2, `hash_balance_factor` below 100 | NACK |
 //! | `original_dst_lb_config` | NACK |
-//! | `common_lb_config`: `healthy_panic_threshold` (rounded), `locality_weighted_lb_config`, `fail_traffic_on_panic`, `consistent_hashing_lb_config`, `ignore_new_hosts_until_first_hc` | honoured |
+//! | `common_lb_config`: `healthy_panic_threshold` (rounded), `locality_weighted_lb_config`, `zone_aware_lb_config`, `consistent_hashing_lb_config`, `ignore_new_hosts_until_first_hc` | honoured |
 //! | `common_lb_config`: the rest | warning |
-//! | `lb_subset_config` | NACK |
-//! | `health_checks` HTTP, TCP, gRPC | honoured; custom ones, payloads of HTTP, `service_name_matcher`, `transport_socket_match_criteria`, HTTP/3, formats in headers: NACK; logs and events, `append_action`: warning |
+//! | `lb_subset_config` | honoured without `load_balancing_policy`, else warning; without selectors there are no subsets |
+//! | of it and of the subset policy: `metadata_fallback_policy`, subsets of subsets, values that are lists or structures | NACK |
+//! | `health_checks` HTTP, TCP, gRPC | honoured; custom ones, `transport_socket_match_criteria`, HTTP/3, formats in headers, a body with a method that has none: NACK; logs and events, `append_action`: warning |
 //! | `outlier_detection` | honoured; `monitors`, `detect_degraded_hosts`: warning; `max_ejection_time` below the base, percentages above 100: NACK |
-//! | `circuit_breakers` | honoured, the first of a priority; `budget_interval`, `track_remaining`, `max_connection_pools`, limits per host other than connections: warning |
+//! | `circuit_breakers` | honoured, the first of a priority; `track_remaining`, `max_connection_pools`, limits per host other than connections: warning |
 //! | `typed_extension_protocol_options` HTTP/1, HTTP/2, auto, downstream, `max_requests_per_connection` | honoured; HTTP/3 alone, `auto_sni`, `auto_san_validation`, filters, `hash_policy`, `outlier_detection`: NACK; other settings and other protocols: warning |
 //! | `protocol_selection`, `http2_protocol_options`, `common_http_protocol_options`, `http_protocol_options` | as above, where the typed ones are absent |
 //! | `upstream_http_protocol_options` | NACK |
 //! | `transport_socket`, `transport_socket_matches` | honoured ([`tls`](super::tls)); values of a match that are no text: NACK |
+//! | `transport_socket` of type `InternalUpstreamTransport` | honoured: endpoints may be behind tunnels ([`endpoint`](super::endpoint)); what it passes on is for Envoy |
 //! | `transport_socket_matcher`, `upstream_bind_config`, `upstream_config`, `filters`, `connection_pool_per_downstream_connection` | NACK: traffic would go out otherwise than asked for |
 //! | `ignore_health_on_host_removal` | as if set: an endpoint that is removed takes no new requests |
-//! | `metadata` | for others |
+//! | a static cluster whose one endpoint is the internal listener `connect_originate`, without saying where it is | honoured: a tunnel to where the connection was meant for; `workloads` of the metadata `mesh.tunnel` are who may be at its end, by address |
+//! | `metadata` otherwise | for others |
 //! | `alt_stat_name`, `stats_matcher`, `per_connection_buffer_*`, `wait_for_warm_on_init`, `cleanup_interval`, `upstream_connection_options`, `close_connections_on_host_health_failure`, `lrs_server`, `lrs_report_endpoint_metrics`, `track_*`, `preconnect_policy`, `queuing_policies` | warning |
 
 mod circuit;
 mod discovery;
 mod health_check;
+mod locality;
 mod number;
 mod outlier;
 mod policy;
 mod protocol;
+mod subset;
+mod tunnel;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +58,7 @@ use mesh_core::tls::UpstreamTls;
 use prost::Message;
 
 use self::number::percent;
+use self::policy::Chosen;
 use super::endpoint::texts;
 use super::error::{Decoded, Error, Report};
 use super::tls::{upstream_socket, wire_plaintext_socket, wire_upstream_socket};
@@ -111,7 +119,7 @@ fn cluster(report: &mut Report, message: &WireCluster) -> Result<Cluster, Error>
         lb_subset_config,
         common_lb_config,
         transport_socket,
-        // For others: nothing here depends on it.
+        // Read by `discovery` too.
         metadata: _,
         protocol_selection,
         upstream_connection_options,
@@ -139,7 +147,6 @@ fn cluster(report: &mut Report, message: &WireCluster) -> Result<Cluster, Error>
     report.refused("dns_resolvers", dns_resolvers)?;
     report.refused("dns_resolution_config", dns_resolution_config)?;
     report.refused("upstream_bind_config", upstream_bind_config)?;
-    report.refused("lb_subset_config", lb_subset_config)?;
     report.refused("filters", filters)?;
     report.refused("upstream_config", upstream_config)?;
     report.refused("connection_pool_per_downstream_connection", connection_pool_per_downstream_connection)?;
@@ -173,20 +180,24 @@ fn cluster(report: &mut Report, message: &WireCluster) -> Result<Cluster, Error>
     }
     let common_lb_config = common_lb_config.clone().unwrap_or_default();
     let common = report.within("common_lb_config", |report| common_lb(report, &common_lb_config, &mut cluster))?;
-    let (policy, localities) = match load_balancing_policy {
+    let chosen = match load_balancing_policy {
         Some(list) => {
             report.ignored("lb_config", &lb_config.is_some());
+            report.ignored("lb_subset_config", &lb_subset_config.is_some());
             report.within("load_balancing_policy", |report| policy::policy(report, list, 1))?
         }
         None => {
             if matches!(lb_config, Some(LbConfig::OriginalDstLbConfig(_))) {
                 return Err(Error::Unsupported { field: report.at("original_dst_lb_config") });
             }
-            (policy::legacy_policy(report, *lb_policy, lb_config.as_ref(), common.hashing)?, None)
+            let subsets = report.optional("lb_subset_config", lb_subset_config.as_ref(), subset::legacy_subsets)?;
+            let policy = policy::legacy_policy(report, *lb_policy, lb_config.as_ref(), common.hashing)?;
+            Chosen { policy, localities: None, subsets: subsets.flatten() }
         }
     };
-    cluster.policy = policy;
-    cluster.localities = localities.or(common.localities).unwrap_or_default();
+    cluster.policy = chosen.policy;
+    cluster.localities = chosen.localities.or(common.localities).unwrap_or_default();
+    cluster.subsets = chosen.subsets;
     cluster.health_checks = report.each("health_checks", health_checks, health_check::health_check)?;
     if let Some(message) = outlier_detection {
         let settings = report.within("outlier_detection", |report| outlier::outlier(report, message))?;
@@ -220,7 +231,7 @@ fn cluster(report: &mut Report, message: &WireCluster) -> Result<Cluster, Error>
     cluster.protocol = protocol;
     cluster.max_requests_per_connection = max_requests.or_else(|| protocol::max_requests(*max_requests_per_connection));
     if let Some(socket) = transport_socket {
-        cluster.tls = report.within("transport_socket", |report| upstream_socket(report, socket))?;
+        (cluster.tls, cluster.tunnels) = report.within("transport_socket", |report| tunnel::socket(report, socket))?;
     }
     cluster.transport_matches = report.each("transport_socket_matches", transport_socket_matches, transport_match)?;
     Ok(cluster)
@@ -231,8 +242,10 @@ fn wire_cluster(cluster: &Cluster) -> WireCluster {
         name,
         discovery,
         connect_timeout,
-        policy,
+        // With the next two, written by `wire_policy`.
+        policy: _,
         localities,
+        subsets: _,
         panic_threshold,
         ignore_unchecked,
         outlier,
@@ -242,23 +255,25 @@ fn wire_cluster(cluster: &Cluster) -> WireCluster {
         max_requests_per_connection,
         tls,
         transport_matches,
+        tunnels,
     } = cluster;
+    let socket = tls.as_ref().map(wire_upstream_socket);
     let common = CommonLbConfig {
         healthy_panic_threshold: Some(Percent { value: f64::from(*panic_threshold) }),
         ignore_new_hosts_until_first_hc: *ignore_unchecked,
-        locality_config_specifier: policy::wire_legacy_localities(*localities),
+        locality_config_specifier: locality::wire_legacy_localities(localities),
         ..CommonLbConfig::default()
     };
     let mut message = WireCluster {
         name: name.to_string(),
         connect_timeout: Some(span(*connect_timeout)),
-        load_balancing_policy: Some(policy::wire_policy(policy, *localities)),
+        load_balancing_policy: Some(policy::wire_policy(cluster)),
         common_lb_config: Some(common),
         outlier_detection: outlier.as_ref().map(outlier::wire_outlier),
         circuit_breakers: Some(circuit::wire_circuit(circuit)),
         health_checks: health_checks.iter().map(health_check::wire_health_check).collect(),
         typed_extension_protocol_options: protocol::wire_protocol((*protocol, *max_requests_per_connection)),
-        transport_socket: tls.as_ref().map(wire_upstream_socket),
+        transport_socket: if *tunnels { Some(tunnel::wire_socket(socket)) } else { socket },
         transport_socket_matches: transport_matches.iter().map(wire_match).collect(),
         ..WireCluster::default()
     };
@@ -297,7 +312,7 @@ fn common_lb(report: &mut Report, config: &CommonLbConfig, cluster: &mut Cluster
     cluster.ignore_unchecked = *ignore_new_hosts_until_first_hc;
     Ok(Common {
         hashing: policy::legacy_hashing(report, consistent_hashing_lb_config.as_ref())?,
-        localities: policy::legacy_localities(report, locality_config_specifier.as_ref()),
+        localities: locality::legacy_localities(report, locality_config_specifier.as_ref())?,
     })
 }
 

@@ -18,19 +18,34 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::random::v3::Ran
 use envoy_types::pb::envoy::extensions::load_balancing_policies::ring_hash::v3::RingHash as WireRingHash;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::ring_hash::v3::ring_hash::HashFunction as WireFunction;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::subset::v3::Subset as WireSubset;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::wrr_locality::v3::WrrLocality;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{Any, Duration as Span, UInt32Value, UInt64Value};
 use mesh_core::balance::{
-    Choice, HashFunction, Hashing, LeastRequest, Localities, Maglev, OnPanic, Policy, RingHash, SlowStart, TableSize,
+    Choice, Cluster, HashFunction, Hashing, LeastRequest, Localities, Maglev, Policy, RingHash, SlowStart,
+    SubsetSettings, TableSize,
 };
 
+use super::locality::{localities, weighted, wire_localities};
 use super::number::percent;
+use super::subset::{subsets, wire_subsets};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::wire::{any, duration, holds, span, uint32, unpack};
 
-/// A policy and whether the weights of localities count, if it says so.
-pub(super) type Chosen = (Policy, Option<Localities>);
+/// A policy, and what it says beside how an endpoint is chosen.
+pub(super) struct Chosen {
+    pub(super) policy: Policy,
+    /// What localities are, if it says so.
+    pub(super) localities: Option<Localities>,
+    pub(super) subsets: Option<SubsetSettings>,
+}
+
+impl Chosen {
+    const fn new(policy: Policy, localities: Option<Localities>) -> Self {
+        Self { policy, localities, subsets: None }
+    }
+}
 
 /// Policies may hold policies, no deeper than this (gRPC A52).
 const MAX_DEPTH: usize = 16;
@@ -63,18 +78,19 @@ pub(super) fn policy(report: &mut Report, list: &cluster::LoadBalancingPolicy, d
 fn typed(report: &mut Report, config: &Any, depth: usize) -> Result<Option<Chosen>, Error> {
     report.within("typed_config", |report| {
         let chosen = if holds::<PeakEwma>(config) {
-            let PeakEwma { decay } = unpack(report, "value", config)?;
+            let PeakEwma { decay, locality_lb_config } = unpack(report, "value", config)?;
             let decay = report.required("decay", decay)?;
-            (Policy::PeakEwma { decay: duration(report, "decay", &decay)? }, None)
+            let policy = Policy::PeakEwma { decay: duration(report, "decay", &decay)? };
+            Chosen::new(policy, localities(report, locality_lb_config.as_ref())?)
         } else if holds::<RoundRobin>(config) {
             let RoundRobin { slow_start_config, locality_lb_config } = unpack(report, "value", config)?;
             let slow_start = slow_start(report, slow_start_config.map(from_common))?;
-            (Policy::RoundRobin { slow_start }, localities(report, locality_lb_config.as_ref()))
+            Chosen::new(Policy::RoundRobin { slow_start }, localities(report, locality_lb_config.as_ref())?)
         } else if holds::<WireLeastRequest>(config) {
             least_request(report, &unpack(report, "value", config)?)?
         } else if holds::<Random>(config) {
             let Random { locality_lb_config } = unpack(report, "value", config)?;
-            (Policy::Random, localities(report, locality_lb_config.as_ref()))
+            Chosen::new(Policy::Random, localities(report, locality_lb_config.as_ref())?)
         } else if holds::<WireRingHash>(config) {
             ring_hash(report, &unpack(report, "value", config)?)?
         } else if holds::<WireMaglev>(config) {
@@ -82,19 +98,29 @@ fn typed(report: &mut Report, config: &Any, depth: usize) -> Result<Option<Chose
             let WireMaglev { table_size, consistent_hashing_lb_config, locality_weighted_lb_config } = message;
             let hashing = hashing(report, consistent_hashing_lb_config.as_ref())?;
             let table_size = size_of_table(report, "table_size", table_size)?;
-            (Policy::Maglev(Maglev { table_size, hashing }), weighted(locality_weighted_lb_config))
+            Chosen::new(Policy::Maglev(Maglev { table_size, hashing }), weighted(locality_weighted_lb_config))
         } else if holds::<PickFirst>(config) {
             let PickFirst { shuffle_address_list } = unpack(report, "value", config)?;
-            (Policy::PickFirst { shuffle: shuffle_address_list }, None)
+            Chosen::new(Policy::PickFirst { shuffle: shuffle_address_list }, None)
         } else if holds::<ClusterProvided>(config) {
             let ClusterProvided {} = unpack(report, "value", config)?;
-            (Policy::ClusterProvided, None)
+            Chosen::new(Policy::ClusterProvided, None)
         } else if holds::<WrrLocality>(config) {
             let WrrLocality { endpoint_picking_policy } = unpack(report, "value", config)?;
             let child = report.required("endpoint_picking_policy", endpoint_picking_policy)?;
             let child = |report: &mut Report| policy(report, &child, depth + 1);
-            let (policy, _) = report.within("endpoint_picking_policy", child)?;
-            (policy, Some(Localities::Weighted))
+            let chosen = report.within("endpoint_picking_policy", child)?;
+            Chosen { localities: Some(Localities::Weighted), ..chosen }
+        } else if holds::<WireSubset>(config) {
+            let message: WireSubset = unpack(report, "value", config)?;
+            let subsets = subsets(report, &message)?;
+            let child = report.required("subset_lb_policy", message.subset_lb_policy)?;
+            let child = |report: &mut Report| policy(report, &child, depth + 1);
+            let chosen = report.within("subset_lb_policy", child)?;
+            if subsets.is_some() && chosen.subsets.is_some() {
+                return Err(report.invalid("subset_lb_policy", "subsets of subsets are not supported"));
+            }
+            Chosen { subsets: subsets.or(chosen.subsets), ..chosen }
         } else {
             return Ok(None);
         };
@@ -179,43 +205,11 @@ pub(super) fn legacy_hashing(
     Ok(Hashing { by_hostname: *use_hostname_for_hashing, balance_factor })
 }
 
-/// Whether the weights of localities count, as it stands beside `lb_policy`.
-pub(super) fn legacy_localities(
-    report: &mut Report,
-    specifier: Option<&legacy::LocalityConfigSpecifier>,
-) -> Option<Localities> {
-    match specifier? {
-        legacy::LocalityConfigSpecifier::LocalityWeightedLbConfig(legacy::LocalityWeightedLbConfig {}) => {
-            Some(Localities::Weighted)
-        }
-        legacy::LocalityConfigSpecifier::ZoneAwareLbConfig(config) => {
-            let legacy::ZoneAwareLbConfig { routing_enabled, min_cluster_size, fail_traffic_on_panic } = config;
-            report.ignored("zone_aware_lb_config.routing_enabled", routing_enabled);
-            report.ignored("zone_aware_lb_config.min_cluster_size", min_cluster_size);
-            Some(Localities::Flat { on_panic: on_panic(*fail_traffic_on_panic) })
-        }
-    }
-}
-
-pub(super) fn wire_legacy_localities(localities: Localities) -> Option<legacy::LocalityConfigSpecifier> {
-    match localities {
-        Localities::Flat { on_panic: OnPanic::UseAll } => None,
-        Localities::Flat { on_panic: OnPanic::Fail } => {
-            Some(legacy::LocalityConfigSpecifier::ZoneAwareLbConfig(legacy::ZoneAwareLbConfig {
-                fail_traffic_on_panic: true,
-                ..legacy::ZoneAwareLbConfig::default()
-            }))
-        }
-        Localities::Weighted => {
-            Some(legacy::LocalityConfigSpecifier::LocalityWeightedLbConfig(legacy::LocalityWeightedLbConfig {}))
-        }
-    }
-}
-
-pub(super) fn wire_policy(policy: &Policy, localities: Localities) -> cluster::LoadBalancingPolicy {
+pub(super) fn wire_policy(cluster: &Cluster) -> cluster::LoadBalancingPolicy {
+    let Cluster { policy, localities, subsets, .. } = cluster;
     let locality_lb_config = wire_localities(localities);
     let locality_weighted_lb_config =
-        (localities == Localities::Weighted).then_some(locality::LocalityWeightedLbConfig {});
+        (*localities == Localities::Weighted).then_some(locality::LocalityWeightedLbConfig {});
     let least_request = |settings: &LeastRequest| {
         let LeastRequest { choice, bias, slow_start } = settings;
         let (selection_method, choice_count) = match choice {
@@ -234,7 +228,8 @@ pub(super) fn wire_policy(policy: &Policy, localities: Localities) -> cluster::L
     let configs = match policy {
         // Those who do not know it take what comes nearest.
         Policy::PeakEwma { decay } => {
-            vec![any(&PeakEwma { decay: Some(span(*decay)) }), least_request(&LeastRequest::default())]
+            let peak_ewma = PeakEwma { decay: Some(span(*decay)), locality_lb_config };
+            vec![any(&peak_ewma), least_request(&LeastRequest::default())]
         }
         Policy::RoundRobin { slow_start } => {
             let slow_start_config = slow_start.as_ref().map(wire_slow_start);
@@ -270,7 +265,11 @@ pub(super) fn wire_policy(policy: &Policy, localities: Localities) -> cluster::L
             typed_config: Some(config),
         }),
     };
-    cluster::LoadBalancingPolicy { policies: configs.into_iter().map(entry).collect() }
+    let list = |configs: Vec<Any>| cluster::LoadBalancingPolicy { policies: configs.into_iter().map(entry).collect() };
+    match subsets {
+        None => list(configs),
+        Some(settings) => list(vec![any(&wire_subsets(settings, list(configs)))]),
+    }
 }
 
 /// The policy of ours that Envoy does not have.
@@ -278,6 +277,8 @@ pub(super) fn wire_policy(policy: &Policy, localities: Localities) -> cluster::L
 struct PeakEwma {
     #[prost(message, optional, tag = "1")]
     decay: Option<Span>,
+    #[prost(message, optional, tag = "2")]
+    locality_lb_config: Option<common::LocalityLbConfig>,
 }
 
 impl prost::Name for PeakEwma {
@@ -303,7 +304,7 @@ fn least_request(report: &mut Report, message: &WireLeastRequest) -> Result<Chos
     let bias = bias(report, active_request_bias.as_ref())?;
     let slow_start = slow_start(report, slow_start_config.clone().map(from_common))?;
     let policy = Policy::LeastRequest(LeastRequest { choice, bias, slow_start });
-    Ok((policy, localities(report, locality_lb_config.as_ref())))
+    Ok(Chosen::new(policy, localities(report, locality_lb_config.as_ref())?))
 }
 
 fn choices(report: &Report, count: Option<UInt32Value>) -> Result<u32, Error> {
@@ -354,7 +355,7 @@ fn ring_hash(report: &mut Report, message: &WireRingHash) -> Result<Chosen, Erro
         },
     };
     let policy = ring(report, function, *minimum_ring_size, *maximum_ring_size, hashing)?;
-    Ok((policy, weighted(*locality_weighted_lb_config)))
+    Ok(Chosen::new(policy, weighted(*locality_weighted_lb_config)))
 }
 
 fn ring(
@@ -411,55 +412,6 @@ fn balance_factor(report: &Report, field: &str, factor: Option<UInt32Value>) -> 
         Some(factor) if factor < 100 => Err(report.invalid(field, format_args!("{factor} is below 100"))),
         factor => Ok(factor),
     }
-}
-
-fn weighted(config: Option<locality::LocalityWeightedLbConfig>) -> Option<Localities> {
-    config.map(|locality::LocalityWeightedLbConfig {}| Localities::Weighted)
-}
-
-fn localities(report: &mut Report, config: Option<&common::LocalityLbConfig>) -> Option<Localities> {
-    let common::LocalityLbConfig { locality_config_specifier } = config?;
-    match locality_config_specifier.as_ref()? {
-        locality::LocalityConfigSpecifier::LocalityWeightedLbConfig(config) => weighted(Some(*config)),
-        locality::LocalityConfigSpecifier::ZoneAwareLbConfig(config) => {
-            let locality::ZoneAwareLbConfig {
-                routing_enabled,
-                min_cluster_size,
-                fail_traffic_on_panic,
-                force_locality_direct_routing,
-                force_local_zone,
-                locality_basis,
-            } = config;
-            report.within("locality_lb_config.zone_aware_lb_config", |report| {
-                report.ignored("routing_enabled", routing_enabled);
-                report.ignored("min_cluster_size", min_cluster_size);
-                report.ignored("force_locality_direct_routing", force_locality_direct_routing);
-                report.ignored("force_local_zone", force_local_zone);
-                report.ignored("locality_basis", locality_basis);
-            });
-            Some(Localities::Flat { on_panic: on_panic(*fail_traffic_on_panic) })
-        }
-    }
-}
-
-fn on_panic(fail: bool) -> OnPanic {
-    if fail { OnPanic::Fail } else { OnPanic::UseAll }
-}
-
-fn wire_localities(localities: Localities) -> Option<common::LocalityLbConfig> {
-    let specifier = match localities {
-        Localities::Flat { on_panic: OnPanic::UseAll } => return None,
-        Localities::Flat { on_panic: OnPanic::Fail } => {
-            locality::LocalityConfigSpecifier::ZoneAwareLbConfig(locality::ZoneAwareLbConfig {
-                fail_traffic_on_panic: true,
-                ..locality::ZoneAwareLbConfig::default()
-            })
-        }
-        Localities::Weighted => {
-            locality::LocalityConfigSpecifier::LocalityWeightedLbConfig(locality::LocalityWeightedLbConfig {})
-        }
-    };
-    Some(common::LocalityLbConfig { locality_config_specifier: Some(specifier) })
 }
 
 /// The two messages of slow start hold the same.

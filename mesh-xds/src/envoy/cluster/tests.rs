@@ -1,11 +1,18 @@
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::{
+    LocalityConfigSpecifier, ZoneAwareLbConfig,
+};
+use envoy_types::pb::envoy::config::cluster::v3::cluster::lb_subset_config::LbSubsetSelector;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     CustomClusterType, LbPolicy, LbSubsetConfig, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
 };
 use envoy_types::pb::envoy::config::cluster::v3::load_balancing_policy::Policy as Entry;
 use envoy_types::pb::envoy::config::cluster::v3::{Filter, LoadBalancingPolicy, OutlierDetection};
+use envoy_types::pb::envoy::config::core::v3::health_check::payload::Payload as PayloadKind;
+use envoy_types::pb::envoy::config::core::v3::health_check::{HealthChecker, Payload};
 use envoy_types::pb::envoy::config::core::v3::{
     BindConfig, Http2ProtocolOptions, TransportSocket, TypedExtensionConfig, UpstreamHttpProtocolOptions,
 };
@@ -14,22 +21,28 @@ use envoy_types::pb::envoy::extensions::load_balancing_policies::wrr_locality::v
 use envoy_types::pb::google::protobuf::{Any, UInt64Value};
 use mesh_core::balance::{
     Choice, CircuitSettings, Discovery, Dns, DnsFamily, DnsHost, GrpcProbe, HashFunction, HealthCheck, HttpProbe,
-    LeastRequest, Maglev, OnPanic, OutlierSettings, Policy, Probe, ProbeMethod, RetryLimit, RingHash, SlowStart,
-    TableSize, TcpProbe, Thresholds,
+    LeastRequest, LocalityBasis, LocalityWeights, Maglev, OnPanic, OutlierSettings, Policy, Probe, ProbeMethod,
+    RetryLimit, RingHash, SelectorFallback, SlowStart, SubsetFallback, SubsetSelector, SubsetSettings, TableSize,
+    TcpProbe, Thresholds, ZoneAware,
 };
-use proptest::collection::{btree_map, vec};
+use mesh_core::string_match::Pattern;
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::envoy::endpoint::tests::values::{address, assignment};
+use crate::envoy::endpoint::tests::values::{address, assignment, metadata_value};
 use crate::envoy::testing::{changed, changes, damaged, field, text, warned, whole};
 use crate::envoy::tls::tests::values::upstream;
 use crate::envoy::wire::{any as pack, uint32};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
+}
+
+fn identity() -> impl Strategy<Value = mesh_core::name::SpiffeId> {
+    text().prop_map(|name| format!("spiffe://td/ns/a/sa/{name}").parse().unwrap())
 }
 
 fn discovery() -> impl Strategy<Value = Discovery> {
@@ -57,6 +70,7 @@ fn discovery() -> impl Strategy<Value = Discovery> {
         one,
         vec(text(), 1..4).prop_map(Discovery::Aggregate),
         Just(Discovery::OriginalDst),
+        btree_map(any::<std::net::IpAddr>(), identity(), 0..3).prop_map(Discovery::TunnelToOriginalDst),
     ]
 }
 
@@ -130,8 +144,8 @@ fn outlier() -> impl Strategy<Value = OutlierSettings> {
 fn circuit() -> impl Strategy<Value = CircuitSettings> {
     let retries = prop_oneof![
         any::<u32>().prop_map(RetryLimit::Count),
-        (0.0..=100.0_f64, any::<u32>())
-            .prop_map(|(percent, min_concurrency)| RetryLimit::Budget { percent, min_concurrency }),
+        (0.0..=100.0_f64, any::<u32>(), millis(0..1000))
+            .prop_map(|(percent, min_concurrency, interval)| RetryLimit::Budget { percent, min_concurrency, interval }),
     ];
     let thresholds =
         (any::<[u32; 3]>(), retries).prop_map(|([max_connections, max_pending_requests, max_requests], retries)| {
@@ -156,8 +170,12 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
         ProbeMethod::Trace,
         ProbeMethod::Patch,
     ];
+    let service_name =
+        option::of((text(), any::<bool>()).prop_map(|(text, ignore_case)| Pattern::Exact { text, ignore_case }));
+    let limit = prop_oneof![Just(None), (1..u64::MAX).prop_map(Some)];
+    let deep = (any::<Vec<u8>>(), vec(any::<Vec<u8>>(), 0..2), limit, service_name);
     let http = (
-        (text(), "/[a-z]{0,3}", select(methods)),
+        (text(), "/[a-z]{0,3}", select(methods), deep),
         pairs.clone(),
         vec(text(), 0..2),
         ranges.clone(),
@@ -165,8 +183,16 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
         any::<bool>(),
     )
         .prop_map(
-            |((host, path, method), headers, remove_headers, expected_statuses, retriable_statuses, http2)| {
+            |((host, path, method, deep), headers, remove_headers, expected_statuses, retriable_statuses, http2)| {
+                let (mut send, receive, body_limit, service_name) = deep;
+                if matches!(method, ProbeMethod::Get | ProbeMethod::Head | ProbeMethod::Delete | ProbeMethod::Trace) {
+                    send.clear();
+                }
                 Probe::Http(HttpProbe {
+                    send,
+                    receive,
+                    body_limit,
+                    service_name,
                     host,
                     path: path.into(),
                     method,
@@ -211,20 +237,69 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
     })
 }
 
+fn has_localities(policy: &Policy) -> bool {
+    !policy.hashes() && !matches!(policy, Policy::PickFirst { .. } | Policy::ClusterProvided)
+}
+
+fn subsets() -> impl Strategy<Value = SubsetSettings> {
+    let of_policy = select(vec![SubsetFallback::None, SubsetFallback::Any, SubsetFallback::Default]).boxed();
+    let keys = btree_set("[a-d]{1,2}".prop_map(|key| Text::from(key.as_str())), 1..4);
+    let fallback = option::of(prop_oneof![of_policy.clone().prop_map(Some), Just(None)]);
+    let selector = (keys, any::<bool>(), fallback).prop_map(|(keys, single_endpoint, fallback)| {
+        let fewer: BTreeSet<_> = keys.iter().skip(1).cloned().collect();
+        let fallback = fallback.and_then(|policy| match policy {
+            Some(policy) => Some(SelectorFallback::Policy(policy)),
+            None => (!fewer.is_empty()).then_some(SelectorFallback::Keys(fewer)),
+        });
+        SubsetSelector { keys, single_endpoint, fallback }
+    });
+    let weights = select(vec![LocalityWeights::Ignored, LocalityWeights::Kept, LocalityWeights::Scaled]);
+    let default = btree_map(text(), metadata_value(), 0..3);
+    (vec(selector, 1..4), of_policy, default, weights, any::<[bool; 3]>()).prop_map(
+        |(selectors, fallback, default, locality_weights, [panic_any, list_as_any, redundant_keys])| SubsetSettings {
+            fallback,
+            default,
+            locality_weights,
+            panic_any,
+            list_as_any,
+            redundant_keys,
+            ..SubsetSettings::new(selectors)
+        },
+    )
+}
+
 fn any_cluster() -> impl Strategy<Value = Cluster> {
-    let localities = select(vec![
-        Localities::Weighted,
-        Localities::Flat { on_panic: OnPanic::UseAll },
-        Localities::Flat { on_panic: OnPanic::Fail },
-    ]);
+    let zone_aware = (any::<bool>(), 0..=100_u32, any::<u64>(), any::<u32>(), any::<bool>()).prop_map(
+        |(fail, percent, min_cluster_size, force, by_weight)| ZoneAware {
+            on_panic: if fail { OnPanic::Fail } else { OnPanic::UseAll },
+            percent,
+            min_cluster_size,
+            force_local: NonZeroU32::new(force),
+            basis: if by_weight { LocalityBasis::Weight } else { LocalityBasis::Endpoints },
+        },
+    );
+    let localities = prop_oneof![
+        Just(Localities::Weighted),
+        Just(Localities::default()),
+        zone_aware.prop_map(Localities::ZoneAware),
+    ];
     let protocol = select(vec![HttpProtocol::Http1, HttpProtocol::Http2, HttpProtocol::Auto, HttpProtocol::Downstream]);
     let transport = (text(), btree_map(text(), text(), 0..2), option::of(upstream()))
         .prop_map(|(name, labels, tls)| TransportMatch { name, labels, tls });
-    let first = (text(), discovery(), millis(1..10_000), policy(), localities, 0..=100_u32, any::<bool>());
+    let chosen = (policy(), localities, option::of(subsets()));
+    let first = (text(), discovery(), millis(1..10_000), chosen, 0..=100_u32, any::<bool>());
     let second = (option::of(outlier()), circuit(), vec(health_check(), 0..2), protocol, any::<u32>());
-    let third = (option::of(upstream()), vec(transport, 0..3));
-    (first, second, third).prop_map(|(first, second, (tls, transport_matches))| {
-        let (name, discovery, connect_timeout, policy, localities, panic_threshold, ignore_unchecked) = first;
+    let third = (option::of(upstream()), vec(transport, 0..3), any::<bool>());
+    (first, second, third).prop_map(|(first, second, (tls, transport_matches, tunnels))| {
+        let (name, discovery, connect_timeout, (policy, localities, subsets), panic_threshold, ignore_unchecked) =
+            first;
+        let localities = match localities {
+            // Those that hash or take the first are in no zone; what they say stands where there is less to say.
+            Localities::ZoneAware(settings) if !has_localities(&policy) => {
+                Localities::ZoneAware(ZoneAware { force_local: None, basis: LocalityBasis::Endpoints, ..settings })
+            }
+            localities => localities,
+        };
         let (outlier, circuit, health_checks, protocol, max_requests) = second;
         Cluster {
             name,
@@ -232,6 +307,7 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
             connect_timeout,
             policy,
             localities,
+            subsets,
             panic_threshold,
             ignore_unchecked,
             outlier,
@@ -241,6 +317,7 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
             max_requests_per_connection: NonZeroU32::new(max_requests),
             tls,
             transport_matches,
+            tunnels,
         }
     })
 }
@@ -278,13 +355,65 @@ fn what_is_refused() {
     fn outlier(message: &mut WireCluster, change: fn(&mut OutlierDetection)) {
         message.outlier_detection = Some(changed(OutlierDetection::default(), change));
     }
-    let table: [(Change, &str); 22] = [
+    fn subset(message: &mut WireCluster, change: fn(&mut LbSubsetConfig)) {
+        let selector = LbSubsetSelector { keys: vec!["k".into()], ..LbSubsetSelector::default() };
+        let config = LbSubsetConfig { subset_selectors: vec![selector], ..LbSubsetConfig::default() };
+        message.lb_subset_config = Some(changed(config, change));
+    }
+    let table: [(Change, &str); 29] = [
         (|message| message.name.clear(), "name"),
         (|message| message.lb_policy = 99, "lb_policy"),
         (|message| message.lb_policy = LbPolicy::LoadBalancingPolicyConfig.into(), "load_balancing_policy"),
         (|message| message.load_balancing_policy = Some(list([unknown()])), "load_balancing_policy.policies"),
         (|message| message.load_balancing_policy = Some(list([])), "load_balancing_policy.policies"),
-        (|message| message.lb_subset_config = Some(LbSubsetConfig::default()), "lb_subset_config"),
+        (
+            |message| subset(message, |subset| subset.subset_selectors[0].keys.clear()),
+            "lb_subset_config.subset_selectors",
+        ),
+        (|message| subset(message, |subset| subset.fallback_policy = 9), "lb_subset_config.fallback_policy"),
+        (
+            |message| subset(message, |subset| subset.subset_selectors[0].fallback_policy = 4),
+            "lb_subset_config.subset_selectors",
+        ),
+        (
+            |message| subset(message, |subset| subset.subset_selectors[0].fallback_policy = 9),
+            "lb_subset_config.subset_selectors[0].fallback_policy",
+        ),
+        (
+            |message| subset(message, |subset| subset.metadata_fallback_policy = 1),
+            "lb_subset_config.metadata_fallback_policy",
+        ),
+        (
+            |message| {
+                subset(message, |subset| {
+                    subset.default_subset = Some(Struct { fields: [("k".into(), Value { kind: None })].into() });
+                });
+            },
+            "lb_subset_config.default_subset.k",
+        ),
+        (
+            |message| {
+                let config =
+                    ZoneAwareLbConfig { routing_enabled: Some(Percent { value: 101.0 }), ..Default::default() };
+                message.common_lb_config = Some(CommonLbConfig {
+                    locality_config_specifier: Some(LocalityConfigSpecifier::ZoneAwareLbConfig(config)),
+                    ..CommonLbConfig::default()
+                });
+            },
+            "common_lb_config.zone_aware_lb_config.routing_enabled",
+        ),
+        (
+            |message| {
+                let check =
+                    HealthCheck::new(Probe::Http(HttpProbe::new("/")), Duration::from_secs(1), Duration::from_secs(1));
+                let mut check = health_check::wire_health_check(&check);
+                if let Some(HealthChecker::HttpHealthCheck(http)) = &mut check.health_checker {
+                    http.send = Some(Payload { payload: Some(PayloadKind::Text("6f6b".into())) });
+                }
+                message.health_checks = vec![check];
+            },
+            "health_checks[0].http_health_check.send",
+        ),
         (|message| message.upstream_bind_config = Some(BindConfig::default()), "upstream_bind_config"),
         (|message| message.filters.push(Filter::default()), "filters"),
         (
@@ -367,6 +496,22 @@ fn deprecated_ways_to_say_it() {
     assert_eq!(downstream.value.protocol, HttpProtocol::Downstream);
     let limited = decoded(|message| message.max_requests_per_connection = Some(uint32(7)));
     assert_eq!(limited.value.max_requests_per_connection, NonZeroU32::new(7));
+    let divided = decoded(|message| {
+        let selector = LbSubsetSelector { keys: vec!["b".into(), "a".into()], ..LbSubsetSelector::default() };
+        message.lb_subset_config = Some(LbSubsetConfig {
+            fallback_policy: 1,
+            subset_selectors: vec![selector],
+            scale_locality_weight: true,
+            ..LbSubsetConfig::default()
+        });
+    });
+    let settings =
+        SubsetSettings { fallback: SubsetFallback::Any, ..SubsetSettings::new(vec![SubsetSelector::new(["a", "b"])]) };
+    assert_eq!(divided.value.subsets, Some(settings));
+    assert_eq!(warned(&divided), ["lb_subset_config.scale_locality_weight"]);
+    // Nobody could ask for one.
+    let whole = decoded(|message| message.lb_subset_config = Some(LbSubsetConfig::default()));
+    assert_eq!((whole.value.subsets, whole.warnings), (None, vec![]));
     let other = decoded(|message| message.lb_config = Some(LbConfig::MaglevLbConfig(MaglevLbConfig::default())));
     assert_eq!(warned(&other), ["lb_config"]);
 }
@@ -379,6 +524,16 @@ fn the_first_policy_that_is_supported() {
     let nest = |policies| pack(&WrrLocality { endpoint_picking_policy: Some(policies) });
     let nested = decoded(list([nest(list([random()]))])).unwrap().value;
     assert_eq!((nested.policy, nested.localities), (Policy::Random, Localities::Weighted));
+    let divide = |settings: &SubsetSettings, policies| pack(&subset::wire_subsets(settings, policies));
+    let settings = SubsetSettings::new(vec![SubsetSelector::new(["v"])]);
+    let divided = decoded(list([divide(&settings, list([nest(list([random()]))]))])).unwrap().value;
+    assert_eq!((divided.policy, divided.localities), (Policy::Random, Localities::Weighted));
+    assert_eq!(divided.subsets.as_ref(), Some(&settings));
+    let twice = list([divide(&settings, list([divide(&settings, list([random()]))]))]);
+    assert_eq!(
+        field(decoded(twice)),
+        "load_balancing_policy.policies[0].typed_extension_config.typed_config.subset_lb_policy"
+    );
     // Down to sixteen.
     for (depth, accepted) in [(15, true), (16, false)] {
         let deep = (0..depth).fold(list([random()]), |inner, _| list([nest(inner)]));

@@ -33,6 +33,7 @@ pub(in crate::envoy) mod values {
     use mesh_core::companion::ext_authz::*;
     use mesh_core::companion::rate_limit::*;
     use mesh_core::companion::{EditRules, GrpcService};
+    use mesh_core::request::{MetadataMatch, NumberMatch, ValueMatch};
     use mesh_core::route::*;
     use mesh_core::string_match::Regex;
     use proptest::collection::{btree_map, vec};
@@ -113,7 +114,7 @@ pub(in crate::envoy) mod values {
         let value = leaf.prop_recursive(2, 6, 2, |inner| {
             prop_oneof![
                 inner.clone().prop_map(|inner| ValueMatch::Contains(Box::new(inner))),
-                vec(inner, 0..3).prop_map(ValueMatch::Or),
+                vec(inner, 2..4).prop_map(ValueMatch::Or),
             ]
         });
         (text(), vec(text(), 1..3), value, any::<bool>()).prop_map(|(filter, path, value, invert)| MetadataMatch {

@@ -1,5 +1,8 @@
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
+use envoy_types::pb::envoy::config::core::v3::envoy_internal_address::AddressNameSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{EnvoyInternalAddress, Pipe};
+use mesh_core::balance::Tunnel;
+use mesh_core::route::MetadataValue;
 use proptest::prelude::*;
 
 use super::*;
@@ -9,6 +12,7 @@ use crate::envoy::testing::{changed, changes, damaged, field, text, warned, whol
 pub(in crate::envoy) mod values {
     use std::collections::BTreeMap;
 
+    use mesh_core::route::MetadataValue;
     use proptest::collection::{btree_map, vec};
     use proptest::option;
     use proptest::sample::select;
@@ -54,11 +58,20 @@ pub(in crate::envoy) mod values {
         ]);
         let labels = btree_map(text(), text(), 0..3);
         let probe = (option::of(any::<SocketAddr>()), option::of(1..=u16::MAX), option::of(text()), any::<bool>());
-        let rest = (health, option::of(text()), labels, probe);
+        let value = prop_oneof![
+            metadata_value().prop_map(EndpointValue::One),
+            vec(metadata_value(), 0..3).prop_map(EndpointValue::List),
+        ];
+        let metadata = (option::of(text()), btree_map(text(), value, 0..3));
+        let rest = (health, metadata, labels, probe);
         let names = (vec(any::<SocketAddr>(), 0..2), option::of(text()), 1..1000_u32);
         (address, names, rest).prop_map(|(address, (additional_addresses, hostname, weight), rest)| {
-            let (health, hash_key, transport_labels, (probed, port, probe_host, disabled)): (_, _, BTreeMap<_, _>, _) =
-                rest;
+            let (health, (hash_key, metadata), transport_labels, (probed, port, probe_host, disabled)): (
+                _,
+                _,
+                BTreeMap<_, _>,
+                _,
+            ) = rest;
             Endpoint {
                 address,
                 additional_addresses: additional_addresses.into_iter().map(plain).collect(),
@@ -66,7 +79,10 @@ pub(in crate::envoy) mod values {
                 weight: NonZeroU32::new(weight).unwrap(),
                 health,
                 hash_key,
+                metadata,
                 transport_labels,
+                tunnel: None,
+                workload: Text::default(),
                 probe: EndpointProbe {
                     address: probed.map(plain),
                     port,
@@ -74,6 +90,31 @@ pub(in crate::envoy) mod values {
                     disabled,
                 },
             }
+        })
+    }
+
+    pub(in crate::envoy) fn metadata_value() -> impl Strategy<Value = MetadataValue> {
+        prop_oneof![
+            any::<bool>().prop_map(MetadataValue::Bool),
+            any::<i32>().prop_map(|number| MetadataValue::Number(f64::from(number) / 8.0)),
+            text().prop_map(MetadataValue::Text),
+        ]
+    }
+
+    /// An assignment with endpoints some of which are behind tunnels.
+    pub(in crate::envoy) fn tunnelled() -> impl Strategy<Value = Assignment> {
+        let identity = text().prop_map(|name| format!("spiffe://td/ns/a/sa/{name}").parse().unwrap());
+        let tunnel = (vec(identity, 0..3), option::of(address()))
+            .prop_map(|(identities, via)| Tunnel { identities, via })
+            .boxed();
+        let of_one = (option::of(tunnel), option::of(text()));
+        (assignment(address(), 0..4), vec(of_one, 12)).prop_map(|(mut assignment, tunnels)| {
+            let endpoints = assignment.localities.iter_mut().flat_map(|locality| &mut locality.endpoints);
+            for (endpoint, (tunnel, workload)) in endpoints.zip(tunnels) {
+                endpoint.tunnel = tunnel;
+                endpoint.workload = workload.unwrap_or_default();
+            }
+            assignment
         })
     }
 
@@ -203,14 +244,88 @@ fn shares_of_any_denominator() {
     assert_eq!(per_million(&Report::default(), all).unwrap(), PerMillion::ALL);
 }
 
+#[test]
+fn what_of_metadata_is_compared_with() {
+    let kinds = [
+        ("hash_key", Kind::NumberValue(1.0)),
+        ("null", Kind::NullValue(0)),
+        ("struct", Kind::StructValue(Struct::default())),
+        (
+            "list",
+            Kind::ListValue(ListValue {
+                values: vec![Value { kind: Some(Kind::BoolValue(true)) }, Value { kind: None }],
+            }),
+        ),
+        ("text", Kind::StringValue("x".into())),
+    ];
+    let fields = kinds.into_iter().map(|(key, kind)| (key.to_owned(), Value { kind: Some(kind) })).collect();
+    let mut message = message();
+    message.endpoints[0].lb_endpoints[0].metadata =
+        Some(Metadata { filter_metadata: [(BALANCING.to_owned(), Struct { fields })].into(), ..Metadata::default() });
+    let endpoint = decoded(&message).unwrap().value.localities[0].endpoints[0].clone();
+    let expected = [
+        ("hash_key", EndpointValue::One(MetadataValue::Number(1.0))),
+        ("list", EndpointValue::List(vec![MetadataValue::Bool(true)])),
+        ("text", EndpointValue::One(MetadataValue::Text("x".into()))),
+    ];
+    assert_eq!(endpoint.metadata, expected.map(|(key, value)| (Text::from(key), value)).into());
+    assert_eq!(endpoint.hash_key, None);
+}
+
+/// An endpoint behind a tunnel, as Istio sends it.
+fn behind_tunnel(pairs: &[(&str, &str)]) -> LbEndpoint {
+    let mut metadata = Metadata::default();
+    metadata.filter_metadata.insert("envoy.filters.listener.original_dst".into(), texts(pairs.iter().copied()));
+    LbEndpoint { metadata: Some(metadata), ..endpoint(tunnel::wire_listener("10.0.0.7:80".into())) }
+}
+
+#[test]
+fn endpoints_behind_tunnels() {
+    let read = |endpoint: LbEndpoint| {
+        let mut message = message();
+        message.endpoints[0].lb_endpoints[0] = endpoint;
+        decoded(&message)
+    };
+    let good = read(behind_tunnel(&[("local", "10.0.0.7:80")])).unwrap().value;
+    let first = good.endpoints().next().unwrap();
+    assert_eq!(first.address, "10.0.0.7:80".parse().unwrap());
+    assert_eq!(first.tunnel, Some(Tunnel::default()));
+    let via = read(behind_tunnel(&[("local", "[fd00::7]:80"), ("waypoint", "10.0.0.9:15008")])).unwrap().value;
+    let first = via.endpoints().next().unwrap();
+    assert_eq!(first.address, "[fd00::7]:80".parse().unwrap());
+    assert_eq!(first.tunnel.as_ref().and_then(|tunnel| tunnel.via), Some("10.0.0.9:15008".parse().unwrap()));
+
+    let at = "endpoints[0].lb_endpoints[0].";
+    let namespace = "metadata.filter_metadata[envoy.filters.listener.original_dst]";
+    let other = EnvoyInternalAddress {
+        address_name_specifier: Some(AddressNameSpecifier::ServerListenerName("elsewhere".into())),
+        ..EnvoyInternalAddress::default()
+    };
+    let mut not_somebody = behind_tunnel(&[("local", "10.0.0.7:80")]);
+    let metadata = not_somebody.metadata.as_mut().unwrap();
+    metadata.filter_metadata.insert("mesh.tunnel".into(), texts([("identities", "spiffe://td/a")]));
+    for (endpoint, expected) in [
+        (behind_tunnel(&[]), format!("{at}{namespace}.local")),
+        (behind_tunnel(&[("local", "here:80")]), format!("{at}{namespace}.local")),
+        (behind_tunnel(&[("local", "10.0.0.7:80"), ("waypoint", "")]), format!("{at}{namespace}.waypoint")),
+        (not_somebody, format!("{at}metadata.filter_metadata[mesh.tunnel].identities")),
+        (
+            endpoint(Address { address: Some(Place::EnvoyInternalAddress(other)) }),
+            format!("{at}endpoint.address.address"),
+        ),
+    ] {
+        assert_eq!(field(read(endpoint)), expected);
+    }
+}
+
 proptest! {
     #[test]
-    fn decoding_is_the_inverse_of_encoding(assignment in values::assignment(values::address(), 0..4)) {
+    fn decoding_is_the_inverse_of_encoding(assignment in values::tunnelled()) {
         prop_assert_eq!(decode_assignment(&encode_assignment(&assignment)), Ok(whole(assignment)));
     }
 
     #[test]
-    fn no_bytes_are_too_bad(bytes: Vec<u8>, assignment in values::assignment(values::address(), 0..4), changes in changes()) {
+    fn no_bytes_are_too_bad(bytes: Vec<u8>, assignment in values::tunnelled(), changes in changes()) {
         let _ = decode_assignment(&bytes);
         let _ = decode_assignment(&damaged(encode_assignment(&assignment), &changes));
     }

@@ -25,19 +25,20 @@ pub(in crate::envoy) fn http_rbac(report: &mut Report, wire: &http::Rbac) -> Res
     report.refused("matcher", matcher)?;
     report.refused("shadow_matcher", shadow_matcher)?;
     report.ignored("rules_stat_prefix", rules_stat_prefix);
-    report.ignored("shadow_rules_stat_prefix", shadow_rules_stat_prefix);
     report.ignored("track_per_rule_stats", track_per_rule_stats);
     Ok(RbacFilter {
         rules: optional_rbac(report, "rules", rules.as_ref(), Layer::Request)?,
         shadow: optional_rbac(report, "shadow_rules", shadow_rules.as_ref(), Layer::Request)?,
+        shadow_prefix: shadow_rules_stat_prefix.as_str().into(),
     })
 }
 
 pub(in crate::envoy) fn wire_http_rbac(filter: &RbacFilter) -> http::Rbac {
-    let RbacFilter { rules, shadow } = filter;
+    let RbacFilter { rules, shadow, shadow_prefix } = filter;
     http::Rbac {
         rules: rules.as_ref().map(wire_rbac),
         shadow_rules: shadow.as_ref().map(wire_rbac),
+        shadow_rules_stat_prefix: shadow_prefix.to_string(),
         ..http::Rbac::default()
     }
 }
@@ -70,7 +71,6 @@ pub(in crate::envoy) fn network_rbac(report: &mut Report, wire: &network::Rbac) 
     } = wire;
     report.refused("matcher", matcher)?;
     report.refused("shadow_matcher", shadow_matcher)?;
-    report.ignored("shadow_rules_stat_prefix", shadow_rules_stat_prefix);
     let enforcement = match EnforcementType::try_from(*enforcement_type) {
         Ok(EnforcementType::OneTimeOnFirstByte) => Enforcement::OnFirstByte,
         Ok(EnforcementType::Continuous) => Enforcement::Continuous,
@@ -80,6 +80,7 @@ pub(in crate::envoy) fn network_rbac(report: &mut Report, wire: &network::Rbac) 
         filter: RbacFilter {
             rules: optional_rbac(report, "rules", rules.as_ref(), Layer::Connection)?,
             shadow: optional_rbac(report, "shadow_rules", shadow_rules.as_ref(), Layer::Connection)?,
+            shadow_prefix: shadow_rules_stat_prefix.as_str().into(),
         },
         enforcement,
         delay_deny: optional_duration(report, "delay_deny", delay_deny.as_ref())?,
@@ -87,7 +88,7 @@ pub(in crate::envoy) fn network_rbac(report: &mut Report, wire: &network::Rbac) 
 }
 
 pub(in crate::envoy) fn wire_network_rbac(rbac: &NetworkRbac) -> network::Rbac {
-    let NetworkRbac { filter: RbacFilter { rules, shadow }, enforcement, delay_deny } = rbac;
+    let NetworkRbac { filter: RbacFilter { rules, shadow, shadow_prefix }, enforcement, delay_deny } = rbac;
     let enforcement = match enforcement {
         Enforcement::OnFirstByte => EnforcementType::OneTimeOnFirstByte,
         Enforcement::Continuous => EnforcementType::Continuous,
@@ -95,6 +96,7 @@ pub(in crate::envoy) fn wire_network_rbac(rbac: &NetworkRbac) -> network::Rbac {
     network::Rbac {
         rules: rules.as_ref().map(wire_rbac),
         shadow_rules: shadow.as_ref().map(wire_rbac),
+        shadow_rules_stat_prefix: shadow_prefix.to_string(),
         stat_prefix: STATISTICS.to_owned(),
         enforcement_type: enforcement.into(),
         delay_deny: delay_deny.map(span),

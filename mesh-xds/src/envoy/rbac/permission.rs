@@ -3,10 +3,11 @@ use envoy_types::pb::envoy::config::rbac::v3::permission::{Rule, Set};
 use envoy_types::pb::envoy::r#type::v3::Int32Range;
 use mesh_core::authz::rbac::Permission;
 
-use super::policy::{Depth, some, wire_path};
+use super::policy::{Depth, some, wire_path, wire_template};
 use crate::envoy::cidr::{cidr, wire_cidr};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::header_matcher::wire_header_match;
+use crate::envoy::metadata_matcher::wire_metadata_match;
 use crate::envoy::string_matcher::{pattern, wire_pattern};
 use crate::envoy::wire::port;
 
@@ -15,7 +16,6 @@ const PORTS_END: u32 = 65536;
 
 pub(super) fn permission(report: &mut Report, wire: &wire::Permission, depth: Depth) -> Result<Permission, Error> {
     let wire::Permission { rule } = wire;
-    let unsupported = |report: &Report, field: &str| Err(Error::Unsupported { field: report.at(field) });
     match report.required("rule", rule.as_ref())? {
         Rule::AndRules(set) => list(report, "and_rules", set, depth).map(Permission::And),
         Rule::OrRules(set) => list(report, "or_rules", set, depth).map(Permission::Or),
@@ -37,10 +37,10 @@ pub(super) fn permission(report: &mut Report, wire: &wire::Permission, depth: De
             let name = report.within("requested_server_name", |report| pattern(report, matcher));
             name.map(Permission::ServerName)
         }
-        Rule::Metadata(_) => unsupported(report, "metadata"),
-        Rule::SourcedMetadata(_) => unsupported(report, "sourced_metadata"),
-        Rule::Matcher(_) => unsupported(report, "matcher"),
-        Rule::UriTemplate(_) => unsupported(report, "uri_template"),
+        Rule::Metadata(matcher) => depth.metadata(report, matcher).map(Permission::Metadata),
+        Rule::SourcedMetadata(wire) => depth.sourced_metadata(report, wire).map(Permission::Metadata),
+        Rule::UriTemplate(wire) => depth.template(report, wire).map(Permission::PathTemplate),
+        Rule::Matcher(_) => Err(Error::Unsupported { field: report.at("matcher") }),
     }
 }
 
@@ -68,6 +68,8 @@ pub(super) fn wire_permission(permission: &Permission) -> wire::Permission {
         Permission::Not(inner) => Rule::NotRule(Box::new(wire_permission(inner))),
         Permission::Header(matcher) => Rule::Header(wire_header_match(matcher)),
         Permission::Path(pattern) => Rule::UrlPath(wire_path(pattern)),
+        Permission::PathTemplate(template) => Rule::UriTemplate(wire_template(template)),
+        Permission::Metadata(matcher) => Rule::Metadata(wire_metadata_match(matcher)),
         Permission::DestinationIp(range) => Rule::DestinationIp(wire_cidr(range)),
         Permission::DestinationPort(port) => Rule::DestinationPort((*port).into()),
         Permission::DestinationPorts(ports) => {

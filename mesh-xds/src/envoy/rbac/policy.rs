@@ -1,19 +1,25 @@
 use std::collections::BTreeMap;
 
+use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::rbac::v3 as wire;
+use envoy_types::pb::envoy::config::rbac::v3::{MetadataSource, SourcedMetadata};
 use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
-use envoy_types::pb::envoy::r#type::matcher::v3::PathMatcher;
+use envoy_types::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
 use envoy_types::pb::envoy::r#type::matcher::v3::path_matcher::Rule as PathRule;
+use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, PathMatcher};
 use mesh_core::authz::rbac::{Action, Policy, Rbac};
 use mesh_core::name::Text;
-use mesh_core::request::HeaderMatch;
+use mesh_core::path::PathTemplate;
+use mesh_core::request::{HeaderMatch, MetadataMatch};
 use mesh_core::string_match::Pattern;
 
 use super::permission::{permission, wire_permission};
 use super::principal::{principal, wire_principal};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::header_matcher::header_match;
+use crate::envoy::metadata_matcher::metadata_match;
 use crate::envoy::string_matcher::{pattern, wire_pattern};
+use crate::envoy::wire::{any, holds, unpack};
 use crate::limits::MAX_CONDITION_DEPTH;
 
 /// What rules are for.
@@ -56,6 +62,38 @@ impl Depth {
         })
     }
 
+    /// A condition on the path, with wildcards.
+    pub(super) fn template(self, report: &mut Report, wire: &TypedExtensionConfig) -> Result<PathTemplate, Error> {
+        self.on_requests(report, "uri_template")?;
+        report.within("uri_template", |report| {
+            let TypedExtensionConfig { name: _, typed_config } = wire;
+            let config = report.required("typed_config", typed_config.as_ref())?;
+            if !holds::<UriTemplateMatchConfig>(config) {
+                let type_url = config.type_url.clone();
+                return Err(Error::UnsupportedType { field: report.at("typed_config"), type_url });
+            }
+            let UriTemplateMatchConfig { path_template } = unpack(report, "typed_config", config)?;
+            PathTemplate::new(&path_template).map_err(|error| report.invalid("typed_config.path_template", error))
+        })
+    }
+
+    /// A condition on what filters said.
+    pub(super) fn metadata(self, report: &mut Report, matcher: &MetadataMatcher) -> Result<MetadataMatch, Error> {
+        self.on_requests(report, "metadata")?;
+        report.within("metadata", |report| metadata_match(report, matcher))
+    }
+
+    /// The same, where it is said whose metadata is meant.
+    pub(super) fn sourced_metadata(self, report: &mut Report, wire: &SourcedMetadata) -> Result<MetadataMatch, Error> {
+        self.on_requests(report, "sourced_metadata")?;
+        report.within("sourced_metadata", |report| {
+            let SourcedMetadata { metadata_matcher, metadata_source } = wire;
+            report.refused("metadata_source", &(*metadata_source != i32::from(MetadataSource::Dynamic)))?;
+            let matcher = report.required("metadata_matcher", metadata_matcher.as_ref())?;
+            report.within("metadata_matcher", |report| metadata_match(report, matcher))
+        })
+    }
+
     fn on_requests(self, report: &Report, field: &str) -> Result<(), Error> {
         match self.layer {
             Layer::Request => Ok(()),
@@ -66,6 +104,14 @@ impl Depth {
 
 pub(super) fn wire_path(pattern: &Pattern) -> PathMatcher {
     PathMatcher { rule: Some(PathRule::Path(wire_pattern(pattern))) }
+}
+
+pub(super) fn wire_template(template: &PathTemplate) -> TypedExtensionConfig {
+    let config = UriTemplateMatchConfig { path_template: template.as_str().to_owned() };
+    TypedExtensionConfig {
+        name: "envoy.path.match.uri_template.uri_template_matcher".to_owned(),
+        typed_config: Some(any(&config)),
+    }
 }
 
 /// The conditions of a list that must not be empty.

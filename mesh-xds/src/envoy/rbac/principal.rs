@@ -1,18 +1,21 @@
 use envoy_types::pb::envoy::config::core::v3::CidrRange;
 use envoy_types::pb::envoy::config::rbac::v3 as wire;
 use envoy_types::pb::envoy::config::rbac::v3::principal::{Authenticated, Identifier, Set};
+use envoy_types::pb::envoy::r#type::matcher::v3::FilterStateMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::filter_state_matcher::Matcher;
 use ipnet::IpNet;
-use mesh_core::authz::rbac::Principal;
+use mesh_core::authz::rbac::{PEER_PRINCIPAL, Principal};
+use mesh_core::string_match::Pattern;
 
 use super::policy::{Depth, some, wire_path};
 use crate::envoy::cidr::{cidr, wire_cidr};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::header_matcher::wire_header_match;
+use crate::envoy::metadata_matcher::wire_metadata_match;
 use crate::envoy::string_matcher::{pattern, wire_pattern};
 
 pub(super) fn principal(report: &mut Report, wire: &wire::Principal, depth: Depth) -> Result<Principal, Error> {
     let wire::Principal { identifier } = wire;
-    let unsupported = |report: &Report, field: &str| Err(Error::Unsupported { field: report.at(field) });
     match report.required("identifier", identifier.as_ref())? {
         Identifier::AndIds(set) => list(report, "and_ids", set, depth).map(Principal::And),
         Identifier::OrIds(set) => list(report, "or_ids", set, depth).map(Principal::Or),
@@ -33,10 +36,26 @@ pub(super) fn principal(report: &mut Report, wire: &wire::Principal, depth: Dept
         Identifier::RemoteIp(net) => range(report, "remote_ip", net).map(Principal::RemoteIp),
         Identifier::Header(matcher) => depth.header(report, matcher).map(Principal::Header),
         Identifier::UrlPath(matcher) => depth.path(report, matcher).map(Principal::Path),
-        Identifier::Metadata(_) => unsupported(report, "metadata"),
-        Identifier::SourcedMetadata(_) => unsupported(report, "sourced_metadata"),
-        Identifier::FilterState(_) => unsupported(report, "filter_state"),
-        Identifier::Custom(_) => unsupported(report, "custom"),
+        Identifier::Metadata(matcher) => depth.metadata(report, matcher).map(Principal::Metadata),
+        Identifier::SourcedMetadata(wire) => depth.sourced_metadata(report, wire).map(Principal::Metadata),
+        Identifier::FilterState(matcher) => {
+            report.within("filter_state", |report| peer_principal(report, matcher)).map(Principal::PeerPrincipal)
+        }
+        Identifier::Custom(_) => Err(Error::Unsupported { field: report.at("custom") }),
+    }
+}
+
+/// The only object of the filter state that there is here.
+fn peer_principal(
+    report: &mut Report,
+    FilterStateMatcher { key, matcher }: &FilterStateMatcher,
+) -> Result<Pattern, Error> {
+    if key != PEER_PRINCIPAL {
+        return Err(report.invalid("key", format_args!("`{key}` is not `{PEER_PRINCIPAL}`")));
+    }
+    match report.required("matcher", matcher.as_ref())? {
+        Matcher::StringMatch(matcher) => report.within("string_match", |report| pattern(report, matcher)),
+        Matcher::AddressMatch(_) => Err(Error::Unsupported { field: report.at("address_match") }),
     }
 }
 
@@ -60,6 +79,11 @@ pub(super) fn wire_principal(principal: &Principal) -> wire::Principal {
         Principal::Authenticated(name) => {
             Identifier::Authenticated(Authenticated { principal_name: name.as_ref().map(wire_pattern) })
         }
+        Principal::PeerPrincipal(name) => {
+            let matcher = Some(Matcher::StringMatch(wire_pattern(name)));
+            Identifier::FilterState(FilterStateMatcher { key: PEER_PRINCIPAL.to_owned(), matcher })
+        }
+        Principal::Metadata(matcher) => Identifier::Metadata(wire_metadata_match(matcher)),
         Principal::SourceIp(range) => Identifier::SourceIp(wire_cidr(range)),
         Principal::DirectRemoteIp(range) => Identifier::DirectRemoteIp(wire_cidr(range)),
         Principal::RemoteIp(range) => Identifier::RemoteIp(wire_cidr(range)),

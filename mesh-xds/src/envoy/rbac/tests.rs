@@ -1,13 +1,22 @@
 use std::collections::HashMap;
 
+use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::rbac::v3 as wire;
 use envoy_types::pb::envoy::config::rbac::v3::{permission, principal};
 use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3 as http;
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3 as network;
-use envoy_types::pb::envoy::r#type::matcher::v3::PathMatcher;
+use envoy_types::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
+use envoy_types::pb::envoy::r#type::matcher::v3::metadata_matcher::{PathSegment, path_segment};
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    FilterStateMatcher, MetadataMatcher, PathMatcher, StringMatcher, ValueMatcher, filter_state_matcher,
+    string_matcher, value_matcher,
+};
 use envoy_types::pb::envoy::r#type::v3::Int32Range;
-use mesh_core::authz::rbac::{Permission, Principal};
+use mesh_core::authz::rbac::{PEER_PRINCIPAL, Permission, Policy, Principal};
+use mesh_core::path::PathTemplate;
+use mesh_core::request::{MetadataMatch, ValueMatch};
+use mesh_core::string_match::Pattern;
 use proptest::prelude::*;
 use prost::Message;
 
@@ -27,12 +36,49 @@ pub(in crate::envoy) mod values {
     use proptest::prelude::*;
     use proptest::sample::select;
 
+    use mesh_core::path::PathTemplate;
+    use mesh_core::request::{MetadataMatch, NumberMatch, ValueMatch};
+
     use crate::envoy::testing::{header, pattern, text};
 
     fn range() -> impl Strategy<Value = IpNet> {
         let v4 = (any::<std::net::Ipv4Addr>(), 0..=32u8).prop_map(|(ip, len)| IpNet::new(ip.into(), len));
         let v6 = (any::<std::net::Ipv6Addr>(), 0..=128u8).prop_map(|(ip, len)| IpNet::new(ip.into(), len));
         prop_oneof![v4, v6].prop_map(|net| net.unwrap().trunc())
+    }
+
+    fn value() -> impl Strategy<Value = ValueMatch> {
+        let number = prop_oneof![
+            any::<f64>().prop_map(NumberMatch::Exact),
+            any::<(f64, f64)>().prop_map(|(start, end)| NumberMatch::Range { start, end }),
+        ];
+        let leaf = prop_oneof![
+            Just(ValueMatch::Null),
+            any::<bool>().prop_map(ValueMatch::Bool),
+            any::<bool>().prop_map(ValueMatch::Present),
+            number.prop_map(ValueMatch::Number),
+            pattern().prop_map(ValueMatch::Text),
+        ];
+        leaf.prop_recursive(3, 8, 2, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|inner| ValueMatch::Contains(Box::new(inner))),
+                vec(inner, 2..4).prop_map(ValueMatch::Or),
+            ]
+        })
+    }
+
+    fn metadata() -> impl Strategy<Value = MetadataMatch> {
+        (text(), vec(text(), 1..4), value(), any::<bool>()).prop_map(|(filter, path, value, invert)| MetadataMatch {
+            filter,
+            path,
+            value,
+            invert,
+        })
+    }
+
+    fn template() -> impl Strategy<Value = PathTemplate> {
+        select(vec!["/", "/a/*", "/a/{b}/**", "/{a=b/*}/c", "/**.html"])
+            .prop_map(|source| PathTemplate::new(source).unwrap())
     }
 
     pub(super) fn permission(requests: bool) -> impl Strategy<Value = Permission> {
@@ -44,7 +90,12 @@ pub(in crate::envoy) mod values {
                 .prop_map(|(start, len)| Permission::DestinationPorts(start..(start + len).min(65536))),
             pattern().prop_map(Permission::ServerName),
         ];
-        let of_requests = prop_oneof![header().prop_map(Permission::Header), pattern().prop_map(Permission::Path)];
+        let of_requests = prop_oneof![
+            header().prop_map(Permission::Header),
+            pattern().prop_map(Permission::Path),
+            template().prop_map(Permission::PathTemplate),
+            metadata().prop_map(Permission::Metadata),
+        ];
         let leaf = if requests { prop_oneof![plain, of_requests].boxed() } else { plain.boxed() };
         leaf.prop_recursive(3, 8, 2, |inner| {
             prop_oneof![
@@ -59,11 +110,16 @@ pub(in crate::envoy) mod values {
         let plain = prop_oneof![
             Just(Principal::Any),
             option::of(pattern()).prop_map(Principal::Authenticated),
+            pattern().prop_map(Principal::PeerPrincipal),
             range().prop_map(Principal::SourceIp),
             range().prop_map(Principal::DirectRemoteIp),
             range().prop_map(Principal::RemoteIp),
         ];
-        let of_requests = prop_oneof![header().prop_map(Principal::Header), pattern().prop_map(Principal::Path)];
+        let of_requests = prop_oneof![
+            header().prop_map(Principal::Header),
+            pattern().prop_map(Principal::Path),
+            metadata().prop_map(Principal::Metadata),
+        ];
         let leaf = if requests { prop_oneof![plain, of_requests].boxed() } else { plain.boxed() };
         leaf.prop_recursive(3, 8, 2, |inner| {
             prop_oneof![
@@ -80,7 +136,11 @@ pub(in crate::envoy) mod values {
         let action = select(vec![Action::Allow, Action::Deny, Action::Log]);
         let rbac = (action, btree_map(text(), policy, 0..3)).prop_map(|(action, policies)| Rbac { action, policies });
         let rbac = rbac.boxed();
-        (option::of(rbac.clone()), option::of(rbac)).prop_map(|(rules, shadow)| RbacFilter { rules, shadow })
+        (option::of(rbac.clone()), option::of(rbac), text()).prop_map(|(rules, shadow, shadow_prefix)| RbacFilter {
+            rules,
+            shadow,
+            shadow_prefix,
+        })
     }
 
     pub(in crate::envoy) fn network() -> impl Strategy<Value = NetworkRbac> {
@@ -131,6 +191,74 @@ fn on_requests(rules: wire::Rbac) -> http::Rbac {
     http::Rbac { rules: Some(rules), ..Default::default() }
 }
 
+fn extension<T: Message + prost::Name>(config: &T) -> TypedExtensionConfig {
+    TypedExtensionConfig { name: "any".to_owned(), typed_config: Some(crate::envoy::wire::any(config)) }
+}
+
+/// What Istio writes for a waypoint.
+#[test]
+fn conditions_of_a_waypoint_are_read() {
+    use permission::Rule;
+    use principal::Identifier;
+    let exact = |text: &str| StringMatcher {
+        match_pattern: Some(string_matcher::MatchPattern::Exact(text.to_owned())),
+        ..Default::default()
+    };
+    let text = ValueMatcher { match_pattern: Some(value_matcher::MatchPattern::StringMatch(exact("a"))) };
+    let segment = |key: &str| PathSegment { segment: Some(path_segment::Segment::Key(key.to_owned())) };
+    let claim = MetadataMatcher {
+        filter: "envoy.filters.http.jwt_authn".to_owned(),
+        path: vec![segment("payload"), segment("iss")],
+        value: Some(text),
+        invert: false,
+    };
+    let matcher = Some(filter_state_matcher::Matcher::StringMatch(exact("spiffe://d/web")));
+    let peer = FilterStateMatcher { key: "io.istio.peer_principal".to_owned(), matcher };
+    let template = UriTemplateMatchConfig { path_template: "/a/*/**".to_owned() };
+    let sourced = wire::SourcedMetadata { metadata_matcher: Some(claim.clone()), metadata_source: 0 };
+
+    let is_a = ValueMatch::Text(Pattern::exact("a"));
+    let claimed = MetadataMatch::new("envoy.filters.http.jwt_authn", vec!["payload".into(), "iss".into()], is_a);
+    for (rule, identifier, permission, principal) in [
+        (
+            Rule::UriTemplate(extension(&template)),
+            Identifier::FilterState(peer),
+            Permission::PathTemplate(PathTemplate::new("/a/*/**").unwrap()),
+            Principal::PeerPrincipal(Pattern::exact("spiffe://d/web")),
+        ),
+        (
+            Rule::Metadata(claim.clone()),
+            Identifier::SourcedMetadata(sourced.clone()),
+            Permission::Metadata(claimed.clone()),
+            Principal::Metadata(claimed.clone()),
+        ),
+        (
+            Rule::SourcedMetadata(sourced),
+            Identifier::Metadata(claim),
+            Permission::Metadata(claimed.clone()),
+            Principal::Metadata(claimed),
+        ),
+    ] {
+        let wire = on_requests(rules_of(may(rule), who(identifier)));
+        let filter = read(|report| http_rbac(report, &wire)).unwrap().value;
+        let policy = filter.rules.unwrap().policies.remove("p").unwrap();
+        assert_eq!(policy, Policy { permissions: vec![permission], principals: vec![principal] });
+    }
+}
+
+#[test]
+fn values_within_values_have_an_end() {
+    let deep = |depth| (0..depth).fold(ValueMatch::Null, |inner, _| ValueMatch::Contains(Box::new(inner)));
+    let reading = |depth| {
+        let matcher = MetadataMatch::new("f", vec!["k".into()], deep(depth));
+        let permission = super::permission::wire_permission(&Permission::Metadata(matcher));
+        let wire = on_requests(rules_of(permission, who(principal::Identifier::Any(true))));
+        read(|report| http_rbac(report, &wire))
+    };
+    assert!(reading(MAX_CONDITION_DEPTH).is_ok());
+    assert!(field(reading(MAX_CONDITION_DEPTH + 1)).starts_with("rules.policies[p].permissions[0].metadata.value."));
+}
+
 #[test]
 fn conditions_that_are_not_supported_are_refused_by_name() {
     use permission::Rule;
@@ -138,16 +266,24 @@ fn conditions_that_are_not_supported_are_refused_by_name() {
     let anybody = || who(Identifier::Any(true));
     let set = || permission::Set { rules: Vec::new() };
     let nested = permission::Set { rules: vec![may(Rule::Metadata(Default::default()))] };
+    let of_route =
+        || wire::SourcedMetadata { metadata_source: wire::MetadataSource::Route.into(), ..Default::default() };
+    let template = UriTemplateMatchConfig { path_template: "no slash".to_owned() };
+    let address = filter_state_matcher::Matcher::AddressMatch(Default::default());
+    let peer = |matcher| FilterStateMatcher { key: PEER_PRINCIPAL.to_owned(), matcher };
     let ports = |start, end| Rule::DestinationPortRange(Int32Range { start, end });
     for (name, rule) in [
-        ("metadata", Rule::Metadata(Default::default())),
-        ("sourced_metadata", Rule::SourcedMetadata(Default::default())),
+        ("metadata.path", Rule::Metadata(Default::default())),
+        ("sourced_metadata.metadata_matcher", Rule::SourcedMetadata(Default::default())),
+        ("sourced_metadata.metadata_source", Rule::SourcedMetadata(of_route())),
         ("matcher", Rule::Matcher(Default::default())),
-        ("uri_template", Rule::UriTemplate(Default::default())),
+        ("uri_template.typed_config", Rule::UriTemplate(Default::default())),
+        ("uri_template.typed_config", Rule::UriTemplate(extension(&PathMatcher::default()))),
+        ("uri_template.typed_config.path_template", Rule::UriTemplate(extension(&template))),
         ("any", Rule::Any(false)),
         ("and_rules.rules", Rule::AndRules(set())),
         ("or_rules.rules", Rule::OrRules(set())),
-        ("or_rules.rules[0].metadata", Rule::OrRules(nested)),
+        ("or_rules.rules[0].metadata.path", Rule::OrRules(nested)),
         ("not_rule.rule", Rule::NotRule(Box::default())),
         ("destination_port", Rule::DestinationPort(65536)),
         ("destination_port_range", ports(2, 2)),
@@ -163,9 +299,12 @@ fn conditions_that_are_not_supported_are_refused_by_name() {
     }
     let set = || principal::Set { ids: Vec::new() };
     for (name, identifier) in [
-        ("metadata", Identifier::Metadata(Default::default())),
-        ("sourced_metadata", Identifier::SourcedMetadata(Default::default())),
-        ("filter_state", Identifier::FilterState(Default::default())),
+        ("metadata.path", Identifier::Metadata(Default::default())),
+        ("sourced_metadata.metadata_matcher", Identifier::SourcedMetadata(Default::default())),
+        ("sourced_metadata.metadata_source", Identifier::SourcedMetadata(of_route())),
+        ("filter_state.key", Identifier::FilterState(Default::default())),
+        ("filter_state.matcher", Identifier::FilterState(peer(None))),
+        ("filter_state.address_match", Identifier::FilterState(peer(Some(address)))),
         ("custom", Identifier::Custom(Default::default())),
         ("any", Identifier::Any(false)),
         ("and_ids.ids", Identifier::AndIds(set())),
@@ -234,7 +373,7 @@ fn a_connection_has_neither_headers_nor_a_path() {
 }
 
 fn root_path() -> PathMatcher {
-    super::policy::wire_path(&mesh_core::string_match::Pattern::exact("/"))
+    super::policy::wire_path(&Pattern::exact("/"))
 }
 
 #[test]

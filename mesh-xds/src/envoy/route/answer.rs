@@ -121,7 +121,8 @@ pub(super) fn direct_response(
     }
 }
 
-fn inline(report: &mut Report, wire: &DataSource) -> Result<Vec<u8>, Error> {
+/// Data that stand in the resource itself.
+pub(in crate::envoy) fn inline(report: &mut Report, wire: &DataSource) -> Result<Vec<u8>, Error> {
     let DataSource { watched_directory, specifier } = wire;
     report.ignored("watched_directory", watched_directory);
     match specifier {

@@ -16,17 +16,15 @@ use envoy_types::pb::envoy::config::route::v3::route_action::{ClusterSpecifier, 
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::{ClusterWeight, RandomValueSpecifier};
 use mesh_core::name::Text;
-use mesh_core::route::{
-    ClusterChoice, ClusterName, MetadataValue, Mirror, Subset, WeightedChoice, WeightedCluster, WeightedClusters,
-};
+use mesh_core::route::{ClusterChoice, ClusterName, Mirror, Subset, WeightedChoice, WeightedCluster, WeightedClusters};
 
 use super::filters::{overrides, wire_overrides};
 use super::matcher::{fraction, wire_fraction};
 use super::mutation::{Edits, edits, header_name};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::header_matcher::field;
+use crate::envoy::metadata;
 use crate::envoy::wire::{boolean, uint32};
-use crate::pb::{Kind, Struct, Value};
 
 /// Name of the metadata that endpoints are chosen by.
 const LB: &str = "envoy.lb";
@@ -189,39 +187,22 @@ pub(super) fn wire_mirror(mirror: &Mirror) -> RequestMirrorPolicy {
 }
 
 pub(super) fn subset(report: &mut Report, wire: Option<&Metadata>) -> Result<Subset, Error> {
-    report.optional("metadata_match", wire, metadata).map(Option::unwrap_or_default)
+    report.optional("metadata_match", wire, balancing).map(Option::unwrap_or_default)
 }
 
-fn metadata(report: &mut Report, wire: &Metadata) -> Result<Subset, Error> {
+fn balancing(report: &mut Report, wire: &Metadata) -> Result<Subset, Error> {
     let Metadata { filter_metadata, typed_filter_metadata } = wire;
     // Where a name stands in both, the typed one counts.
     report.refused("typed_filter_metadata", &typed_filter_metadata.contains_key(LB))?;
     report.ignored("typed_filter_metadata", &!typed_filter_metadata.is_empty());
     report.ignored("filter_metadata", &filter_metadata.keys().any(|name| name != LB));
-    let Some(Struct { fields }) = filter_metadata.get(LB) else { return Ok(Subset::new()) };
-    let one = |(key, value): (&String, &Value)| {
-        let value = match &value.kind {
-            Some(Kind::BoolValue(value)) => MetadataValue::Bool(*value),
-            Some(Kind::NumberValue(value)) => MetadataValue::Number(*value),
-            Some(Kind::StringValue(value)) => MetadataValue::Text(value.as_str().into()),
-            Some(Kind::NullValue(_) | Kind::StructValue(_) | Kind::ListValue(_)) | None => {
-                return Err(Error::Unsupported { field: report.at(format_args!("filter_metadata[{LB}].{key}")) });
-            }
-        };
-        Ok((Text::from(key.as_str()), value))
-    };
-    fields.iter().map(one).collect()
+    let Some(fields) = filter_metadata.get(LB) else { return Ok(Subset::new()) };
+    metadata::subset(report, &format!("filter_metadata[{LB}]"), fields)
 }
 
 pub(super) fn wire_subset(subset: &Subset) -> Option<Metadata> {
     if subset.is_empty() {
         return None;
     }
-    let kind = |value: &MetadataValue| match value {
-        MetadataValue::Bool(value) => Kind::BoolValue(*value),
-        MetadataValue::Number(value) => Kind::NumberValue(*value),
-        MetadataValue::Text(value) => Kind::StringValue(value.to_string()),
-    };
-    let fields = subset.iter().map(|(key, value)| (key.to_string(), Value { kind: Some(kind(value)) })).collect();
-    Some(Metadata { filter_metadata: [(LB.to_owned(), Struct { fields })].into(), ..Metadata::default() })
+    Some(Metadata { filter_metadata: [(LB.to_owned(), metadata::wire_subset(subset))].into(), ..Metadata::default() })
 }

@@ -1,6 +1,9 @@
 //! | field | how it is taken |
 //! | --- | --- |
 //! | `RBACPerRoute` | honoured; without `rbac` the filter is disabled |
+//! | `CorsPolicy`, `HTTPFault` | honoured |
+//! | `StatefulSessionPerRoute` | honoured; one that is `disabled` disables the filter |
+//! | `jwt_authn.PerRouteConfig` | honoured; whether the name leads somewhere shows only where it is used, and is refused there (403) |
 //! | `ExtAuthzPerRoute`, `RateLimitPerRoute` | honoured |
 //! | an override of any other type | NACK, unless it is wrapped in a `FilterConfig` that says it is optional: warning |
 //! | **FilterConfig** `disabled`, `is_optional`, `config` | honoured; neither `disabled` nor a `config`: NACK |
@@ -8,13 +11,21 @@
 use std::collections::{BTreeMap, HashMap};
 
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::PerRouteConfig as JwtPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::RateLimitPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
+use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSessionPerRoute;
 use envoy_types::pb::google::protobuf::Any;
 use mesh_core::name::Text;
 use mesh_core::route::{FilterOverride, FilterOverrides};
 
+use super::cors::{cors_policy, wire_cors_policy};
+use super::fault::{fault, wire_fault};
+use super::session::{session_per_route, wire_session_per_route};
+use crate::envoy::authn::{authn_per_route, wire_authn_per_route};
 use crate::envoy::companion::{
     ext_authz_per_route, rate_limit_per_route, wire_ext_authz_per_route, wire_rate_limit_per_route,
 };
@@ -63,6 +74,24 @@ fn filter(report: &mut Report, field: &str, config: &Any) -> Result<Option<Filte
         let rbac = report.within(field, |report| rbac_per_route(report, &wire))?;
         return Ok(Some(rbac.map_or(FilterOverride::Disabled, FilterOverride::Rbac)));
     }
+    if holds::<CorsPolicy>(config) {
+        let wire = unpack(report, field, config)?;
+        return report.within(field, |report| cors_policy(report, &wire)).map(FilterOverride::Cors).map(Some);
+    }
+    if holds::<HttpFault>(config) {
+        let wire = unpack(report, field, config)?;
+        return report.within(field, |report| fault(report, &wire)).map(FilterOverride::Fault).map(Some);
+    }
+    if holds::<StatefulSessionPerRoute>(config) {
+        let wire = unpack(report, field, config)?;
+        let session = report.within(field, |report| session_per_route(report, &wire))?;
+        return Ok(Some(session.map_or(FilterOverride::Disabled, FilterOverride::Session)));
+    }
+    if holds::<JwtPerRoute>(config) {
+        let wire = unpack(report, field, config)?;
+        let name = report.within(field, |report| authn_per_route(report, &wire))?;
+        return Ok(Some(FilterOverride::Authn(name)));
+    }
     if holds::<ExtAuthzPerRoute>(config) {
         let wire = unpack(report, field, config)?;
         return report.within(field, |report| ext_authz_per_route(report, &wire)).map(Some);
@@ -87,6 +116,10 @@ fn wire_setting(setting: &FilterOverride) -> Any {
     match setting {
         FilterOverride::Disabled => any(&FilterConfig { disabled: true, ..FilterConfig::default() }),
         FilterOverride::Rbac(filter) => any(&wire_rbac_per_route(filter)),
+        FilterOverride::Cors(policy) => any(&wire_cors_policy(policy)),
+        FilterOverride::Fault(fault) => any(&wire_fault(fault)),
+        FilterOverride::Session(session) => any(&wire_session_per_route(session)),
+        FilterOverride::Authn(name) => any(&wire_authn_per_route(name.as_ref())),
         FilterOverride::ExternalAuthz(check) => any(&wire_ext_authz_per_route(check)),
         FilterOverride::RateLimit(setting) => any(&wire_rate_limit_per_route(setting)),
     }

@@ -3,7 +3,8 @@
 //! | **RouteMatch** `prefix`, `path`, `safe_regex`, `path_separated_prefix`, `connect_matcher`, `case_sensitive` | honoured |
 //! | `headers`, `query_parameters`, `cookies`, `grpc` | honoured |
 //! | `runtime_fraction` | honoured; its `runtime_key` gives a warning: there is no runtime that could hold it |
-//! | no path at all, `path_match_policy`, `tls_context`, `dynamic_metadata`, `filter_state` | NACK |
+//! | `filter_state` | honoured for `io.istio.peer_principal` and a `string_match`, else NACK |
+//! | no path at all, `path_match_policy`, `tls_context`, `dynamic_metadata` | NACK |
 //! | **QueryParameterMatcher** all of it | honoured; nothing asked is presence |
 //! | **CookieMatcher** all of it | honoured |
 
@@ -11,16 +12,19 @@ use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use envoy_types::pb::envoy::config::route::v3 as wire;
 use envoy_types::pb::envoy::config::route::v3::query_parameter_matcher::QueryParameterMatchSpecifier as Specifier;
 use envoy_types::pb::envoy::config::route::v3::route_match::{ConnectMatcher, GrpcRouteMatchOptions, PathSpecifier};
+use envoy_types::pb::envoy::r#type::matcher::v3::FilterStateMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::filter_state_matcher::Matcher as StateMatcher;
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use mesh_core::route::{CookieMatch, Denominator, Fraction, PathMatch, QueryCondition, QueryMatch, RouteMatch};
+use mesh_core::string_match::Pattern;
 
 use crate::envoy::error::{Error, Report};
 use crate::envoy::header_matcher::{header_match, wire_header_match};
 use crate::envoy::string_matcher::{pattern, regex, wire_pattern, wire_regex};
 use crate::envoy::wire::boolean;
 
-pub(super) fn route_match(report: &mut Report, wire: &wire::RouteMatch) -> Result<RouteMatch, Error> {
+pub(in crate::envoy) fn route_match(report: &mut Report, wire: &wire::RouteMatch) -> Result<RouteMatch, Error> {
     let wire::RouteMatch {
         case_sensitive,
         runtime_fraction,
@@ -35,13 +39,13 @@ pub(super) fn route_match(report: &mut Report, wire: &wire::RouteMatch) -> Resul
     } = wire;
     report.refused("tls_context", tls_context)?;
     report.refused("dynamic_metadata", dynamic_metadata)?;
-    report.refused("filter_state", filter_state)?;
     let ignore_case = case_sensitive.is_some_and(|sensitive| !sensitive.value);
     Ok(RouteMatch {
         path: path(report, path_specifier.as_ref(), ignore_case)?,
         headers: report.each("headers", headers, header_match)?,
         query: report.each("query_parameters", query_parameters, query_match)?,
         cookies: report.each("cookies", cookies, cookie_match)?,
+        peer: report.each("filter_state", filter_state, peer)?,
         grpc: matches!(grpc, Some(GrpcRouteMatchOptions {})),
         fraction: report.optional("runtime_fraction", runtime_fraction.as_ref(), fraction)?,
     })
@@ -85,21 +89,41 @@ fn cookie_match(report: &mut Report, wire: &wire::CookieMatcher) -> Result<Cooki
     Ok(CookieMatch { name: report.named("name", name)?, pattern, invert: *invert_match })
 }
 
+/// Filter state under which a waypoint keeps the identity of the client that came through the tunnel.
+const PEER: &str = "io.istio.peer_principal";
+
+fn peer(report: &mut Report, wire: &FilterStateMatcher) -> Result<Pattern, Error> {
+    let FilterStateMatcher { key, matcher } = wire;
+    if key != PEER {
+        return Err(report.invalid("key", format_args!("`{key}` is not known")));
+    }
+    match report.required("matcher", matcher.as_ref())? {
+        StateMatcher::StringMatch(matcher) => report.within("string_match", |report| pattern(report, matcher)),
+        StateMatcher::AddressMatch(_) => Err(Error::Unsupported { field: report.at("address_match") }),
+    }
+}
+
 pub(in crate::envoy) fn fraction(report: &mut Report, wire: &RuntimeFractionalPercent) -> Result<Fraction, Error> {
     let RuntimeFractionalPercent { default_value, runtime_key } = wire;
     report.ignored("runtime_key", runtime_key);
-    let FractionalPercent { numerator, denominator } = report.required("default_value", default_value.as_ref())?;
+    fractional_percent(report, "default_value", report.required("default_value", default_value.as_ref())?)
+}
+
+pub(super) fn fractional_percent(report: &Report, field: &str, wire: &FractionalPercent) -> Result<Fraction, Error> {
+    let FractionalPercent { numerator, denominator } = wire;
     let denominator = match DenominatorType::try_from(*denominator) {
         Ok(DenominatorType::Hundred) => Denominator::Hundred,
         Ok(DenominatorType::TenThousand) => Denominator::TenThousand,
         Ok(DenominatorType::Million) => Denominator::Million,
-        Err(_) => return Err(report.invalid("denominator", format_args!("{denominator} is not known"))),
+        Err(_) => {
+            return Err(report.invalid(&format!("{field}.denominator"), format_args!("{denominator} is not known")));
+        }
     };
     Ok(Fraction { numerator: *numerator, denominator })
 }
 
-pub(super) fn wire_route_match(matcher: &RouteMatch) -> wire::RouteMatch {
-    let RouteMatch { path, headers, query, cookies, grpc, fraction } = matcher;
+pub(in crate::envoy) fn wire_route_match(matcher: &RouteMatch) -> wire::RouteMatch {
+    let RouteMatch { path, headers, query, cookies, peer, grpc, fraction } = matcher;
     let (path, ignore_case) = match path {
         PathMatch::Exact { path, ignore_case } => (PathSpecifier::Path(path.to_string()), *ignore_case),
         PathMatch::Prefix { prefix, ignore_case } => (PathSpecifier::Prefix(prefix.to_string()), *ignore_case),
@@ -116,6 +140,7 @@ pub(super) fn wire_route_match(matcher: &RouteMatch) -> wire::RouteMatch {
         query_parameters: query.iter().map(wire_query_match).collect(),
         cookies: cookies.iter().map(wire_cookie_match).collect(),
         grpc: grpc.then_some(GrpcRouteMatchOptions {}),
+        filter_state: peer.iter().map(wire_peer).collect(),
         path_specifier: Some(path),
         ..wire::RouteMatch::default()
     }
@@ -130,17 +155,24 @@ pub(super) fn wire_query_match(matcher: &QueryMatch) -> wire::QueryParameterMatc
     wire::QueryParameterMatcher { name: name.to_string(), query_parameter_match_specifier: Some(specifier) }
 }
 
+fn wire_peer(pattern: &Pattern) -> FilterStateMatcher {
+    FilterStateMatcher { key: PEER.into(), matcher: Some(StateMatcher::StringMatch(wire_pattern(pattern))) }
+}
+
 fn wire_cookie_match(matcher: &CookieMatch) -> wire::CookieMatcher {
     let CookieMatch { name, pattern, invert } = matcher;
     wire::CookieMatcher { name: name.to_string(), string_match: Some(wire_pattern(pattern)), invert_match: *invert }
 }
 
 pub(in crate::envoy) fn wire_fraction(fraction: Fraction) -> RuntimeFractionalPercent {
+    RuntimeFractionalPercent { default_value: Some(wire_fractional_percent(fraction)), runtime_key: String::new() }
+}
+
+pub(super) fn wire_fractional_percent(fraction: Fraction) -> FractionalPercent {
     let denominator = match fraction.denominator {
         Denominator::Hundred => DenominatorType::Hundred,
         Denominator::TenThousand => DenominatorType::TenThousand,
         Denominator::Million => DenominatorType::Million,
     };
-    let value = FractionalPercent { numerator: fraction.numerator, denominator: denominator.into() };
-    RuntimeFractionalPercent { default_value: Some(value), runtime_key: String::new() }
+    FractionalPercent { numerator: fraction.numerator, denominator: denominator.into() }
 }

@@ -11,6 +11,8 @@
 mod action;
 mod answer;
 mod cluster;
+mod cors;
+mod fault;
 mod filters;
 mod hash;
 mod host;
@@ -18,9 +20,11 @@ mod matcher;
 mod mutation;
 mod rate_limit;
 mod retry;
+mod session;
 mod table;
 
-pub(super) use matcher::{fraction, wire_fraction};
+pub(super) use answer::inline;
+pub(super) use matcher::{fraction, route_match, wire_fraction, wire_route_match};
 pub(super) use mutation::{addition, header_value, wire_addition};
 pub(super) use rate_limit::{MAX_STAGE, Place, rate_limit, wire_rate_limit};
 pub(crate) use rate_limit::{unit_of, wire_unit};

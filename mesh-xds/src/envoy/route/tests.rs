@@ -11,8 +11,21 @@ use envoy_types::pb::envoy::config::route::v3::route_action::{
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{retry_policy, route_match};
+use envoy_types::pb::envoy::extensions::filters::common::fault::v3::FaultDelay;
+use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::CorsPolicy;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::ErrorType;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault};
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
-use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
+use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::stateful_session_per_route::Override;
+use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::{
+    StatefulSession, StatefulSessionPerRoute,
+};
+use envoy_types::pb::envoy::extensions::http::stateful_session::cookie::v3::CookieBasedSessionState;
+use envoy_types::pb::envoy::extensions::http::stateful_session::header::v3::HeaderBasedSessionState;
+use envoy_types::pb::envoy::r#type::matcher::v3::filter_state_matcher::Matcher as StateMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::{FilterStateMatcher, RegexMatchAndSubstitute, RegexMatcher};
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::google::protobuf::{Any, Duration as Span, UInt64Value};
 use mesh_core::request::Condition;
 use mesh_core::route::{
@@ -21,10 +34,11 @@ use mesh_core::route::{
 };
 use mesh_core::string_match::Pattern;
 use proptest::prelude::*;
-use prost::Message;
+use prost::{Message, Name};
 
 use super::{decode_route_table, encode_route_table};
 use crate::envoy::error::{Decoded, Error};
+use crate::envoy::testing::field;
 use crate::envoy::wire::{any as pack, boolean, uint32};
 
 /// Values of the core, of any shape that can be written.
@@ -114,10 +128,18 @@ pub(in crate::envoy) mod values {
             pattern,
             invert,
         });
-        let parts = (path(), vec(header_match(), 0..3), vec(query, 0..3), vec(cookie, 0..2));
-        (parts, any::<bool>(), option::of(fraction())).prop_map(|((path, headers, query, cookies), grpc, fraction)| {
-            RouteMatch { path, headers, query, cookies, grpc, fraction }
-        })
+        let parts = (path(), vec(header_match(), 0..3), vec(query, 0..3), vec(cookie, 0..2), vec(pattern(), 0..2));
+        (parts, any::<bool>(), option::of(fraction())).prop_map(
+            |((path, headers, query, cookies, peer), grpc, fraction)| RouteMatch {
+                path,
+                headers,
+                query,
+                cookies,
+                peer,
+                grpc,
+                fraction,
+            },
+        )
     }
 
     fn mutation() -> impl Strategy<Value = Mutation> {
@@ -137,9 +159,59 @@ pub(in crate::envoy) mod values {
     }
 
     fn filters() -> impl Strategy<Value = FilterOverrides> {
-        let rbac = rbac::filter(true).prop_map(FilterOverride::Rbac);
-        let overrides = prop_oneof![Just(FilterOverride::Disabled), rbac, companion::overrides().boxed()];
+        // Boxed, as unnamed values of all these types together do not fit the stack of a test.
+        let rbac = rbac::filter(true).prop_map(FilterOverride::Rbac).boxed();
+        let cors = cors().prop_map(FilterOverride::Cors).boxed();
+        let fault = fault().prop_map(FilterOverride::Fault).boxed();
+        let session = session().prop_map(FilterOverride::Session).boxed();
+        let authn = option::of(text()).prop_map(FilterOverride::Authn).boxed();
+        let companion = companion::overrides().boxed();
+        let overrides = prop_oneof![Just(FilterOverride::Disabled), rbac, cors, fault, session, authn, companion];
         btree_map(text(), overrides, 0..2)
+    }
+
+    fn cors() -> impl Strategy<Value = CorsPolicy> {
+        let lists = (maybe_empty(), maybe_empty(), maybe_empty());
+        let flags = any::<(bool, bool, bool)>();
+        let max_age = option::of((0..100_000_u64).prop_map(Duration::from_secs));
+        (vec(pattern(), 0..3), lists, flags, max_age, option::of(fraction()), option::of(fraction())).prop_map(
+            |(origins, (methods, headers, expose), (one, two, three), max_age, enabled, shadow)| CorsPolicy {
+                origins,
+                methods,
+                headers,
+                expose,
+                max_age,
+                credentials: one,
+                private_network: two,
+                forward_unmatched_preflights: three,
+                enabled,
+                shadow,
+            },
+        )
+    }
+
+    fn fault() -> impl Strategy<Value = Fault> {
+        let length = prop_oneof![duration().prop_map(FaultLength::Fixed), Just(FaultLength::Header)];
+        let status = prop_oneof![
+            (200..600_u16).prop_map(FaultStatus::Http),
+            any::<u32>().prop_map(FaultStatus::Grpc),
+            Just(FaultStatus::Header)
+        ];
+        let delay = (length, fraction()).prop_map(|(length, fraction)| FaultDelay { length, fraction });
+        let abort = (status, fraction(), maybe_empty()).prop_map(|(status, fraction, body)| FaultAbort {
+            status,
+            fraction,
+            body,
+        });
+        let headers = vec(header_match(), 0..2);
+        (option::of(delay), option::of(abort), maybe_empty(), headers, any::<Option<u32>>()).prop_map(
+            |(delay, abort, cluster, headers, max_active)| Fault { delay, abort, cluster, headers, max_active },
+        )
+    }
+
+    fn session() -> impl Strategy<Value = StatefulSession> {
+        let state = prop_oneof![cookie_key().prop_map(SessionState::Cookie), name().prop_map(SessionState::Header)];
+        (state, any::<bool>()).prop_map(|(state, strict)| StatefulSession { state, strict })
     }
 
     fn subset() -> impl Strategy<Value = Subset> {
@@ -241,13 +313,15 @@ pub(in crate::envoy) mod values {
             .prop_map(|(cluster, fraction, keep_host, host)| Mirror { cluster, fraction, keep_host, host })
     }
 
+    fn cookie_key() -> impl Strategy<Value = CookieKey> {
+        (text(), option::of(duration()), maybe_empty(), vec((text(), maybe_empty()), 0..2))
+            .prop_map(|(name, lifetime, path, attributes)| CookieKey { name, lifetime, path, attributes })
+    }
+
     fn hash() -> impl Strategy<Value = HashPolicy> {
-        let cookie = (text(), option::of(duration()), maybe_empty(), vec((text(), maybe_empty()), 0..2)).prop_map(
-            |(name, lifetime, path, attributes)| HashKey::Cookie(CookieKey { name, lifetime, path, attributes }),
-        );
         let key = prop_oneof![
             (field(), option::of(substitution())).prop_map(|(name, rewrite)| HashKey::Header { name, rewrite }),
-            cookie,
+            cookie_key().prop_map(HashKey::Cookie),
             Just(HashKey::Source),
             text().prop_map(HashKey::Query),
             Just(HashKey::Channel),
@@ -562,6 +636,8 @@ fn a_plain_table_is_read() {
 fn what_would_hold_back_or_send_elsewhere_is_refused_by_name() {
     let extension = core::TypedExtensionConfig::default;
     let limit = || vec![wire::RateLimit::default()];
+    let of_peer = |matcher| FilterStateMatcher { key: "io.istio.peer_principal".into(), matcher };
+    let address = StateMatcher::AddressMatch(Default::default());
     let plugin = |is_optional| wire::ClusterSpecifierPlugin { extension: Some(extension()), is_optional };
     let cases = [
         (decode(|wire| wire.vhds = Some(wire::Vhds::default())), "vhds"),
@@ -587,7 +663,9 @@ fn what_would_hold_back_or_send_elsewhere_is_refused_by_name() {
         (with_match(|m| m.path_specifier = None), "R.match.path_specifier"),
         (with_match(|m| m.tls_context = Some(Default::default())), "R.match.tls_context"),
         (with_match(|m| m.dynamic_metadata = vec![Default::default()]), "R.match.dynamic_metadata"),
-        (with_match(|m| m.filter_state = vec![Default::default()]), "R.match.filter_state"),
+        (with_match(|m| m.filter_state = vec![Default::default()]), "R.match.filter_state[0].key"),
+        (with_match(|m| m.filter_state = vec![of_peer(None)]), "R.match.filter_state[0].matcher"),
+        (with_match(|m| m.filter_state = vec![of_peer(Some(address))]), "R.match.filter_state[0].address_match"),
         (
             with_match(|m| m.path_specifier = Some(PathSpecifier::PathMatchPolicy(extension()))),
             "R.match.path_match_policy",
@@ -796,6 +874,74 @@ fn an_override_that_is_not_known_is_refused_unless_it_is_optional() {
     let disabled = with_filter(wrapped(false, true, Some(unknown()))).unwrap().value;
     let filters = &disabled.config().hosts[0].routes[0].filters;
     assert_eq!(filters.get("f"), Some(&FilterOverride::Disabled));
+}
+
+/// The error of a setting of a filter, of which a field has been changed.
+fn refused<T: Message + Name>(config: T) -> String {
+    field(with_route(|route| drop(route.typed_per_filter_config.insert("f".into(), pack(&config)))))
+}
+
+#[test]
+fn settings_of_filters_that_cannot_be_kept_are_refused_by_name() {
+    let at = |rest: &str| format!("virtual_hosts[0].routes[0].typed_per_filter_config[f].{rest}");
+    let cors = CorsPolicy { max_age: "soon".into(), ..CorsPolicy::default() };
+    assert_eq!(refused(cors), at("max_age"));
+
+    let delay = |secifier| FaultDelay { percentage: None, fault_delay_secifier: secifier };
+    let abort = |error_type| FaultAbort { error_type, ..FaultAbort::default() };
+    let unknown = FractionalPercent { numerator: 1, denominator: 9 };
+    for (fault, rest) in [
+        (HttpFault { downstream_nodes: vec!["a".into()], ..HttpFault::default() }, "downstream_nodes"),
+        (HttpFault { response_rate_limit: Some(Default::default()), ..HttpFault::default() }, "response_rate_limit"),
+        (HttpFault { delay: Some(delay(None)), ..HttpFault::default() }, "delay.fault_delay_secifier"),
+        (HttpFault { abort: Some(abort(None)), ..HttpFault::default() }, "abort.error_type"),
+        (
+            HttpFault { abort: Some(abort(Some(ErrorType::HttpStatus(199)))), ..HttpFault::default() },
+            "abort.http_status",
+        ),
+        (
+            HttpFault {
+                abort: Some(FaultAbort { percentage: Some(unknown), ..abort(Some(ErrorType::GrpcStatus(1))) }),
+                ..HttpFault::default()
+            },
+            "abort.percentage.denominator",
+        ),
+    ] {
+        assert_eq!(refused(fault), at(rest));
+    }
+
+    let state = |typed_config| Some(core::TypedExtensionConfig { name: "s".into(), typed_config });
+    let session = |session_state| StatefulSession { session_state, ..StatefulSession::default() };
+    let cookie = CookieBasedSessionState { cookie: None };
+    let header = HeaderBasedSessionState { name: "a b".into() };
+    let status = StatefulSession { status_on_strict_destination_not_found: 500, ..StatefulSession::default() };
+    for (session, rest) in [
+        (None, "override"),
+        (Some(Override::Disabled(false)), "disabled"),
+        (Some(Override::StatefulSession(status)), "stateful_session.status_on_strict_destination_not_found"),
+        (Some(Override::StatefulSession(session(None))), "stateful_session.session_state"),
+        (Some(Override::StatefulSession(session(state(None)))), "stateful_session.session_state.typed_config"),
+        (
+            Some(Override::StatefulSession(session(state(Some(pack(&HttpFault::default())))))),
+            "stateful_session.session_state.typed_config",
+        ),
+        (Some(Override::StatefulSession(session(state(Some(pack(&cookie)))))), "stateful_session.session_state.cookie"),
+        (Some(Override::StatefulSession(session(state(Some(pack(&header)))))), "stateful_session.session_state.name"),
+    ] {
+        assert_eq!(refused(StatefulSessionPerRoute { r#override: session }), at(rest));
+    }
+}
+
+#[test]
+fn a_fault_without_a_share_of_requests_strikes_none() {
+    let delay = FaultDelay {
+        percentage: None,
+        fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(Span { seconds: 1, nanos: 0 })),
+    };
+    let fault = HttpFault { delay: Some(delay), ..HttpFault::default() };
+    let route = only_route(with_route(|route| drop(route.typed_per_filter_config.insert("f".into(), pack(&fault)))));
+    let Some(FilterOverride::Fault(fault)) = route.filters.get("f") else { panic!("{route:?}") };
+    assert_eq!(fault.delay.unwrap().fraction.numerator, 0);
 }
 
 fn only_route(decoded: Result<Decoded<RouteTable>, Error>) -> Route {

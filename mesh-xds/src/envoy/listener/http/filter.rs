@@ -1,7 +1,7 @@
 //! | field of **HttpFilter** | how it is taken |
 //! | --- | --- |
 //! | `name`, `disabled` | honoured; names that are empty or not different, a router that is disabled: NACK |
-//! | `typed_config` | honoured: access control, external authorizers, the rate limit service, and the router, which must be there and last |
+//! | `typed_config` | honoured: access control, authentication by tokens, external authorizers, the rate limit service, and the router, which must be there and last |
 //! | `is_optional` | honoured: an unsupported type that is optional is left out with a warning, any other: NACK |
 //! | `config_discovery` | NACK |
 //! | **Router** `strict_check_headers`, `upstream_http_filters`, `reject_connect_request_early_data` | NACK |
@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
+use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::JwtAuthentication;
 use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::RateLimit;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
@@ -18,6 +19,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use mesh_core::listener::{HttpFilter, HttpFilterKind};
 use mesh_core::name::Text;
 
+use crate::envoy::authn::{authentication, wire_authentication};
 use crate::envoy::companion::{ext_authz, global_rate_limit, wire_ext_authz, wire_global_rate_limit};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::rbac::{http_rbac, wire_http_rbac};
@@ -77,6 +79,10 @@ fn one(report: &mut Report, wire: &wire::HttpFilter) -> Result<(Text, Kind, bool
         let wire = unpack(report, "typed_config", any)?;
         let filter = report.within("typed_config", |report| global_rate_limit(report, &wire))?;
         Kind::Filter(HttpFilterKind::RateLimit(Box::new(filter)))
+    } else if holds::<JwtAuthentication>(any) {
+        let wire = unpack(report, "typed_config", any)?;
+        let authn = report.within("typed_config", |report| authentication(report, &wire))?;
+        Kind::Filter(HttpFilterKind::Authn(Box::new(authn)))
     } else if *is_optional {
         report.ignored("typed_config", &true);
         Kind::LeftOut
@@ -119,6 +125,7 @@ pub(super) fn wire_filters(filters: &[HttpFilter], router: &Text) -> Vec<wire::H
             HttpFilterKind::Rbac(filter) => any(&wire_http_rbac(filter)),
             HttpFilterKind::ExternalAuthz(filter) => any(&wire_ext_authz(filter)),
             HttpFilterKind::RateLimit(filter) => any(&wire_global_rate_limit(filter)),
+            HttpFilterKind::Authn(authn) => any(&wire_authentication(authn)),
         };
         wire::HttpFilter {
             name: name.to_string(),

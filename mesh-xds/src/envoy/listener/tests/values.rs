@@ -16,6 +16,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::envoy::authn::tests::values as authn;
 use crate::envoy::companion::tests::values as companion;
 use crate::envoy::rbac::tests::values as rbac;
 use crate::envoy::testing::text;
@@ -24,6 +25,14 @@ use crate::envoy::tls::tests::values as tls;
 pub(super) fn listener() -> impl Strategy<Value = Listener> {
     let kind = prop_oneof![
         3 => socket().boxed().prop_map(|socket| ListenerKind::Socket(Box::new(socket))),
+        1 => socket().boxed().prop_map(|socket| ListenerKind::Internal(Box::new(SocketListener {
+            addresses: Vec::new(),
+            bind_to_port: false,
+            use_original_dst: false,
+            transparent: None,
+            freebind: None,
+            ..socket
+        }))),
         1 => manager().boxed().prop_map(|manager| ListenerKind::Api(Box::new(manager))),
     ];
     (text(), kind).prop_map(|(name, kind)| Listener { name, kind })
@@ -157,6 +166,7 @@ fn tcp_proxy() -> impl Strategy<Value = TcpProxy> {
 fn kind() -> impl Strategy<Value = HttpFilterKind> {
     prop_oneof![
         rbac::filter(true).prop_map(HttpFilterKind::Rbac),
+        authn::filter().boxed().prop_map(|authn| HttpFilterKind::Authn(Box::new(authn))),
         companion::ext_authz().prop_map(|filter| HttpFilterKind::ExternalAuthz(Box::new(filter))),
         companion::global_rate_limit().prop_map(|filter| HttpFilterKind::RateLimit(Box::new(filter))),
     ]
