@@ -443,7 +443,7 @@ fn what_an_authorizer_would_miss_is_refused_by_name() {
         (by_grpc(|wire| wire.deny_at_disable = Some(Default::default())), "deny_at_disable.default_value"),
         (
             by_grpc(|wire| wire.filter_enabled_metadata = Some(MetadataMatcher::default())),
-            "filter_enabled_metadata.value",
+            "filter_enabled_metadata.path",
         ),
         (
             by_grpc(|wire| {
