@@ -639,46 +639,6 @@ mod by_http {
 }
 
 #[test]
-fn conditions_on_metadata() {
-    let mut metadata = crate::filter::Metadata::default();
-    let said = json!({"null": null, "bool": true, "number": 1.5, "text": "abc", "list": ["x", 2], "deep": {"a": "b"}});
-    let Value::Object(values) = said else { panic!("it is an object") };
-    metadata.merge("f", values);
-    let text = |text: &str| ValueMatch::Text(prefix(text));
-    for (keys, value, holds) in [
-        (&["null"][..], ValueMatch::Null, true),
-        (&["text"], ValueMatch::Null, false),
-        (&["none"], ValueMatch::Null, false),
-        (&["bool"], ValueMatch::Bool(true), true),
-        (&["bool"], ValueMatch::Bool(false), false),
-        (&["number"], ValueMatch::Number(NumberMatch::Exact(1.5)), true),
-        (&["number"], ValueMatch::Number(NumberMatch::Exact(1.0)), false),
-        (&["number"], ValueMatch::Number(NumberMatch::Range { start: 1.5, end: 2.0 }), true),
-        (&["number"], ValueMatch::Number(NumberMatch::Range { start: 1.0, end: 1.5 }), false),
-        (&["text"], text("ab"), true),
-        (&["text"], text("b"), false),
-        (&["number"], text(""), false),
-        (&["none"], text(""), false),
-        (&["deep", "a"], text("b"), true),
-        (&["none"], ValueMatch::Present(false), false),
-        (&["none"], ValueMatch::Present(true), false),
-        (&["text"], ValueMatch::Present(true), true),
-        (&["text"], ValueMatch::Present(false), false),
-        (&["list"], ValueMatch::Contains(Box::new(text("x"))), true),
-        (&["list"], ValueMatch::Contains(Box::new(text("y"))), false),
-        (&["text"], ValueMatch::Contains(Box::new(text("abc"))), false),
-        (&["text"], ValueMatch::Or(vec![ValueMatch::Null, text("abc")]), true),
-        (&["text"], ValueMatch::Or(vec![]), false),
-    ] {
-        let path: Vec<_> = keys.iter().map(|key| (*key).into()).collect();
-        for invert in [false, true] {
-            let matcher = MetadataMatch { filter: "f".into(), path: path.clone(), value: value.clone(), invert };
-            assert_eq!(matcher.is_match(&metadata), holds != invert, "{matcher:?}");
-        }
-    }
-}
-
-#[test]
 fn queries_are_changed_in_place() {
     let target: Uri = "http://shop/a?x=1&y&x=2&z=3".parse().unwrap();
     let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
