@@ -71,6 +71,8 @@
 //! | [`socket`] | TCP listeners and connections with the options that a proxy wants |
 //! | [`hbone`] | CONNECT client and server, streams, headers, bounds |
 //! | [`hbone::pool`] | connections shared by tunnels of one identity to one destination |
+//! | [`health`] | active health checks: probes by HTTP, gRPC and TCP |
+//! | [`http`] | servers and pooled clients of HTTP/1.1 and HTTP/2, rules of heads, upgrades, answers of a proxy |
 //! | [`relay`] | bytes between two streams: half-close, back-pressure, counts |
 //! | [`proxy`] | the ways in and out of workloads, tracking, re-evaluation, drain |
 //!
@@ -79,6 +81,9 @@ pub mod capture;
 #[cfg(feature = "dns")]
 pub mod dns;
 pub mod hbone;
+pub mod health;
+pub mod http;
+pub mod l7;
 #[cfg(target_os = "linux")]
 mod proto;
 pub mod proxy;

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::balance::{Assignment, Balancer, Cluster, Discovery, Setup};
+use crate::balance::{Assignment, Balancer, Cluster, Discovery, Probing, Setup};
 use crate::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, Terminal};
 use crate::name::Text;
 use crate::route::RouteTable;
@@ -68,17 +68,13 @@ impl Served {
 
 /// The chains of a listener, the default one last.
 fn chains(listener: &Listener) -> impl Iterator<Item = &FilterChain> {
-    let socket = match &listener.kind {
-        ListenerKind::Socket(socket) => Some(socket),
-        ListenerKind::Api(_) => None,
-    };
-    socket.into_iter().flat_map(|socket| socket.chains.iter().chain(&socket.default_chain))
+    listener.socket().into_iter().flat_map(|socket| socket.chains.iter().chain(&socket.default_chain))
 }
 
 fn managers(listener: &Listener) -> impl Iterator<Item = &HttpManager> {
     let api = match &listener.kind {
         ListenerKind::Api(manager) => Some(&**manager),
-        ListenerKind::Socket(_) => None,
+        ListenerKind::Socket(_) | ListenerKind::Internal(_) => None,
     };
     let of_chains = chains(listener).filter_map(|chain| match &chain.terminal {
         Terminal::Http(manager) => Some(&**manager),
@@ -113,9 +109,16 @@ impl Resources {
 pub struct Assembly {
     served: BTreeMap<Text, Arc<Served>>,
     clusters: Arc<Clusters>,
+    probing: Probing,
 }
 
 impl Assembly {
+    /// For a proxy that probes the endpoints of clusters that ask for it: they are unhealthy until they have passed.
+    #[must_use]
+    pub fn probing() -> Self {
+        Self { probing: Probing::Active, ..Self::default() }
+    }
+
     /// The whole, as far as it is one.
     pub fn assemble(&mut self, resources: &Resources, now: Instant) -> Config {
         self.clusters = Arc::new(self.clusters(resources, now));
@@ -129,7 +132,14 @@ impl Assembly {
     }
 
     fn clusters(&self, resources: &Resources, now: Instant) -> Clusters {
-        let mut made = Making { resources, before: &self.clusters, now, done: BTreeMap::new(), path: Vec::new() };
+        let mut made = Making {
+            resources,
+            before: &self.clusters,
+            probing: self.probing,
+            now,
+            done: BTreeMap::new(),
+            path: Vec::new(),
+        };
         for name in resources.clusters.keys() {
             made.cluster(name);
         }
@@ -170,6 +180,7 @@ fn same<T>(one: &BTreeMap<Text, Arc<T>>, other: &BTreeMap<Text, Arc<T>>) -> bool
 struct Making<'a> {
     resources: &'a Resources,
     before: &'a Clusters,
+    probing: Probing,
     now: Instant,
     /// `None` for what cannot serve.
     done: BTreeMap<Text, Option<Arc<Upstream>>>,
@@ -206,7 +217,7 @@ impl Making<'_> {
                     _ => (!members.is_empty()).then(|| Arc::new(Upstream::Aggregate(members))),
                 };
             }
-            Discovery::OriginalDst => {
+            Discovery::OriginalDst | Discovery::TunnelToOriginalDst(_) => {
                 return match self.before.get(name) {
                     Some(before) if matches!(&**before, Upstream::OriginalDestination(it) if Arc::ptr_eq(it, cluster)) => {
                         Some(Arc::clone(before))
@@ -239,7 +250,7 @@ impl Making<'_> {
                 Some(Arc::new(Upstream::Endpoints { cluster, assignment, balancer }))
             }
             _ => {
-                let setup = Setup { seed: fastrand::u64(..), ..Setup::default() };
+                let setup = Setup { seed: fastrand::u64(..), probing: self.probing, ..Setup::default() };
                 let balancer = Balancer::new(Arc::clone(cluster), &assignment, setup, self.now);
                 Some(Arc::new(Upstream::Endpoints { cluster: Arc::clone(cluster), assignment, balancer }))
             }

@@ -4,8 +4,9 @@ use http::HeaderMap;
 
 use super::action::cluster_in;
 use super::{
-    Action, ClusterChoice, FilterOverride, FilterOverrides, Forward, HeaderEdits, Hedge, Mirror, Mutation, RequestHash,
-    RetryPolicy, Route, RouteTable, Subset, VirtualHost, WeightedChoice, WeightedCluster, WeightedClusters,
+    Action, ClusterChoice, FilterOverride, FilterOverrides, Forward, HeaderEdits, Hedge, Mirror, RateLimit,
+    RequestHash, RetryPolicy, Route, RouteTable, Subset, VirtualHost, WeightedChoice, WeightedCluster,
+    WeightedClusters,
 };
 use crate::request::{Head, Request};
 
@@ -96,9 +97,26 @@ impl<'t> Selected<'t> {
     /// What is said about a filter.
     #[must_use]
     pub fn filter(&self, name: &str) -> Option<&'t FilterOverride> {
+        self.filter_levels(name).next()
+    }
+
+    /// What each level says about a filter, the most specific first.
+    pub fn filter_levels<'n>(&self, name: &'n str) -> impl Iterator<Item = &'t FilterOverride> + use<'t, 'n> {
         let weighted: Option<&'t FilterOverrides> = self.weighted.map(|weighted| &weighted.filters);
         let levels = [&self.route.filters, &self.host.filters, &self.table.config().filters];
-        weighted.into_iter().chain(levels).find_map(|filters| filters.get(name))
+        weighted.into_iter().chain(levels).filter_map(move |filters| filters.get(name))
+    }
+
+    /// By what the requests of the route and of its host are counted: see [`HostLimits`](super::HostLimits).
+    pub fn rate_limits(&self, host: super::HostLimits) -> impl Iterator<Item = &'t RateLimit> + use<'t> {
+        let own: &'t [RateLimit] = self.forward().map_or(&[], |forward| &forward.rate_limits);
+        let always = self.forward().is_some_and(|forward| forward.include_host_rate_limits);
+        let both = match host {
+            super::HostLimits::Include => true,
+            super::HostLimits::Override => always || own.is_empty(),
+            super::HostLimits::Ignore => always,
+        };
+        own.iter().chain(if both { self.host.rate_limits.iter() } else { [].iter() })
     }
 
     /// Edits the headers of the request, before path and authority are rewritten.
@@ -114,7 +132,7 @@ impl<'t> Selected<'t> {
     /// Whether the headers of the response are edited.
     pub(crate) fn edits_response(&self) -> bool {
         let mut edits = false;
-        self.each_level(|level| edits |= level.response != Mutation::default());
+        self.each_level(|level| edits |= !level.response.is_empty());
         edits
     }
 

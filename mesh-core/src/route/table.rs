@@ -7,8 +7,8 @@ use super::host::{HostIndex, without_port};
 use super::index::RouteIndex;
 use super::selection::Position;
 use super::{
-    Action, CorsPolicy, Fault, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected, Selection,
-    StatefulSession,
+    Action, CheckOverride, CorsPolicy, Fault, HeaderEdits, HeaderMutation, Hedge, Mirror, OwnRateLimit, RateLimit,
+    RateLimitOverride, RetryPolicy, RouteMatch, Selected, Selection, StatefulSession,
 };
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
@@ -56,6 +56,16 @@ pub enum FilterOverride {
     Fault(Fault),
     /// The filter keeps sessions in this way instead.
     Session(StatefulSession),
+    /// The filter counts requests here, and has these limits and buckets of their own.
+    LocalRateLimit(OwnRateLimit),
+    /// The filter edits headers in these ways too.
+    HeaderMutation(HeaderMutation),
+    /// The filter waits for whole bodies, of so many bytes at most.
+    BodyLimit(u32),
+    /// The filter asks an external authorizer and asks it differently.
+    ExternalAuthz(CheckOverride),
+    /// The filter asks the rate limit service and counts differently.
+    RateLimit(RateLimitOverride),
     /// The filter is one of tokens and demands what it knows by this name instead; without a name, nothing.
     Authn(Option<Text>),
 }
@@ -85,6 +95,8 @@ pub struct VirtualHost {
     pub mirrors: Vec<Mirror>,
     /// Largest body that is kept to be sent again, in bytes.
     pub body_buffer: Option<u64>,
+    /// By what its requests are counted, unless a route says otherwise.
+    pub rate_limits: Vec<RateLimit>,
     /// Settings of filters.
     pub filters: FilterOverrides,
 }

@@ -33,7 +33,7 @@ pub struct WriteHalf {
 }
 
 impl HboneStream {
-    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
+    pub(crate) fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
         let read = ReadHalf { stream: receive, pending: Bytes::new() };
         Self { read, write: WriteHalf { stream: send, ended: false } }
     }

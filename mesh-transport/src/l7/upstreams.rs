@@ -7,16 +7,19 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use mesh_core::balance::{self, Balancer, Circuit, Cluster, Pick, PickError};
+use mesh_core::balance::{self, Assignment, Balancer, Circuit, Cluster, Endpoint, Pick, PickError};
 use mesh_core::config::{Clusters, Upstream as Configured};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
-use mesh_core::resilience::{self, SendError, SendFailure, Upstream, Upstreams};
+use mesh_core::resilience::{SendError, SendFailure, Upstream, Upstreams};
 use mesh_core::tls::UpstreamTls;
 use mesh_identity::task::Tasks;
 
+use tower::Service;
+
 use super::{BoxError, Connect, Target};
-use crate::http::{self as transport, Body, Client, ClientSettings, Transport};
+use crate::health::{HealthChecks, ProbeTarget};
+use crate::http::{self as transport, Body, Client, ClientSettings, Counting, Transport};
 
 /// The clusters of a proxy, with the connections to their endpoints. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +39,7 @@ pub struct ClusterAtWork {
 #[derive(Debug)]
 struct Leaf {
     client: Client<SocketAddr>,
+    connector: Connector,
     made: Made,
     balancer: Balancer,
 }
@@ -52,7 +56,7 @@ struct Made {
 impl Made {
     fn of(cluster: &Cluster) -> Self {
         Self {
-            settings: ClientSettings::of(cluster),
+            settings: ClientSettings { counting: Counting::ByCaller, ..ClientSettings::of(cluster) },
             circuit: cluster.circuit,
             tls: cluster.tls.clone(),
             matches: cluster.transport_matches.clone(),
@@ -65,13 +69,15 @@ pub(super) struct Works {
     connect: Arc<dyn Connect>,
     tasks: Tasks,
     leaves: BTreeMap<Text, Arc<Leaf>>,
+    /// By the cluster whose endpoints are probed.
+    checks: BTreeMap<Text, HealthChecks>,
     publisher: Publisher<BTreeMap<Text, Arc<ClusterAtWork>>>,
 }
 
 impl Works {
     pub(super) fn new(connect: Arc<dyn Connect>, tasks: Tasks) -> (Self, ClustersAtWork) {
         let (publisher, live) = Publisher::new(BTreeMap::new());
-        (Self { connect, tasks, leaves: BTreeMap::new(), publisher }, ClustersAtWork { live })
+        (Self { connect, tasks, leaves: BTreeMap::new(), checks: BTreeMap::new(), publisher }, ClustersAtWork { live })
     }
 
     /// Goes on with these clusters. Connections to endpoints that stay are kept.
@@ -83,7 +89,22 @@ impl Works {
             self.collect(upstream, &mut before, &mut leaves);
             works.insert(name.clone(), Arc::new(ClusterAtWork { upstream: Arc::clone(upstream), leaves }));
         }
+        let Self { leaves, checks, .. } = self;
+        checks.retain(|name, _| leaves.contains_key(name));
         self.publisher.publish(works);
+    }
+
+    /// Has the endpoints of a cluster probed, if it says so.
+    fn check(&mut self, cluster: &Arc<Cluster>, assignment: &Assignment, leaf: &Leaf) {
+        match self.checks.get(&cluster.name) {
+            _ if cluster.health_checks.is_empty() => drop(self.checks.remove(&cluster.name)),
+            Some(checks) => checks.update(&cluster.health_checks, assignment),
+            None => {
+                let connector = Prober(leaf.connector.clone());
+                let started = HealthChecks::start(leaf.balancer.clone(), cluster, assignment, connector, &self.tasks);
+                self.checks.extend(started.map(|checks| (cluster.name.clone(), checks)));
+            }
+        }
     }
 
     fn collect(
@@ -101,6 +122,7 @@ impl Works {
                     let leaf = kept.unwrap_or_else(|| Arc::new(self.leaf(cluster, balancer, made)));
                     let there: HashSet<SocketAddr> = assignment.endpoints().map(|endpoint| endpoint.address).collect();
                     leaf.client.retain(|address| there.contains(address));
+                    self.check(cluster, assignment, &leaf);
                     self.leaves.insert(name.clone(), leaf);
                 }
                 if let Some(leaf) = self.leaves.get(name) {
@@ -115,9 +137,28 @@ impl Works {
     }
 
     fn leaf(&self, cluster: &Arc<Cluster>, balancer: &Balancer, made: Made) -> Leaf {
-        let connector = Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
-        let client = Client::new(connector, made.settings, balancer.circuit(), self.tasks.clone());
-        Leaf { client, made, balancer: balancer.clone() }
+        let connector =
+            Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
+        let client = Client::new(connector.clone(), made.settings, balancer.circuit(), self.tasks.clone());
+        Leaf { client, connector, made, balancer: balancer.clone() }
+    }
+}
+
+/// Connects to endpoints of one cluster, to probe them.
+#[derive(Clone)]
+struct Prober(Connector);
+
+impl Service<ProbeTarget> for Prober {
+    type Response = Box<dyn Transport>;
+    type Error = BoxError;
+    type Future = super::connect::Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: ProbeTarget) -> Self::Future {
+        self.0.reach(target.address, Some(&target.endpoint))
     }
 }
 
@@ -129,7 +170,13 @@ struct Connector {
     balancer: Balancer,
 }
 
-impl tower::Service<SocketAddr> for Connector {
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").field("cluster", &self.cluster.name).finish_non_exhaustive()
+    }
+}
+
+impl Service<SocketAddr> for Connector {
     type Response = Box<dyn Transport>;
     type Error = BoxError;
     type Future = super::connect::Connecting;
@@ -139,14 +186,20 @@ impl tower::Service<SocketAddr> for Connector {
     }
 
     fn call(&mut self, address: SocketAddr) -> Self::Future {
-        let endpoint = self.balancer.endpoint(address);
-        let hostname = endpoint.as_ref().map(|endpoint| endpoint.hostname.clone()).unwrap_or_default();
-        let tls = match &endpoint {
+        self.reach(address, self.balancer.endpoint(address).as_ref())
+    }
+}
+
+impl Connector {
+    fn reach(&self, address: SocketAddr, endpoint: Option<&Endpoint>) -> super::connect::Connecting {
+        let hostname = endpoint.map(|endpoint| endpoint.hostname.clone()).unwrap_or_default();
+        let tls = match endpoint {
             Some(endpoint) => self.cluster.tls_of(endpoint),
             None => self.cluster.tls.as_ref(),
         };
         let tls = tls.map(|tls| Arc::new(tls.clone()));
-        self.connect.connect(Target { address, hostname, cluster: self.cluster.name.clone(), tls })
+        let tunnel = endpoint.and_then(|endpoint| endpoint.tunnel.clone());
+        self.connect.connect(Target { address, hostname, cluster: self.cluster.name.clone(), tls, tunnel })
     }
 }
 
@@ -171,6 +224,13 @@ impl ClusterAtWork {
         &self.upstream
     }
 
+    /// A connection of its own to an endpoint.
+    pub(super) async fn connect(&self, pick: &Pick) -> Result<Box<dyn Transport>, BoxError> {
+        let leaf = self.leaves.get(&pick.cluster().name).ok_or("the cluster is gone")?;
+        let dialled = leaf.connector.clone().call(pick.address());
+        tokio::time::timeout(pick.cluster().connect_timeout, dialled).await.map_err(|_| "no connection in time")?
+    }
+
     /// How many connections there are to its endpoints.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -182,16 +242,20 @@ impl<B> Upstreams<B> for ClustersAtWork
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Upstream = Arc<ClusterAtWork>;
+    type Upstream = Picking;
 
-    fn upstream(&self, cluster: &str) -> Option<Arc<ClusterAtWork>> {
-        self.get(cluster)
+    fn upstream(&self, cluster: &str) -> Option<Picking> {
+        self.get(cluster).map(Picking)
     }
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, SendError>> + Send>>;
 
-impl<B> Upstream<B> for Arc<ClusterAtWork>
+/// A cluster that requests are forwarded to.
+#[derive(Debug, Clone)]
+pub struct Picking(Arc<ClusterAtWork>);
+
+impl<B> Upstream<B> for Picking
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -199,11 +263,11 @@ where
     type Sending = Sending;
 
     fn pick(&self, request: &balance::Request<'_>, now: Instant) -> Result<Pick, PickError> {
-        self.upstream.pick(request, &mut fastrand::Rng::new(), now).map(|(pick, _)| pick)
+        self.0.upstream.pick(request, &mut fastrand::Rng::new(), now).map(|(pick, _)| pick)
     }
 
     fn circuit(&self, pick: &Pick) -> Circuit {
-        match self.leaves.get(&pick.cluster().name) {
+        match self.0.leaves.get(&pick.cluster().name) {
             Some(leaf) => leaf.balancer.circuit(),
             None => Circuit::new(pick.cluster().circuit),
         }
@@ -212,7 +276,7 @@ where
     // Boxed twice: the body, because connections are shared by requests of all kinds; the future, because its type cannot
     // be named.
     fn send(&self, pick: &Pick, request: Request<B>) -> Sending {
-        let leaf = self.leaves.get(&pick.cluster().name).map(Arc::clone);
+        let leaf = self.0.leaves.get(&pick.cluster().name).map(Arc::clone);
         let (address, limits, request) = (pick.address(), pick.limits(), request.map(Body::new));
         Box::pin(async move {
             let Some(leaf) = leaf else { return Err(SendFailure::Local.into()) };
@@ -222,7 +286,7 @@ where
     }
 }
 
-fn to_send_error(error: transport::SendError) -> resilience::SendError {
+fn to_send_error(error: transport::SendError) -> SendError {
     use transport::SendError as From;
     let failure = match &error {
         From::Overflow(_) => SendFailure::Overflow,

@@ -2,7 +2,9 @@ use std::future::Future;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf as AnyReadHalf, WriteHalf as AnyWriteHalf,
+};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -89,6 +91,59 @@ impl Split for TcpStream {
     fn split(self) -> (TcpSource, OwnedWriteHalf) {
         let (read, write) = self.into_split();
         (TcpSource { half: read, buffer: BytesMut::new(), adaptive: Adaptive::default() }, write)
+    }
+}
+
+/// The receiving half of any stream. Holds a buffer while it waits, unlike [`TcpSource`].
+#[derive(Debug)]
+pub struct AnySource<R> {
+    half: R,
+    buffer: BytesMut,
+    adaptive: Adaptive,
+}
+
+impl<R> AnySource<R> {
+    /// Reads from `half`.
+    pub fn new(half: R) -> Self {
+        Self { half, buffer: BytesMut::new(), adaptive: Adaptive::default() }
+    }
+}
+
+impl<R: AsyncRead + Unpin + Send> Source for AnySource<R> {
+    async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        self.buffer.reserve(self.adaptive.size());
+        let read = self.half.read_buf(&mut self.buffer).await?;
+        self.adaptive.record(read);
+        Ok((read > 0).then(|| self.buffer.split().freeze()))
+    }
+
+    fn release(&mut self, _bytes: usize) {
+        // The window is that of whatever is below.
+    }
+}
+
+/// Any stream, to be relayed: it is shared by both directions behind a lock.
+#[derive(Debug)]
+pub struct AnyIo<T>(pub T);
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Split for AnyIo<T> {
+    type Source = AnySource<AnyReadHalf<T>>;
+    type Sink = AnyWriteHalf<T>;
+
+    fn split(self) -> (Self::Source, Self::Sink) {
+        let (read, write) = tokio::io::split(self.0);
+        (AnySource::new(read), write)
+    }
+}
+
+impl<T: AsyncWrite + Send> Sink for AnyWriteHalf<T> {
+    async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.write_all(&bytes).await?;
+        self.flush().await
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        self.shutdown().await
     }
 }
 

@@ -7,6 +7,7 @@
 #![expect(clippy::panic, reason = "a target that finds something says so")]
 
 mod identity;
+mod requests;
 mod targets;
 mod xds;
 

@@ -18,7 +18,7 @@ use mesh_xds::workload::{
     refusing_address, refusing_policy,
 };
 
-use crate::{Target, identity, xds};
+use crate::{Target, identity, requests, xds};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -37,6 +37,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "revocations", run: revocations, seeds: || vec![CRL.to_vec()] },
     identity::CHAIN,
     identity::TOKEN,
+    identity::BEARER,
+    identity::KEYS,
     identity::DOCUMENT,
     identity::ENTRIES,
     identity::EVIDENCE,
@@ -51,6 +53,8 @@ pub const TARGETS: &[Target] = &[
     xds::BOOTSTRAP,
     xds::RESPONSES,
     xds::REQUESTS,
+    requests::PATH,
+    requests::TEMPLATE,
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {

@@ -1,0 +1,216 @@
+//! Requests over connections that are kept.
+
+mod dial;
+mod error;
+mod http1;
+mod http2;
+mod lease;
+mod pool;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, Version};
+use mesh_core::balance::{Circuit, Cluster, HttpProtocol};
+use mesh_core::route::Priority;
+use mesh_identity::task::Tasks;
+use parking_lot::Mutex;
+
+pub use self::dial::Transport;
+use self::dial::{BoxError, Dial, boxed};
+pub use self::error::{Failed, Overflow, SendError};
+use self::lease::Lease;
+use self::pool::Pool;
+use super::body::Body;
+use super::limits::UPSTREAM_STREAMS;
+
+/// Sends requests to the endpoints of one cluster, over connections that it opens, keeps and shares within the limits of
+/// a [`Circuit`]. Cheap to clone.
+///
+/// A target is whatever the connector needs to know: an address, whom to expect there, by which tunnel. Targets that are
+/// equal share connections.
+pub struct Client<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    dial: Arc<dyn Dial<T>>,
+    settings: ClientSettings,
+    circuit: Circuit,
+    tasks: Tasks,
+    pools: Mutex<HashMap<(T, HttpProtocol), Arc<Pool>>>,
+}
+
+/// How connections are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientSettings {
+    /// What is spoken. Default HTTP/1.1.
+    pub protocol: HttpProtocol,
+    /// Who counts the requests in flight. Default: whoever chose the endpoint.
+    pub counting: Counting,
+    /// How long a new connection may take, with its handshakes. Default 5 s.
+    pub connect_timeout: Duration,
+    /// How long a connection without requests is kept; `None` for as long as the endpoint likes. Default one hour.
+    pub idle_timeout: Option<Duration>,
+    /// How many requests a connection serves; `None` for no limit.
+    pub max_requests_per_connection: Option<NonZeroU32>,
+    /// How many requests a connection of HTTP/2 serves at a time, if the endpoint allows as many. Default 1,024.
+    pub concurrent_streams: usize,
+    /// Window of a stream of HTTP/2 at its beginning, in bytes; `None` for the implementation's choice.
+    pub stream_window_bytes: Option<u32>,
+    /// Window of a connection of HTTP/2 at its beginning, in bytes; `None` for the implementation's choice.
+    pub connection_window_bytes: Option<u32>,
+}
+
+/// Who counts the requests in flight to the limit of a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counting {
+    /// The client.
+    Here,
+    /// Whoever calls it: a balancer counts a request when it chooses the endpoint.
+    ByCaller,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self {
+            protocol: HttpProtocol::Http1,
+            counting: Counting::ByCaller,
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Some(Duration::from_secs(3600)),
+            max_requests_per_connection: None,
+            concurrent_streams: UPSTREAM_STREAMS,
+            stream_window_bytes: None,
+            connection_window_bytes: None,
+        }
+    }
+}
+
+impl ClientSettings {
+    /// What a cluster says, and the defaults.
+    #[must_use]
+    pub fn of(cluster: &Cluster) -> Self {
+        Self {
+            protocol: cluster.protocol,
+            connect_timeout: cluster.connect_timeout,
+            max_requests_per_connection: cluster.max_requests_per_connection,
+            ..Self::default()
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash + Send + Sync + 'static> Client<T> {
+    /// A client without connections. `connector` makes them; `tasks` is where they live.
+    pub fn new<C>(connector: C, settings: ClientSettings, circuit: Circuit, tasks: Tasks) -> Self
+    where
+        C: tower::Service<T> + Clone + Send + Sync + 'static,
+        C::Response: Transport,
+        C::Error: Into<BoxError>,
+        C::Future: Send,
+    {
+        let pools = Mutex::new(HashMap::new());
+        Self { shared: Arc::new(Shared { dial: boxed(connector), settings, circuit, tasks, pools }) }
+    }
+
+    /// Sends a request, in the form that a [`Server`](super::Server) gives it to its service, and waits for the head of the response.
+    ///
+    /// A response that changes protocols has an [`OnUpgrade`](super::upgrade::OnUpgrade) in its extensions.
+    ///
+    /// A kept connection that turns out to be closed before anything was sent is replaced by another.
+    ///
+    /// # Errors
+    /// There is no response; [`Failed::request`] gives the request back if nothing of it was sent.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the request up: its stream is reset, its connection of HTTP/1.1 closed.
+    pub async fn send(
+        &self,
+        target: &T,
+        priority: Priority,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Box<Failed>> {
+        let shared = &self.shared;
+        let protocol = match (shared.settings.protocol, request.version()) {
+            (HttpProtocol::Downstream, Version::HTTP_2) => HttpProtocol::Http2,
+            (HttpProtocol::Downstream, _) => HttpProtocol::Http1,
+            (protocol, _) => protocol,
+        };
+        let pool = shared.pool(target, protocol);
+        let mut request = request;
+        loop {
+            let (lease, counted) = match pool.lease(priority).await {
+                Ok(lease) => lease,
+                Err(error) => return Err(Box::new(Failed { error, request: Some(request) })),
+            };
+            let reused = lease.is_reused();
+            let sent = match lease {
+                Lease::Http1(lease) => http1::send(lease, counted, request).await,
+                Lease::Http2(lease) => http2::send(lease, counted, request, &shared.tasks).await,
+            };
+            match sent {
+                Err(Failed { request: Some(unsent), .. }) if reused => request = unsent,
+                Err(failed) => return Err(Box::new(failed)),
+                Ok(response) => return Ok(response),
+            }
+        }
+    }
+
+    /// Lets go of the connections to targets that are not wanted any more. Requests under way are not disturbed.
+    pub fn retain(&self, mut wanted: impl FnMut(&T) -> bool) {
+        let mut gone = Vec::new();
+        self.shared.pools.lock().retain(|(target, _), pool| {
+            let keep = wanted(target);
+            if !keep {
+                gone.push(Arc::clone(pool));
+            }
+            keep
+        });
+        for pool in gone {
+            pool.retire();
+        }
+    }
+
+    /// How many connections there are, and how many are being opened.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.pools.lock().values().map(|pool| pool.connections()).sum()
+    }
+}
+
+impl<T: Clone + Eq + Hash + Send + Sync + 'static> Shared<T> {
+    fn pool(&self, target: &T, protocol: HttpProtocol) -> Arc<Pool> {
+        let mut pools = self.pools.lock();
+        // Looked for without a copy of the target first would need a key of two borrowed parts; a target is cheap to copy.
+        let pool = pools.entry((target.clone(), protocol)).or_insert_with(|| {
+            let (dial, target) = (Arc::clone(&self.dial), target.clone());
+            let dial = Box::new(move || dial.dial(target.clone()));
+            Pool::new(dial, protocol, self.settings, self.circuit.clone(), self.tasks.clone())
+        });
+        Arc::clone(pool)
+    }
+}
+
+impl<T> Clone for Client<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> fmt::Debug for Client<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        for pool in self.pools.get_mut().values() {
+            pool.retire();
+        }
+    }
+}
