@@ -223,7 +223,9 @@ mod tests {
         assert_eq!(with(|_| {}), Ok(()));
         assert!(with(|settings| settings.manifests = None).unwrap_err().contains("name a control_plane, or manifests"));
         assert!(with(|settings| settings.control_plane = Some("a:1".into())).unwrap_err().contains("only one"));
-        assert!(with(|settings| settings.fallback_control_planes = vec!["a:1".into()]).unwrap_err().contains("fallback"));
+        assert!(
+            with(|settings| settings.fallback_control_planes = vec!["a:1".into()]).unwrap_err().contains("fallback")
+        );
         assert!(with(|settings| settings.waypoint.namespace = "a/b".into()).unwrap_err().starts_with("waypoint: "));
     }
 

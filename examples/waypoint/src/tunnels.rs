@@ -44,13 +44,7 @@ impl Tunnels {
             Ok(requested) => self.entry(&requested),
             Err(error) => {
                 let outcome = Outcome::Failed(Failure::Connect, error.to_string());
-                return self.terminator.refuse(
-                    connect,
-                    facts,
-                    StatusCode::BAD_REQUEST,
-                    "malformed_request",
-                    &outcome,
-                );
+                return self.terminator.refuse(connect, facts, StatusCode::BAD_REQUEST, "malformed_request", &outcome);
             }
         };
         // Never an open proxy: what the waypoint does not serve is refused before a byte is taken.

@@ -92,9 +92,8 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
 
     let streams = Tasks::default();
     if let (Some(address), Some(identity)) = (settings.hbone, identity) {
-        let listener = Sockets::new()
-            .listen(address)
-            .map_err(|error| format!("tunnels cannot arrive at {address}: {error}"))?;
+        let listener =
+            Sockets::new().listen(address).map_err(|error| format!("tunnels cannot arrive at {address}: {error}"))?;
         let terminator = Terminator::new(identity, tracker.clone(), streams.clone())?;
         let tunnels = Tunnels { terminator, proxy: proxy.clone(), listener: settings.listener.clone() };
         tasks.spawn(tunnels.serve(listener, drain.clone()));
@@ -171,7 +170,11 @@ fn admin(
         log,
         dump: Arc::new(move || shown(&proxy.load())),
         quit: quit.clone(),
-        pages: Arc::from([("/clusters", "clusters and their endpoints as they are seen now", page(Arc::new(clusters)))]),
+        pages: Arc::from([(
+            "/clusters",
+            "clusters and their endpoints as they are seen now",
+            page(Arc::new(clusters)),
+        )]),
         before_metrics: Arc::new(|| {}),
     }
 }

@@ -204,6 +204,12 @@ impl Balancer {
         self.inner.used.load(Relaxed)
     }
 
+    /// Whether another is a clone of this one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// The endpoint at an address, if it is assigned.
     #[must_use]
     pub fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {

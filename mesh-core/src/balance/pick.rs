@@ -24,6 +24,9 @@ pub struct Request<'a> {
     pub subset: Option<&'a Subset>,
     /// The endpoint that it should go to if that is healthy, before anything else is considered.
     pub preferred: Option<Preferred>,
+    /// The address that its connection was meant for: the endpoint of clusters that know no other
+    /// ([`Discovery::OriginalDst`](super::Discovery)).
+    pub original: Option<SocketAddr>,
 }
 
 /// An endpoint that a request should go to.

@@ -7,7 +7,7 @@ use crate::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSou
 use crate::name::Text;
 use crate::route::RouteTable;
 
-use super::{Clusters, Upstream};
+use super::{Clusters, OriginalDestination, Upstream};
 
 /// How deep aggregates of aggregates may be. gRFC A37.
 const DEPTH: usize = 16;
@@ -219,10 +219,13 @@ impl Making<'_> {
             }
             Discovery::OriginalDst | Discovery::TunnelToOriginalDst(_) => {
                 return match self.before.get(name) {
-                    Some(before) if matches!(&**before, Upstream::OriginalDestination(it) if Arc::ptr_eq(it, cluster)) => {
+                    Some(before) if matches!(&**before, Upstream::OriginalDestination(it) if Arc::ptr_eq(it.cluster(), cluster)) => {
                         Some(Arc::clone(before))
                     }
-                    _ => Some(Arc::new(Upstream::OriginalDestination(Arc::clone(cluster)))),
+                    _ => {
+                        let original = OriginalDestination::new(Arc::clone(cluster), self.now);
+                        Some(Arc::new(Upstream::OriginalDestination(original)))
+                    }
                 };
             }
             Discovery::Static(assignment) => match self.before.get(name).map(|before| &**before) {

@@ -25,9 +25,11 @@
 //! ```
 
 mod assembly;
+mod original;
 mod upstream;
 
 pub use assembly::{Assembly, Config, Resources, Served};
+pub use original::OriginalDestination;
 pub use upstream::{Clusters, Upstream};
 
 #[cfg(test)]

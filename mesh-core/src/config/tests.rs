@@ -116,6 +116,28 @@ fn nothing_changed_is_the_same_whole() {
 }
 
 #[test]
+fn the_endpoint_may_be_what_a_connection_was_meant_for() {
+    let known: std::net::IpAddr = "10.0.0.7".parse().unwrap();
+    let identity: crate::name::SpiffeId = "spiffe://td/ns/a/sa/b".parse().unwrap();
+    let mut resources = Resources::default();
+    resources.clusters.extend([cluster("to", Discovery::TunnelToOriginalDst([(known, identity.clone())].into()))]);
+    let config = Assembly::default().assemble(&resources, Instant::now());
+    let upstream = config.clusters.get("to").unwrap();
+    let pick = |original: Option<&str>| {
+        let request = Request { original: original.map(|address| address.parse().unwrap()), ..Request::default() };
+        upstream.pick(&request, &mut fastrand::Rng::with_seed(1), Instant::now()).map(|(pick, _)| pick)
+    };
+    let picked = pick(Some("10.0.0.7:80")).unwrap();
+    assert_eq!(picked.address(), "10.0.0.7:80".parse().unwrap());
+    assert_eq!(picked.endpoint().tunnel.as_ref().unwrap().identities, [identity]);
+    let stranger = pick(Some("10.0.0.8:80")).unwrap();
+    assert_eq!(stranger.address(), "10.0.0.8:80".parse().unwrap());
+    assert!(stranger.endpoint().tunnel.as_ref().unwrap().identities.is_empty(), "nobody may be there");
+    assert_eq!(pick(Some("10.0.0.7:80")).unwrap().address(), picked.address());
+    assert!(pick(None).is_err());
+}
+
+#[test]
 fn aggregates_use_what_there_is_and_circles_end() {
     let all = Discovery::Aggregate(vec!["none".into(), "circle".into(), "shop".into()]);
     let circle = Discovery::Aggregate(vec!["all".into(), "circle".into()]);

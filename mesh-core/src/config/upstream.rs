@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::OriginalDestination;
 use crate::balance::{Assignment, Balancer, Cluster, Pick, PickError, Request};
 use crate::name::Text;
 
@@ -23,14 +24,14 @@ pub enum Upstream {
     /// Others, the most important first.
     Aggregate(Vec<Arc<Self>>),
     /// The address that a connection was meant for is the endpoint.
-    OriginalDestination(Arc<Cluster>),
+    OriginalDestination(OriginalDestination),
 }
 
 impl Upstream {
     /// An endpoint for a request, and the cluster it is of. Of an aggregate, from the first cluster that has one.
     ///
     /// # Errors
-    /// [`PickError`]; an original destination is not picked.
+    /// [`PickError`]
     pub fn pick(
         &self,
         request: &Request<'_>,
@@ -49,7 +50,7 @@ impl Upstream {
                 }
                 Err(last)
             }
-            Self::OriginalDestination(_) => Err(PickError::NoEndpoints),
+            Self::OriginalDestination(original) => Ok((original.pick(request, rng, now)?, original.cluster())),
         }
     }
 
@@ -58,7 +59,7 @@ impl Upstream {
         match self {
             Self::Endpoints { balancer, .. } => Box::new(std::iter::once(balancer)),
             Self::Aggregate(members) => Box::new(members.iter().flat_map(|member| member.balancers())),
-            Self::OriginalDestination(_) => Box::new(std::iter::empty()),
+            Self::OriginalDestination(original) => Box::new(std::iter::once(original.balancer())),
         }
     }
 }

@@ -60,7 +60,7 @@ async fn endpoint(
     let hash = proxy.hash_source_ip.then(|| hash_of(connection));
     let mut attempt = 0;
     loop {
-        match connect(&cluster, hash.flatten(), attempt).await {
+        match connect(&cluster, connection.destination, hash.flatten(), attempt).await {
             Err(_) if attempt + 1 < proxy.max_connect_attempts => attempt += 1,
             connected => return connected,
         }
@@ -93,10 +93,11 @@ fn log(connection: &Connection, to: Option<SocketAddr>, counts: &Counts, begun: 
 
 async fn connect(
     cluster: &Arc<ClusterAtWork>,
+    original: SocketAddr,
     hash: Option<u64>,
     attempt: u32,
 ) -> Result<(Box<dyn Transport>, Pick), BoxError> {
-    let request = balance::Request { hash, attempt, ..balance::Request::default() };
+    let request = balance::Request { hash, attempt, original: Some(original), ..balance::Request::default() };
     let (mut pick, _) = cluster.upstream().pick(&request, &mut fastrand::Rng::new(), now())?;
     match cluster.connect(&pick).await {
         Ok(stream) => Ok((stream, pick)),

@@ -115,28 +115,41 @@ impl Works {
     ) {
         match upstream {
             Configured::Endpoints { cluster, assignment, balancer } => {
-                let name = &cluster.name;
-                if !self.leaves.contains_key(name) {
-                    let made = Made::of(cluster);
-                    let kept = before.remove(name).filter(|leaf| leaf.made == made);
-                    let leaf = kept.unwrap_or_else(|| Arc::new(self.leaf(cluster, balancer, made)));
-                    let there: HashSet<SocketAddr> = assignment.endpoints().map(|endpoint| endpoint.address).collect();
-                    leaf.client.retain(|address| there.contains(address));
-                    self.check(cluster, assignment, &leaf);
-                    self.leaves.insert(name.clone(), leaf);
-                }
-                if let Some(leaf) = self.leaves.get(name) {
-                    leaves.insert(name.clone(), Arc::clone(leaf));
-                }
+                let leaf = self.leaf(cluster, balancer, before);
+                let there: HashSet<SocketAddr> = assignment.endpoints().map(|endpoint| endpoint.address).collect();
+                leaf.client.retain(|address| there.contains(address));
+                self.check(cluster, assignment, &leaf);
+                leaves.insert(cluster.name.clone(), leaf);
             }
             Configured::Aggregate(members) => {
                 members.iter().for_each(|member| self.collect(member, before, leaves));
             }
-            Configured::OriginalDestination(_) => {}
+            Configured::OriginalDestination(original) => {
+                let leaf = self.leaf(original.cluster(), original.balancer(), before);
+                leaves.insert(original.cluster().name.clone(), leaf);
+            }
         }
     }
 
-    fn leaf(&self, cluster: &Arc<Cluster>, balancer: &Balancer, made: Made) -> Leaf {
+    /// The connections of a cluster: those there are, if they are made as they must be.
+    fn leaf(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        balancer: &Balancer,
+        before: &mut BTreeMap<Text, Arc<Leaf>>,
+    ) -> Arc<Leaf> {
+        let name = &cluster.name;
+        if let Some(leaf) = self.leaves.get(name) {
+            return Arc::clone(leaf);
+        }
+        let made = Made::of(cluster);
+        let kept = before.remove(name).filter(|leaf| leaf.made == made && leaf.balancer.is(balancer));
+        let leaf = kept.unwrap_or_else(|| Arc::new(self.connections(cluster, balancer, made)));
+        self.leaves.insert(name.clone(), Arc::clone(&leaf));
+        leaf
+    }
+
+    fn connections(&self, cluster: &Arc<Cluster>, balancer: &Balancer, made: Made) -> Leaf {
         let connector =
             Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
         let client = Client::new(connector.clone(), made.settings, balancer.circuit(), self.tasks.clone());

@@ -78,6 +78,7 @@ where
             subset: subset.as_deref(),
             // Who is tried again goes elsewhere.
             preferred: self.exchange.as_ref().and_then(|exchange| exchange.preferred).filter(|_| number == 1),
+            original: self.exchange.as_ref().map(|exchange| exchange.connection.destination),
         };
         let mut pick = self.upstream.pick(&request, now.into_std())?;
         let avoids = || self.policy().filter(|policy| policy.avoid.contains(&AvoidHost::Previous));

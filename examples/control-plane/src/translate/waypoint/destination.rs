@@ -159,6 +159,7 @@ impl<'a> Settings<'a> {
                 Some(budget) => RetryLimit::Budget {
                     percent: budget.percent.unwrap_or(20.0),
                     min_concurrency: budget.min_retry_concurrency.unwrap_or(3),
+                    interval: Duration::ZERO,
                 },
                 None => RetryLimit::Count(count),
             },
