@@ -57,7 +57,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
         fn no_match_begins_otherwise(
