@@ -120,7 +120,7 @@ impl Works {
     fn leaf(&self, cluster: &Arc<Cluster>, balancer: &Balancer, made: Made) -> Leaf {
         let connector =
             Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
-        let client = Client::new(connector.clone(), made.settings, balancer.circuit(), self.tasks.clone());
+        let client = Client::new(connector.clone(), made.settings, balancer.circuit().of_picked(), self.tasks.clone());
         Leaf { client, connector, made, balancer: balancer.clone() }
     }
 }
