@@ -152,7 +152,7 @@ impl Works {
     fn connections(&self, cluster: &Arc<Cluster>, balancer: &Balancer, made: Made) -> Leaf {
         let connector =
             Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
-        let client = Client::new(connector.clone(), made.settings, balancer.circuit(), self.tasks.clone());
+        let client = Client::new(connector.clone(), made.settings, balancer.circuit().of_picked(), self.tasks.clone());
         Leaf { client, connector, made, balancer: balancer.clone() }
     }
 }
