@@ -38,22 +38,51 @@ fn the_client_is_whom_the_rule_believes() {
         (EDGE, "10.0.0.1", "", "10.0.0.1", true, "10.0.0.1"),
         (EDGE, "1.2.3.4", "10.9.9.9", "1.2.3.4", false, "10.9.9.9, 1.2.3.4"),
         (EDGE, "::1", "", "::1", true, "::1"),
-        (ForwardedFor { trusted_hops: 1, ..EDGE }, "5.5.5.5", "6.6.6.6, 7.7.7.7", "7.7.7.7", false, "6.6.6.6, 7.7.7.7, 5.5.5.5"),
-        (ForwardedFor { trusted_hops: 2, ..EDGE }, "5.5.5.5", "6.6.6.6, 7.7.7.7", "6.6.6.6", false, "6.6.6.6, 7.7.7.7, 5.5.5.5"),
-        (ForwardedFor { trusted_hops: 3, ..EDGE }, "5.5.5.5", "6.6.6.6, 7.7.7.7", "5.5.5.5", false, "6.6.6.6, 7.7.7.7, 5.5.5.5"),
+        (
+            ForwardedFor { trusted_hops: 1, ..EDGE },
+            "5.5.5.5",
+            "6.6.6.6, 7.7.7.7",
+            "7.7.7.7",
+            false,
+            "6.6.6.6, 7.7.7.7, 5.5.5.5",
+        ),
+        (
+            ForwardedFor { trusted_hops: 2, ..EDGE },
+            "5.5.5.5",
+            "6.6.6.6, 7.7.7.7",
+            "6.6.6.6",
+            false,
+            "6.6.6.6, 7.7.7.7, 5.5.5.5",
+        ),
+        (
+            ForwardedFor { trusted_hops: 3, ..EDGE },
+            "5.5.5.5",
+            "6.6.6.6, 7.7.7.7",
+            "5.5.5.5",
+            false,
+            "6.6.6.6, 7.7.7.7, 5.5.5.5",
+        ),
         (ForwardedFor { skip_append: true, ..EDGE }, "5.5.5.5", "6.6.6.6", "5.5.5.5", false, "6.6.6.6"),
         (INNER, "10.0.0.1", "", "10.0.0.1", false, ""),
         (INNER, "10.0.0.1", "6.6.6.6", "6.6.6.6", false, "6.6.6.6"),
         (INNER, "10.0.0.1", "10.1.1.1", "10.1.1.1", true, "10.1.1.1"),
         (INNER, "10.0.0.1", "6.6.6.6, 10.1.1.1", "10.1.1.1", false, "6.6.6.6, 10.1.1.1"),
-        (ForwardedFor { trusted_hops: 1, ..INNER }, "10.0.0.1", "6.6.6.6, 10.1.1.1", "6.6.6.6", false, "6.6.6.6, 10.1.1.1"),
+        (
+            ForwardedFor { trusted_hops: 1, ..INNER },
+            "10.0.0.1",
+            "6.6.6.6, 10.1.1.1",
+            "6.6.6.6",
+            false,
+            "6.6.6.6, 10.1.1.1",
+        ),
         (INNER, "10.0.0.1", "unknown", "10.0.0.1", false, "unknown"),
         (INNER, "10.0.0.1", "[2001:db8::1]:80", "2001:db8::1", false, "[2001:db8::1]:80"),
         (INNER, "10.0.0.1", "6.6.6.6:1234", "6.6.6.6", false, "6.6.6.6:1234"),
     ] {
         let mut manager = manager();
         manager.forwarded_for = rule;
-        let headers: &[_] = if before.is_empty() { &[("host", "a")] } else { &[("host", "a"), ("x-forwarded-for", before)] };
+        let headers: &[_] =
+            if before.is_empty() { &[("host", "a")] } else { &[("host", "a"), ("x-forwarded-for", before)] };
         let mut parts = parts("GET", "/", headers);
         Rules::new(&manager).admit(&mut parts, &peer(from)).unwrap();
         let requester = parts.extensions.get::<Requester>().unwrap();
@@ -154,17 +183,21 @@ fn hosts_lose_their_port_and_dot_as_the_rule_says() {
 
 #[test]
 fn what_concerns_one_connection_goes_no_further() {
-    let mut request = parts("GET", "/", &[
-        ("host", "a"),
-        ("connection", "close, X-Once, te"),
-        ("connection", "keep-alive"),
-        ("x-once", "1"),
-        ("x-kept", "1"),
-        ("keep-alive", "timeout=5"),
-        ("proxy-connection", "keep-alive"),
-        ("te", "gzip, trailers;q=0.5"),
-        ("trailer", "x-sum"),
-    ]);
+    let mut request = parts(
+        "GET",
+        "/",
+        &[
+            ("host", "a"),
+            ("connection", "close, X-Once, te"),
+            ("connection", "keep-alive"),
+            ("x-once", "1"),
+            ("x-kept", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "gzip, trailers;q=0.5"),
+            ("trailer", "x-sum"),
+        ],
+    );
     let admitted = Rules::new(&manager()).admit(&mut request, &peer("10.0.0.1")).unwrap();
     assert_eq!(admitted, Admitted { expects_continue: false, upgrades: false });
     for name in ["connection", "x-once", "keep-alive", "proxy-connection"] {
@@ -174,13 +207,17 @@ fn what_concerns_one_connection_goes_no_further() {
         assert_eq!(values(&request.headers, name), value);
     }
 
-    let mut headers = parts("GET", "/", &[
-        ("connection", "x-once, content-length"),
-        ("x-once", "1"),
-        ("content-length", "5"),
-        ("upgrade", "h2c"),
-        ("transfer-encoding", "chunked"),
-    ])
+    let mut headers = parts(
+        "GET",
+        "/",
+        &[
+            ("connection", "x-once, content-length"),
+            ("x-once", "1"),
+            ("content-length", "5"),
+            ("upgrade", "h2c"),
+            ("transfer-encoding", "chunked"),
+        ],
+    )
     .headers;
     Rules::new(&manager()).finish(&mut headers, false);
     let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
@@ -220,7 +257,10 @@ fn http2_has_rules_of_its_own() {
     };
     let header = |name| Err(Refusal::MalformedHeader(HeaderName::from_static(name)));
     assert_eq!(admit(|_| {}), Ok(("/x".to_owned(), "a".to_owned())));
-    assert_eq!(admit(|parts| drop(parts.headers.insert("connection", HeaderValue::from_static("x")))), header("connection"));
+    assert_eq!(
+        admit(|parts| drop(parts.headers.insert("connection", HeaderValue::from_static("x")))),
+        header("connection")
+    );
     assert_eq!(admit(|parts| drop(parts.headers.insert("upgrade", HeaderValue::from_static("x")))), header("upgrade"));
     assert_eq!(admit(|parts| drop(parts.headers.insert("te", HeaderValue::from_static("gzip")))), header("te"));
     assert_eq!(
