@@ -2,17 +2,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a bench")]
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method};
+use mesh_core::authz::http::{
+    Authorization, AuthorizationPolicy, Condition as HttpCondition, Mesh, Operation, PolicyAction, Rule as HttpRule,
+    Source, Values,
+};
+use mesh_core::authz::rbac::{Facts, Peer, Verdict};
 use mesh_core::authz::{Action, Clause, Connection, Match, Policy, PolicyDelta, PolicySet, Rule, Scope, evaluate};
+use mesh_core::balance;
 use mesh_core::catalog::{Catalog, Delta};
-use mesh_core::name::{Hostname, NamespacedHostname, Network, ServiceAccount, TrustDomain};
+use mesh_core::name::{Hostname, Locality, NamespacedHostname, Network, ServiceAccount, TrustDomain};
+use mesh_core::path::PathNormalization;
 use mesh_core::request::{Condition, HeaderMatch, Request};
 use mesh_core::resolve::{Destination, Outbound, outbound};
 use mesh_core::route::{
-    Action as RouteAction, Forward, PathMatch, Route, RouteConfig, RouteMatch, RouteTable, VirtualHost,
+    Action as RouteAction, Forward, MetadataValue, PathMatch, Route, RouteConfig, RouteMatch, RouteTable, Subset,
+    VirtualHost,
 };
 use mesh_core::service::{AppProtocol, PortMap, Service, ServicePort};
 use mesh_core::string_match::{Pattern, StringMatch};
@@ -90,6 +99,52 @@ fn decisions(criterion: &mut Criterion) {
             black_box(catalog.apply(delta))
         });
     });
+}
+
+/// So many ALLOW rules, each of which lets an account use a part of the API; the request's is the last of them, or none.
+fn rules(count: usize) -> Authorization {
+    let texts = |text: String| Values::any_of([text]);
+    let rules = (0..count).map(|n| {
+        let from = Source { principals: texts(format!("cluster.local/ns/shop/sa/a{n}")), ..Source::default() };
+        let methods = Values::any_of(["GET", "HEAD"]);
+        let to = Operation { methods, paths: texts(format!("/api/v1/part{n}/*")), ..Operation::default() };
+        let team = HttpCondition { key: "request.headers[x-team]".into(), values: Values::none_of(["blocked"]) };
+        HttpRule { from: vec![from], to: vec![to], when: vec![team] }
+    });
+    let policy = AuthorizationPolicy::new("shop/api".parse().unwrap(), PolicyAction::Allow, rules.collect());
+    Authorization::compile(&[policy], &Mesh::default())
+}
+
+fn requests(criterion: &mut Criterion) {
+    let headers = HeaderMap::from_iter([("x-team".parse().unwrap(), HeaderValue::from_static("blue"))]);
+    for count in [1, 100, 1_000] {
+        let authorization = rules(count);
+        let scanned = authorization.filters()[0].rules().unwrap().clone();
+        let uris = [format!("spiffe://cluster.local/ns/shop/sa/a{}", count - 1).into()];
+        for (name, path, allowed) in [
+            ("the last matches", format!("/api/v1/part{}/items", count - 1), true),
+            ("none matches", "/other".to_owned(), false),
+        ] {
+            let facts = Facts {
+                peer: Some(Peer { uris: &uris, ..Peer::default() }),
+                request: Some(Request::new(&Method::GET, "shop.example", &path, &headers)),
+                ..Facts::new("10.0.0.1".parse().unwrap(), "10.0.0.7:8080".parse().unwrap())
+            };
+            let verdict = authorization.evaluate(&facts).unwrap();
+            assert_eq!(matches!(verdict, Verdict::Allowed(_)), allowed, "{verdict}");
+            criterion.bench_function(&format!("authorize request/{count} rules, {name}"), |bencher| {
+                bencher.iter(|| black_box(authorization.evaluate(black_box(&facts))));
+            });
+            criterion.bench_function(&format!("authorize request/{count} rules one by one, {name}"), |bencher| {
+                bencher.iter(|| black_box(scanned.evaluate(black_box(&facts))));
+            });
+        }
+    }
+    for (name, path) in [("in its normal form", "/api/v1/items/7?q=1"), ("in another", "/api/../v1/%69tems//7?q=1")] {
+        criterion.bench_function(&format!("path/{name}"), |bencher| {
+            bencher.iter(|| black_box(PathNormalization::MERGE_SLASHES.apply(black_box(path))));
+        });
+    }
 }
 
 /// A table of so many routes; a request for any one of them.
@@ -180,9 +235,71 @@ fn routes(criterion: &mut Criterion) {
     }
 }
 
+const POLICIES: [(&str, fn() -> balance::Policy); 6] = [
+    ("peak EWMA", || balance::Policy::PEAK_EWMA),
+    ("least request", || balance::Policy::LeastRequest(balance::LeastRequest::default())),
+    ("round robin", || balance::Policy::RoundRobin { slow_start: None }),
+    ("random", || balance::Policy::Random),
+    ("ring hash", || balance::Policy::RingHash(balance::RingHash::default())),
+    ("Maglev", || balance::Policy::Maglev(balance::Maglev::default())),
+];
+
+/// Endpoints of these weights, in turn; every hundredth has the version that is asked for.
+fn endpoints(count: u32, weights: u32) -> balance::Assignment {
+    let one = |n: u32| {
+        let address = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + n), 80));
+        let version = balance::EndpointValue::One(MetadataValue::Number(f64::from(n % 100)));
+        balance::Endpoint {
+            weight: (1 + n % weights).try_into().unwrap(),
+            metadata: [("version".into(), version)].into(),
+            ..balance::Endpoint::new(address)
+        }
+    };
+    let place = balance::LocalityEndpoints::new(Locality::default(), (0..count).map(one).collect());
+    balance::Assignment::new("c", vec![place])
+}
+
+/// A pick, and the report of how it went.
+fn picks(criterion: &mut Criterion) {
+    let cluster = |policy| balance::Cluster {
+        policy,
+        ..balance::Cluster::new("c", balance::Discovery::Eds { service_name: None })
+    };
+    let balancer = |cluster: balance::Cluster, assignment: &balance::Assignment| {
+        let now = tokio::time::Instant::now().into_std();
+        balance::Balancer::new(Arc::new(cluster), assignment, balance::Setup::default(), now)
+    };
+    let subset: Subset = [("version".into(), MetadataValue::Number(7.0))].into();
+    let mut measure = |group: &str, name: &str, count: u32, balancer: balance::Balancer| {
+        let (mut rng, mut hash) = (fastrand::Rng::with_seed(1), 0_u64);
+        let now = tokio::time::Instant::now().into_std();
+        criterion.bench_function(&format!("{group}/{name} of {count}"), |bencher| {
+            bencher.iter(|| {
+                hash = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let request = balance::Request { hash: Some(hash), subset: Some(&subset), ..Default::default() };
+                let pick = balancer.pick(black_box(&request), &mut rng, now).unwrap();
+                pick.finish(balance::Outcome::OK, now)
+            });
+        });
+    };
+    for (name, policy) in POLICIES {
+        for count in [10, 10_000] {
+            measure("pick", name, count, balancer(cluster(policy()), &endpoints(count, 1)));
+        }
+    }
+    for (name, policy) in &POLICIES[1..3] {
+        for count in [10, 10_000] {
+            measure("pick by unequal weights", name, count, balancer(cluster(policy()), &endpoints(count, 5)));
+        }
+    }
+    let divided = balance::SubsetSettings::new(vec![balance::SubsetSelector::new(["version"])]);
+    let divided = balance::Cluster { subsets: Some(divided), ..cluster(balance::Policy::PEAK_EWMA) };
+    measure("pick from a subset", "one of a hundred", 10_000, balancer(divided, &endpoints(10_000, 1)));
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = decisions, routes
+    targets = decisions, requests, routes, picks
 }
 criterion_main!(benches);

@@ -1,5 +1,6 @@
 //! What identity costs: SVIDs issued beside the bare signature, chains verified with one, ten and a thousand trust domains
-//! known, and verified while a thousand bundles change. Each ratio is of one run, interleaved.
+//! known, and verified while a thousand bundles change; tokens of requests verified and remembered. Each ratio is of one
+//! run, interleaved.
 //!
 //! `cargo bench -p mesh-benches --bench identity [-- --short]`
 #![allow(
@@ -18,14 +19,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING,
+    EcdsaKeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mesh_core::authn::{
+    Authenticate, Authentication, Demand, KeySource, Provider, Requirement, Rule, Verification, Verifier as _,
+};
+use mesh_core::filter::{Connection, Exchange, Filter as _, Step};
 use mesh_core::live::Live;
 use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
+use mesh_core::route::{PathMatch, RouteMatch};
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::{Bundle, BundleSet};
 use mesh_identity::clock::SystemClock;
+use mesh_identity::keys::{KeySet, TokenVerifier};
 use mesh_identity::source::{LocalSource, SvidSource as _};
 use mesh_identity::svid::X509Svid;
 use mesh_identity::trust::{Source, TrustStore};
@@ -39,6 +50,7 @@ fn main() {
     let span = if short { Duration::from_millis(50) } else { Duration::from_millis(600) };
     issuing(span);
     trust_domains(span);
+    tokens(span);
     changing(if short { Duration::from_millis(300) } else { Duration::from_secs(5) });
 }
 
@@ -151,6 +163,87 @@ fn trust_domains(span: Duration) {
         let rate = median(rates);
         println!("    {count:5}  {rate:9.0}   {:.2}", rate / first);
     }
+}
+
+/// Tokens of requests, as a filter sees them: the bare signature, a token that was never seen, one that is remembered, and a
+/// whole request with that one.
+fn tokens(span: Duration) {
+    println!("tokens of requests per second and core");
+    for name in ["RS256", "ES256"] {
+        let (jwk, text, bare) = signed_token(name);
+        let verifier = Arc::new(TokenVerifier::new(Arc::new(SystemClock)));
+        let text_of_set = serde_json::json!({ "keys": [jwk] }).to_string();
+        let set = KeySet::from_jwks(text_of_set.as_bytes()).unwrap();
+        let provider = Provider::new("https://i.test", KeySource::Inline(text_of_set.into()));
+        let rule = Rule {
+            matcher: RouteMatch::new(PathMatch::prefix("/")),
+            demand: Demand::Inline(Requirement::provider("p")),
+        };
+        let config = Authentication {
+            providers: [("p".into(), provider.clone())].into(),
+            rules: vec![rule],
+            ..Authentication::default()
+        };
+        let forgetful = TokenVerifier::new(Arc::new(SystemClock));
+        let filter = Authenticate::new(config, Arc::<TokenVerifier>::clone(&verifier)).unwrap();
+        let keys = verifier.keys(&provider.keys);
+        let address = "10.0.0.1:1".parse().unwrap();
+        let connection = Arc::new(Connection::new(address, address));
+        let value = http::HeaderValue::try_from(format!("Bearer {text}")).unwrap();
+        let mut all: [Vec<f64>; 4] = Default::default();
+        for _ in 0..ROUNDS {
+            all[0].push(rate(span, || bare()));
+            all[1].push(rate(span, || set.verify(&forgetful.read(&text).unwrap()).unwrap()));
+            all[2].push(rate(span, || {
+                let token = verifier.read(&text).unwrap();
+                assert!(matches!(keys.verify(&token), Verification::Done(Ok(()))));
+            }));
+            all[3].push(rate(span, || {
+                let mut head = http::Request::new(()).into_parts().0;
+                head.headers.insert(http::header::AUTHORIZATION, value.clone());
+                let mut exchange = Exchange::new(Arc::clone(&connection));
+                assert!(matches!(filter.on_request(&mut head, &mut exchange), Step::Next));
+            }));
+        }
+        let [bare, fresh, known, request] = all.map(median);
+        println!("    {name}  bare signature {bare:9.0}   never seen {fresh:9.0} ({:.2} of it)", fresh / bare);
+        println!(
+            "           remembered {known:13.0} ({:.1} of never seen)   a whole request with it {request:9.0}",
+            known / fresh
+        );
+    }
+}
+
+/// A key as a JWK, a token that it signed, and the verification of the signature alone.
+fn signed_token(name: &str) -> (serde_json::Value, String, Box<dyn Fn()>) {
+    let (b64, random) = (|bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes), SystemRandom::new());
+    let expires = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 3600;
+    let payload = serde_json::json!({
+        "iss": "https://i.test", "sub": "joe@example.com", "aud": ["shop", "cart"], "exp": expires, "iat": expires - 3600,
+        "jti": "3b5f7c1e-7f3e-4f0a-9a41-0a8f5d4f2c11", "scope": "openid profile email",
+        "realm_access": {"roles": ["viewer", "editor", "admin"]}
+    });
+    let header = serde_json::json!({"alg": name, "kid": "k1", "typ": "JWT"});
+    let message = format!("{}.{}", b64(header.to_string().as_bytes()), b64(payload.to_string().as_bytes()));
+    let (jwk, signature, bare): (_, Vec<u8>, UnparsedPublicKey<Vec<u8>>) = if name == "RS256" {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).unwrap();
+        let public = pair.public_key();
+        let n = b64(public.modulus().big_endian_without_leading_zero());
+        let e = b64(public.exponent().big_endian_without_leading_zero());
+        let jwk = serde_json::json!({"kty": "RSA", "n": n, "e": e, "kid": "k1"});
+        (jwk, signature, UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public.as_ref().to_vec()))
+    } else {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let point = pair.public_key().as_ref().to_vec();
+        let (x, y) = (b64(&point[1..33]), b64(&point[33..]));
+        let jwk = serde_json::json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "k1"});
+        let signature = pair.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec();
+        (jwk, signature, UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point))
+    };
+    let text = format!("{message}.{}", b64(&signature));
+    (jwk, text, Box::new(move || bare.verify(message.as_bytes(), &signature).unwrap()))
 }
 
 /// Verifies chains for so long; gives how many, the longest time of one in microseconds, and how many took over a millisecond.

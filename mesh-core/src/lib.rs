@@ -57,12 +57,15 @@
 //! | [`service`], [`workload`] | what exists: services and their ports; workloads, health, tunnels |
 //! | [`catalog`] | the index of all that exists, and the application of a delta |
 //! | [`resolve`] | destination to way, with the reason |
+//! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers |
+//! | [`limit`] | token buckets |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers; policies on requests, compiled into it |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
 //! | [`authn`] | tokens: whose are believed, where they are, what they must say, what becomes of what they say |
 //! | [`filter`] | what looks at requests on their way to a service, as tower layers |
 //! | [`resilience`] | time limits, retries, hedging, copies: what sends requests on as their routes say |
 //! | [`gateway`] | routes as people write them, and what they come to in a route table |
+//! | [`companion`] | filters that ask an external authorizer or the rate limit service, and what an answer may change |
 //! | [`listener`] | where connections enter, which chain of filters each gets, what the filters do |
 //! | [`balance`] | clusters and their endpoints; which endpoint a request goes to |
 //! | [`config`] | all that a proxy is told, as one whole: listeners with their routes, clusters with their endpoints |
@@ -70,9 +73,13 @@
 //!
 //! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
+//! `limit` ← `route`; `authz`, `route`, `tls`, `companion` ← `listener`; `name`, `request`, `route` ← `gateway`;
+//! `name`, `route`, `tls` ← `balance`; `balance`, `live`, `route` ← `filter` ← `companion` ← `resilience`;
+//! `balance`, `listener` ← `config`.
 //! `authz`, `route`, `tls` ← `listener`; `name`, `request`, `route` ← `gateway`; `live`, `route` ← `filter`;
 //! `name`, `route`, `tls` ← `balance`; `balance`, `listener` ← `config`; `filter`, `balance` ← `resilience`.
 //! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `string_match`, `tls` ← `balance`.
+//! `name`, `route`, `tls` ← `balance`.
 //! `name`, `string_match` ← `request` ← `authz` ← `route`; `name` ← `path` ← `authz`, `listener`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
 //! `authz`, `route`, `tls` ← `listener`; `live`, `authz`, `path`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
 //! `authn`, `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter` ← `authn`; `name`, `route`, `tls` ← `balance`.
@@ -81,9 +88,11 @@ pub mod authn;
 pub mod authz;
 pub mod balance;
 pub mod catalog;
+pub mod companion;
 pub mod config;
 pub mod filter;
 pub mod gateway;
+pub mod limit;
 pub mod listener;
 pub mod live;
 pub mod name;

@@ -59,6 +59,7 @@
 //! | `workload_api` | the Workload API, both sides, and Envoy's secret discovery (Unix) |
 //! | [`authority`] | root or plugged-in intermediate, rotation, issuing rules, Istio's certificate service |
 //! | [`registry`], [`attest`], [`spire`] | who may have which identity; evidence of nodes; SPIRE's server API, both sides |
+//! | [`keys`] | keys for tokens of requests, inline and by URL; verification of such tokens |
 //! | [`jose`] | JSON Web Keys and Signatures, as far as SPIFFE uses them |
 //! | [`clock`], [`mod@file`], [`pem`], [`task`], [`limits`] | wall time, whole files, PEM, task groups, bounds |
 //! | [`proto`] | generated messages |
@@ -86,6 +87,7 @@ pub mod federation;
 pub mod file;
 mod hex;
 pub mod jose;
+pub mod keys;
 pub mod limits;
 pub mod partition;
 pub mod pem;
@@ -99,5 +101,6 @@ pub mod task;
 pub mod tls;
 pub mod trust;
 pub mod verify;
+mod web;
 #[cfg(unix)]
 pub mod workload_api;

@@ -83,6 +83,7 @@ pub mod dns;
 pub mod hbone;
 pub mod health;
 pub mod http;
+pub mod l7;
 #[cfg(target_os = "linux")]
 mod proto;
 pub mod proxy;

@@ -16,9 +16,11 @@ mod serve;
 pub mod settings;
 pub mod source;
 mod spire;
+pub mod standalone;
 mod token;
 pub mod translate;
 mod trust;
+mod view;
 pub mod world;
 
 pub use cli::main_with_args;

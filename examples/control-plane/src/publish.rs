@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -19,6 +20,7 @@ use crate::admission::admit;
 use crate::finding::{Finding, Origin};
 use crate::source::dir::{self, SourceFile};
 use crate::translate::{Place, Translation, translate};
+use crate::view::Views;
 
 /// Identities by the node on which their workloads run.
 pub(crate) type Assignments = BTreeMap<String, BTreeSet<SpiffeId>>;
@@ -29,6 +31,7 @@ pub(crate) struct Publish {
     pub(crate) interval: Duration,
     pub(crate) place: Place,
     pub(crate) cache: CacheWriter,
+    pub(crate) views: Arc<Views>,
     pub(crate) assignments: Publisher<Assignments>,
     pub(crate) findings: Publisher<Vec<Finding>>,
     pub(crate) ready: Ready,
@@ -64,7 +67,7 @@ impl Publish {
                 let translation = translate(&world, &self.place);
                 // Who may have which identity first: a node asks as soon as it learns of a workload.
                 self.assignments.publish(translation.identities_by_node());
-                let changed = self.put(&translation);
+                let changed = self.put(&translation) + self.views.publish(world, translation);
                 tracing::info!(files = files.len(), changed, "configuration taken");
                 self.report(findings);
                 self.ready.set("configuration", true);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::live::{Live, Publisher};
-use mesh_core::name::{SpiffeId, parse_trust_domain};
+use mesh_core::name::{SpiffeId, parse_spiffe_id, parse_trust_domain};
 use mesh_host::admin::{Admin, page};
 use mesh_host::ready::Ready;
 use mesh_host::telemetry::LogLevel;
@@ -12,10 +12,12 @@ use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateServi
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
 use mesh_identity::partition::Survival;
-use mesh_identity::serve::Incoming;
+use mesh_identity::serve::{self, Incoming};
 use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::task::Tasks;
-use mesh_xds::server::{Access, Cache, Service};
+use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE};
+use mesh_xds::pb::Node;
+use mesh_xds::server::{Access, Cache, Service, View};
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -29,6 +31,7 @@ use crate::settings::{self, Settings};
 use crate::token::Tokens;
 use crate::translate::Place;
 use crate::trust::Ages;
+use crate::view::Views;
 
 /// Life of the control plane's own certificate, where the rules allow that much.
 pub(crate) const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
@@ -61,17 +64,20 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let (cache_writer, cache) = Cache::new(&[POLICY_TYPE, ADDRESS_TYPE]);
     let (assignments, live_assignments) = Publisher::new(Assignments::new());
     let (findings, live_findings) = Publisher::new(Vec::new());
+    let place = Place {
+        trust_domain: trust_domain.clone(),
+        cluster_id: settings.cluster_id.clone(),
+        network: settings.network.clone(),
+        root_namespace: settings.root_namespace.clone(),
+        cluster_domain: settings.cluster_domain.clone(),
+    };
+    let views = Arc::new(Views::new(place.clone()));
     let publish = Publish {
         directory: settings.sources.directory.clone(),
         interval: Duration::from_millis(settings.sources.poll_interval_ms.max(10)),
-        place: Place {
-            trust_domain: trust_domain.clone(),
-            cluster_id: settings.cluster_id.clone(),
-            network: settings.network.clone(),
-            root_namespace: settings.root_namespace.clone(),
-            cluster_domain: settings.cluster_domain.clone(),
-        },
+        place,
         cache: cache_writer,
+        views: Arc::clone(&views),
         assignments,
         findings,
         ready: ready.clone(),
@@ -80,7 +86,8 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let node_identity =
         SpiffeId::from_segments(trust_domain.clone(), &["ns", &settings.root_namespace, "sa", "node-proxy"])?;
     let grants = Arc::new(NodeGrants { tokens: Arc::clone(&tokens), assignments: live_assignments, node_identity });
-    let discovery = Service::new(cache.clone(), Arc::new(NodeAccess(tokens)), &[POLICY_TYPE, ADDRESS_TYPE]);
+    let order = [POLICY_TYPE, ADDRESS_TYPE, CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE];
+    let discovery = Service::new(cache.clone(), Arc::new(Callers { tokens, views }), &order);
     let own = SpiffeId::from_segments(trust_domain, &["ns", &settings.root_namespace, "sa", "control-plane"])?;
     let names = Names {
         dns: vec!["istiod.istio-system.svc".to_owned(), "localhost".to_owned()],
@@ -136,7 +143,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     tasks.spawn(admin.serve());
     tasks.spawn(publish.run());
     tasks.spawn(Arc::clone(&authority).keep());
-    let config = identity.server_config_without_client_certificates(&[b"h2"])?;
+    let config = identity.server_config_with_optional_client_certificates(&[b"h2"])?;
     let incoming = Incoming::new(listener, config, &identity);
     let address = settings.spire.as_ref().map_or(settings.listen, |spire| spire.listen).ip();
     let (server, server_identities) = crate::spire::own_identity(&authority, address, trust.bundles()).await?;
@@ -220,17 +227,35 @@ impl CallerPolicy for NodeGrants {
     }
 }
 
-/// Any node with a token may read discovery.
+/// Any node with a token may read workload discovery, and instances of waypoints what is theirs.
 #[derive(Debug)]
-struct NodeAccess(Arc<Tokens>);
+struct Callers {
+    tokens: Arc<Tokens>,
+    views: Arc<Views>,
+}
 
-impl Access for NodeAccess {
-    fn admit(&self, metadata: &MetadataMap, _extensions: &Extensions) -> Result<String, Status> {
-        match self.0.node(metadata) {
-            Ok(node) => Ok(node.to_owned()),
+impl Access for Callers {
+    /// A node is named by its name, who came with a certificate by its SPIFFE ID. Who brings a token is judged by that.
+    fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<String, Status> {
+        let peer = extensions.get::<serve::Caller>().and_then(serve::Caller::peer);
+        let named = match peer.filter(|_| !metadata.contains_key("authorization")) {
+            Some(peer) => Ok(peer.id().to_string()),
+            None => self.tokens.node(metadata).map(ToOwned::to_owned),
+        };
+        named.map_err(|reason| {
+            tracing::warn!(reason, "discovery stream refused");
+            Status::unauthenticated("request authenticate failure")
+        })
+    }
+
+    fn view(&self, client: &str, node: &Node) -> Result<View, Status> {
+        // No name of a node is an identity: see `Tokens`.
+        let Ok(identity) = parse_spiffe_id(client) else { return Ok(View::default()) };
+        match self.views.of(&identity, node) {
+            Ok(cache) => Ok(View { cache: Some(cache), permissions: None }),
             Err(reason) => {
-                tracing::warn!(reason, "discovery stream refused");
-                Err(Status::unauthenticated("request authenticate failure"))
+                tracing::warn!(client, node = node.id, reason, "discovery stream refused");
+                Err(Status::permission_denied(reason))
             }
         }
     }

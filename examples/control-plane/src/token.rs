@@ -35,6 +35,9 @@ pub(crate) enum Error {
     /// A hash is none.
     #[error("token_sha256 of node `{0}` is not 64 hexadecimal digits")]
     Hash(String),
+    /// A node is named like somebody else.
+    #[error("`{0}` is a SPIFFE ID, no name of a node")]
+    Identity(String),
     /// Randomness failed.
     #[error("the system gives no random numbers")]
     Random,
@@ -45,6 +48,10 @@ impl Tokens {
     pub(crate) fn load(nodes: &[Node]) -> Result<Self, Error> {
         let mut tokens = BTreeMap::<String, Vec<u8>>::new();
         for node in nodes {
+            // An identity names who came with its certificate.
+            if node.name.starts_with("spiffe:") {
+                return Err(Error::Identity(node.name.clone()));
+            }
             let hash = match (&node.token_file, &node.token_sha256) {
                 (Some(path), _) => {
                     let text = file::read(path)?;

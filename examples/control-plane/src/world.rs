@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use mesh_core::name::{Hostname, NamespacedName, parse_spiffe_id};
 
+use crate::admission::check::{self, Faults};
 use crate::admission::schema::{
-    AuthorizationPolicy, EndpointSlice, Metadata, Object, PeerAuthentication, Pod, Service, ServiceEntry, WorkloadEntry,
+    AuthorizationPolicy, DestinationRule, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Metadata, Object,
+    PeerAuthentication, Pod, RequestAuthentication, Service, ServiceEntry, WorkloadEntry,
 };
 use crate::finding::{Finding, Origin};
+use crate::translate::binding::{self, Traffic};
 
 /// Objects of one kind.
 pub type Objects<T> = BTreeMap<NamespacedName, (Origin, T)>;
@@ -35,6 +38,18 @@ pub struct World {
     pub policies: Objects<AuthorizationPolicy>,
     /// Peer authentications.
     pub peers: Objects<PeerAuthentication>,
+    /// Request authentications.
+    pub tokens: Objects<RequestAuthentication>,
+    /// Destination rules.
+    pub destination_rules: Objects<DestinationRule>,
+    /// Gateways.
+    pub gateways: Objects<Gateway>,
+    /// Gateway classes by name; they have no namespace.
+    pub classes: BTreeMap<String, GatewayClass>,
+    /// Routes of HTTP.
+    pub http_routes: Objects<HttpRoute>,
+    /// Routes of gRPC.
+    pub grpc_routes: Objects<GrpcRoute>,
 }
 
 impl World {
@@ -64,6 +79,19 @@ impl World {
             Object::PeerAuthentication(peer) => {
                 put(&mut self.peers, origin, key(&peer.metadata), "PeerAuthentication", peer)
             }
+            Object::RequestAuthentication(tokens) => {
+                put(&mut self.tokens, origin, key(&tokens.metadata), "RequestAuthentication", *tokens)
+            }
+            Object::DestinationRule(rule) => {
+                put(&mut self.destination_rules, origin, key(&rule.metadata), "DestinationRule", *rule)
+            }
+            Object::Gateway(gateway) => put(&mut self.gateways, origin, key(&gateway.metadata), "Gateway", gateway),
+            Object::GatewayClass(class) => {
+                self.classes.insert(class.metadata.name.clone(), class);
+                None
+            }
+            Object::HttpRoute(route) => put(&mut self.http_routes, origin, key(&route.metadata), "HTTPRoute", *route),
+            Object::GrpcRoute(route) => put(&mut self.grpc_routes, origin, key(&route.metadata), "GRPCRoute", *route),
             Object::Other(kind) => Some(origin.warning(format!("`{kind}` has no effect here"))),
         }
     }
@@ -73,6 +101,14 @@ impl World {
     pub fn is_ambient(&self, namespace: &str) -> bool {
         let labels = self.namespaces.get(namespace);
         labels.and_then(|labels| labels.get("istio.io/dataplane-mode")).is_some_and(|mode| mode == "ambient")
+    }
+
+    /// The labels of a namespace, with the one that names it. A namespace that no object declares has that one.
+    #[must_use]
+    pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let mut labels = self.namespaces.get(namespace).cloned().unwrap_or_default();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+        labels
     }
 
     /// What is wrong with objects by themselves and among each other.
@@ -119,12 +155,41 @@ impl World {
                 message,
             }));
         }
+        for (origin, tokens) in self.tokens.values() {
+            let faults = crate::translate::waypoint::token_faults(tokens);
+            findings.extend(faults.into_iter().map(|(severity, message)| Finding {
+                severity,
+                file: origin.file.clone(),
+                line: origin.line,
+                message,
+            }));
+        }
         for (origin, peer) in self.peers.values() {
             if peer.spec.port_level_mtls.keys().any(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
                 findings.push(origin.error("spec.portLevelMtls: keys are port numbers"));
             }
         }
+        let services = self.services.values().map(|(origin, service)| (origin, &service.metadata, Traffic::Service));
+        let hosts = self.service_entries.values().map(|(origin, entry)| (origin, &entry.metadata, Traffic::Service));
+        let pods = self.pods.values().map(|(origin, pod)| (origin, &pod.metadata, Traffic::Workload));
+        let entries = self.entries.values().map(|(origin, entry)| (origin, &entry.metadata, Traffic::Workload));
+        for (origin, metadata, traffic) in services.chain(hosts).chain(pods).chain(entries) {
+            let bound = binding::bound(self, binding::Object::new(traffic, metadata));
+            findings.extend(bound.faults.into_iter().map(|fault| origin.warning(format!("metadata.labels: {fault}"))));
+        }
+        each(&self.gateways, check::gateway, &mut findings);
+        each(&self.http_routes, check::http_route, &mut findings);
+        each(&self.grpc_routes, check::grpc_route, &mut findings);
+        each(&self.destination_rules, check::destination_rule, &mut findings);
+        check::references(self, &mut findings);
         findings
+    }
+}
+
+/// Checks the objects of a kind.
+fn each<T>(objects: &Objects<T>, check: fn(&T, &mut Faults<'_>), findings: &mut Vec<Finding>) {
+    for (origin, object) in objects.values() {
+        check(object, &mut Faults::new(origin, findings));
     }
 }
 

@@ -57,13 +57,17 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-async fn get(identity: &Identity, address: &str) -> Result<(StatusCode, String), Box<dyn std::error::Error>> {
+async fn get(
+    identity: &Identity,
+    address: &str,
+    path: &str,
+) -> Result<(StatusCode, String), Box<dyn std::error::Error>> {
     let expected = Expected::Ids(vec![parse_spiffe_id("spiffe://apps.test/axum")?]);
     let mut connector = Connector::new(identity.client_config(expected, &[b"http/1.1"])?);
     let connection = connector.call(format!("http://{address}").parse()?).await?;
     let (mut sender, driver) = hyper::client::conn::http1::handshake(connection).await?;
     let driving = tokio::spawn(driver);
-    let response = sender.send_request(Request::get("/").header("host", "axum").body(Empty::<Bytes>::new())?).await?;
+    let response = sender.send_request(Request::get(path).header("host", "axum").body(Empty::<Bytes>::new())?).await?;
     let status = response.status();
     let text = String::from_utf8(response.into_body().collect().await?.to_bytes().to_vec())?;
     drop(sender);
@@ -78,6 +82,7 @@ async fn applications_without_a_proxy() {
     let me = std::env::current_exe().unwrap();
     let (server, axum, tonic) =
         (env!("CARGO_BIN_EXE_spiffe-server"), env!("CARGO_BIN_EXE_axum-app"), env!("CARGO_BIN_EXE_tonic-app"));
+    let authz = env!("CARGO_BIN_EXE_axum-authz");
     let real = |path: &str| std::fs::canonicalize(path).unwrap().display().to_string();
     let entry = |name: &str, path: &str| {
         serde_json::json!({
@@ -88,6 +93,7 @@ async fn applications_without_a_proxy() {
     let entries = |test: &str| {
         let all = [
             entry("axum", &real(axum)),
+            entry("axum", &real(authz)),
             entry("tonic", &real(tonic)),
             entry(test, &me.canonicalize().unwrap().display().to_string()),
         ];
@@ -113,16 +119,27 @@ async fn applications_without_a_proxy() {
         dir,
     );
     wait_for("the Workload API", || socket.exists());
-    let (axum_at, tonic_at) = (free(), free());
+    let (axum_at, authz_at, tonic_at) = (free(), free(), free());
     let _axum = start(axum, &["--listen", &axum_at, "--allow", "spiffe://apps.test/web"], dir);
+    let _authz = start(authz, &["--listen", &authz_at, "--reader", "apps.test/web"], dir);
     let _tonic = start(tonic, &["serve", "--listen", &tonic_at, "--allow", "spiffe://apps.test/tonic"], dir);
     let listens = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default().contains("listens");
     wait_for("axum", || listens("axum-app"));
+    wait_for("authorizing axum", || listens("axum-authz"));
     wait_for("tonic", || listens("tonic-app"));
 
     let source = Client::connect(&Endpoint::Unix(socket.clone())).source(Arc::new(SystemClock));
     let web = source.identity().await.unwrap();
-    assert_eq!(get(&web, &axum_at).await.unwrap(), (StatusCode::OK, "hello spiffe://apps.test/web\n".to_owned()));
+    assert_eq!(get(&web, &axum_at, "/").await.unwrap(), (StatusCode::OK, "hello spiffe://apps.test/web\n".to_owned()));
+
+    for (path, status) in
+        [("/", StatusCode::OK), ("/admin", StatusCode::FORBIDDEN), ("/x/%2e%2e/%61dmin", StatusCode::FORBIDDEN)]
+    {
+        assert_eq!(get(&web, &authz_at, path).await.unwrap().0, status, "{path}");
+    }
+    let log = std::fs::read_to_string(dir.join("axum-authz")).unwrap();
+    let refused = "spiffe://apps.test/web: rbac_access_denied_matched_policy[ns[apps]-policy[no-admin]-rule[0]]";
+    assert!(log.contains(refused), "{log}");
 
     // The same process under another name is not let in.
     entries("batch");
@@ -134,7 +151,8 @@ async fn applications_without_a_proxy() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!(get(&batch, &axum_at).await.unwrap().0, StatusCode::FORBIDDEN);
+    assert_eq!(get(&batch, &axum_at, "/").await.unwrap().0, StatusCode::FORBIDDEN);
+    assert_eq!(get(&batch, &authz_at, "/").await.unwrap().0, StatusCode::FORBIDDEN);
 
     let check = |expect: &str| {
         let output = Command::new(tonic)

@@ -76,34 +76,32 @@ impl Finder {
     }
 
     /// The tokens of a request, the last place first. What stands in a place of `taken` has been taken from the request.
+    ///
+    /// Each value of a header, of a parameter and of a cookie is a token: which of them a service takes is not known. Envoy
+    /// looks at the first value of the latter two only.
     pub(super) fn find<'a, 'b>(&'b self, request: &Request<'a>, taken: &[Place]) -> Result<Tokens<'a, 'b>, Failure> {
         let mut tokens = Tokens::new();
         for (name, providers) in &self.headers {
             if taken.iter().any(|place| matches!(place, Place::Header(taken) if *taken == name.name)) {
                 continue;
             }
-            for value in request.headers.get_all(&name.name) {
-                let Some(text) = after_prefix(value.as_bytes(), name.prefix.as_str()) else { continue };
-                // What is not text is no token, and there is one all the same.
-                let text = Cow::Borrowed(std::str::from_utf8(text).unwrap_or_default());
-                tokens.push(Found { text, place: Spot::Header(&name.name), providers });
-                if tokens.len() > MAX_TOKENS {
-                    return Err(Failure::TooMany);
-                }
-            }
+            let values = request.headers.get_all(&name.name).iter();
+            let texts = values.filter_map(|value| after_prefix(value.as_bytes(), name.prefix.as_str()));
+            // What is not text is no token, and there is one all the same.
+            let texts = texts.map(|text| Cow::Borrowed(std::str::from_utf8(text).unwrap_or_default()));
+            let place = Spot::Header(&name.name);
+            tokens.extend(texts.map(|text| Found { text, place, providers }).take(MAX_TOKENS + 1));
         }
         for (name, providers) in &self.params {
             if taken.iter().any(|place| matches!(place, Place::Param(taken) if taken == name)) {
                 continue;
             }
-            if let Some(text) = param(request, name.as_str()) {
-                tokens.push(Found { text, place: Spot::Param(name), providers });
-            }
+            let values = params(request, name.as_str()).take(MAX_TOKENS + 1);
+            tokens.extend(values.map(|text| Found { text, place: Spot::Param(name), providers }));
         }
         for (name, providers) in &self.cookies {
-            if let Some(text) = request.cookie(name.as_str()) {
-                tokens.push(Found { text: Cow::Borrowed(text), place: Spot::Cookie, providers });
-            }
+            let values = request.cookies(name.as_str()).map(Cow::Borrowed).take(MAX_TOKENS + 1);
+            tokens.extend(values.map(|text| Found { text, place: Spot::Cookie, providers }));
         }
         if tokens.len() > MAX_TOKENS {
             return Err(Failure::TooMany);
@@ -133,11 +131,12 @@ fn after_prefix<'a>(value: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
     Some(rest.iter().position(begins).map_or(value, |at| &rest[at..]))
 }
 
-/// The first value of a parameter, whose name and value may be percent-encoded.
-fn param<'a>(request: &Request<'a>, wanted: &str) -> Option<Cow<'a, str>> {
-    let pairs = request.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let value = pairs.filter(|(name, _)| is_name(name, wanted)).map(|(_, value)| value).next()?;
-    Some(percent_decode_str(value).decode_utf8().unwrap_or_default())
+/// The values of a parameter, whose name and values may be percent-encoded.
+fn params<'a>(request: &Request<'a>, wanted: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    let pairs = request.query().unwrap_or_default().split('&');
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let values = pairs.filter(move |(name, _)| is_name(name, wanted)).map(|(_, value)| value);
+    values.map(|value| percent_decode_str(value).decode_utf8().unwrap_or_default())
 }
 
 fn is_name(given: &str, wanted: &str) -> bool {

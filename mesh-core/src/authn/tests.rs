@@ -310,6 +310,19 @@ fn tokens_are_found_at_their_places_and_taken_from_there() {
         assert_eq!(at(&provider, "/", &headers).unwrap_err(), "Jwt verification fails");
         assert_eq!(at(&provider, &param("jwt", &bad), &headers[..1]).unwrap_err(), "Jwt verification fails");
     }
+    for (target, headers) in [
+        (format!("/?jwt={good}&a=1&jwt={bad}"), vec![]),
+        (format!("/?jwt={bad}&jw%74={good}"), vec![]),
+        ("/".to_owned(), vec![("cookie", format!("session={good}; session={bad}"))]),
+        ("/".to_owned(), vec![("cookie", format!("session={bad}")), ("cookie", format!("session={good}"))]),
+    ] {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(at(&keeping, &target, &headers).unwrap_err(), "Jwt verification fails", "{target}");
+    }
+    let params = format!("/?{}", vec![format!("jwt={good}"); limits::MAX_TOKENS + 1].join("&"));
+    assert_eq!(at(&provider, &params, &[]).unwrap_err(), "Found multiple Jwt tokens");
+    let cookies = vec![format!("session={good}"); limits::MAX_TOKENS + 1].join(";");
+    assert_eq!(at(&provider, "/", &[("cookie", &cookies)]).unwrap_err(), "Found multiple Jwt tokens");
     let many = vec![("x-token", good.as_str()); limits::MAX_TOKENS + 1];
     assert_eq!(at(&provider, "/", &many).unwrap_err(), "Found multiple Jwt tokens");
     assert!(at(&provider, "/", &many[1..]).is_ok());

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use super::cluster::DnsHost;
+use super::tunnel::Tunnel;
 use crate::name::{Locality, Text};
 use crate::route::MetadataValue;
 
@@ -144,6 +145,11 @@ pub struct Endpoint<A = SocketAddr> {
     pub metadata: BTreeMap<Text, EndpointValue>,
     /// What chooses among the cluster's settings of transport security (`envoy.transport_socket_match`).
     pub transport_labels: BTreeMap<Text, Text>,
+    /// The tunnel through which it is reached; `None`: it is connected to.
+    pub tunnel: Option<Tunnel>,
+    /// What it is to telemetry: name, namespace, canonical name, revision and cluster of its workload, with semicolons
+    /// between them (`istio`, `workload`); may be empty.
+    pub workload: Text,
     /// How it is probed differently from the others.
     pub probe: EndpointProbe,
 }
@@ -161,6 +167,8 @@ impl<A> Endpoint<A> {
             hash_key: None,
             metadata: BTreeMap::new(),
             transport_labels: BTreeMap::new(),
+            tunnel: None,
+            workload: Text::default(),
             probe: EndpointProbe::default(),
         }
     }
@@ -178,6 +186,8 @@ impl Endpoint<DnsHost> {
             hash_key: self.hash_key.clone(),
             metadata: self.metadata.clone(),
             transport_labels: self.transport_labels.clone(),
+            tunnel: self.tunnel.clone(),
+            workload: self.workload.clone(),
             probe: self.probe.clone(),
         }
     }

@@ -145,7 +145,12 @@ impl Balancer {
         let hash = request.hash.filter(|_| snapshot.hashes).unwrap_or_else(|| rng.u64(..));
         let active = snapshot.circuit.requests();
         let mut ask = Ask { hash, attempt: request.attempt, now, active, rng };
-        let member = snapshot.choose(request.subset, &mut ask)?;
+        let preferred = request.preferred.map(|preferred| (preferred, snapshot.healthy(preferred.address)));
+        let member = match preferred {
+            Some((_, Some(member))) => member,
+            Some((preferred, None)) if preferred.strict => return Err(PickError::NoHealthyEndpoint),
+            _ => snapshot.choose(request.subset, &mut ask)?,
+        };
         let admitted = snapshot.circuit.try_request(request.priority, now).ok_or(PickError::CircuitOpen)?;
         Ok(Pick::new(Arc::clone(member), admitted, request.priority, now))
     }

@@ -1,6 +1,7 @@
 //! What a cluster is: where its endpoints come from, and how requests are spread, limited and protected.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::health::HealthCheck;
 use super::outlier::OutlierSettings;
 use super::policy::{Localities, Policy};
 use super::subset::SubsetSettings;
-use crate::name::Text;
+use crate::name::{SpiffeId, Text};
 use crate::tls::UpstreamTls;
 
 /// A group of endpoints that serve the same, and how they are used (`envoy.config.cluster.v3.Cluster`).
@@ -48,6 +49,9 @@ pub struct Cluster {
     pub tls: Option<UpstreamTls>,
     /// How connections to some endpoints are secured; the first match decides.
     pub transport_matches: Vec<TransportMatch>,
+    /// Whether some endpoints may be reached through tunnels ([`Endpoint::tunnel`]); TLS, if there is any, is then within the
+    /// tunnel. For proxies that must know before they see the endpoints.
+    pub tunnels: bool,
 }
 
 impl Cluster {
@@ -70,6 +74,7 @@ impl Cluster {
             max_requests_per_connection: None,
             tls: None,
             transport_matches: Vec::new(),
+            tunnels: false,
         }
     }
 
@@ -111,6 +116,9 @@ pub enum Discovery {
     Aggregate(Vec<Text>),
     /// The address that a captured connection was meant for.
     OriginalDst,
+    /// The address that a tunnelled connection was meant for, through a tunnel to it ([`Tunnel`](super::Tunnel)). The key is
+    /// the address, the value who may be at its end; an address without is not said to be anybody's.
+    TunnelToOriginalDst(BTreeMap<IpAddr, SpiffeId>),
 }
 
 impl Discovery {

@@ -54,6 +54,7 @@ mod slow_start;
 mod snapshot;
 mod spread;
 mod subset;
+mod tunnel;
 mod zone;
 
 pub use assignment::{
@@ -65,7 +66,7 @@ pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol, Tra
 pub use connection::ConnectionGuard;
 pub use health::{Checker, Due, GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeId, ProbeMethod, ProbeResult, TcpProbe};
 pub use outlier::{Change, Detection, Detector, InvalidOutlierSettings, Monitor, Outcome, OutlierSettings};
-pub use pick::{Pick, PickError, Request};
+pub use pick::{Pick, PickError, Preferred, Request};
 pub use policy::{
     Choice, HashFunction, Hashing, InvalidTableSize, LeastRequest, Localities, LocalityBasis, Maglev, OnPanic, Policy,
     RingHash, SlowStart, TableSize, ZoneAware,
@@ -73,6 +74,7 @@ pub use policy::{
 pub use subset::{
     InvalidSubsetSettings, LocalityWeights, SelectorFallback, SubsetFallback, SubsetSelector, SubsetSettings,
 };
+pub use tunnel::Tunnel;
 pub use zone::LocalCluster;
 
 #[cfg(test)]

@@ -22,6 +22,17 @@ pub struct Request<'a> {
     pub priority: Priority,
     /// The values that endpoints must have, if the cluster has subsets ([`Selected::subset`](crate::route::Selected)).
     pub subset: Option<&'a Subset>,
+    /// The endpoint that it should go to if that is healthy, before anything else is considered.
+    pub preferred: Option<Preferred>,
+}
+
+/// An endpoint that a request should go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preferred {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether no other will do.
+    pub strict: bool,
 }
 
 /// An endpoint that was picked for a request. The request counts as in flight until this is dropped. When nothing was

@@ -1,7 +1,9 @@
 //! Which endpoints take part at the moment, with what weight. Made anew when an endpoint, its health or a setting changes;
 //! read without waiting by everybody who picks.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use super::assignment::Drop;
 use super::circuit::Circuit;
@@ -9,7 +11,7 @@ use super::member::Member;
 use super::pick::PickError;
 use super::picker::Ask;
 use super::policy::Localities;
-use super::spread::{Place, Spread, Terms};
+use super::spread::{Condition, Place, Spread, Terms};
 use super::subset::Division;
 use crate::route::Subset;
 
@@ -20,6 +22,9 @@ pub(super) struct Snapshot {
     pub(super) circuit: Circuit,
     /// Whether the hash of a request decides anything.
     pub(super) hashes: bool,
+    healthy: Box<[Arc<Member>]>,
+    /// Made when the first request asks for an endpoint by its address: most clusters have none that do.
+    by_address: OnceLock<HashMap<SocketAddr, usize>>,
 }
 
 /// What a request chooses from.
@@ -49,12 +54,27 @@ impl Snapshot {
             }
             None => Chosen::All(Spread::new(places, terms, rng)),
         };
-        Self { drops: drops.into(), chosen, circuit, hashes: terms.cluster.policy.hashes() }
+        let members = places.iter().flat_map(|place| place.members);
+        let healthy = members.filter(|(_, condition)| *condition == Condition::Healthy);
+        Self {
+            drops: drops.into(),
+            chosen,
+            circuit,
+            hashes: terms.cluster.policy.hashes(),
+            healthy: healthy.map(|(member, _)| Arc::clone(member)).collect(),
+            by_address: OnceLock::new(),
+        }
     }
 
     /// The category that the request is dropped under, if it is one of those that are dropped.
     pub(super) fn dropped(&self, rng: &mut fastrand::Rng) -> Option<&Drop> {
         self.drops.iter().find(|drop| rng.u32(..1_000_000) < drop.share.value())
+    }
+
+    /// The endpoint at an address, if it is healthy.
+    pub(super) fn healthy(&self, address: SocketAddr) -> Option<&Arc<Member>> {
+        let index = || self.healthy.iter().enumerate().map(|(at, member)| (member.address(), at)).collect();
+        self.healthy.get(*self.by_address.get_or_init(index).get(&address)?)
     }
 
     pub(super) fn choose(&self, subset: Option<&Subset>, ask: &mut Ask<'_>) -> Result<&Arc<Member>, PickError> {

@@ -68,17 +68,13 @@ impl Served {
 
 /// The chains of a listener, the default one last.
 fn chains(listener: &Listener) -> impl Iterator<Item = &FilterChain> {
-    let socket = match &listener.kind {
-        ListenerKind::Socket(socket) => Some(socket),
-        ListenerKind::Api(_) => None,
-    };
-    socket.into_iter().flat_map(|socket| socket.chains.iter().chain(&socket.default_chain))
+    listener.socket().into_iter().flat_map(|socket| socket.chains.iter().chain(&socket.default_chain))
 }
 
 fn managers(listener: &Listener) -> impl Iterator<Item = &HttpManager> {
     let api = match &listener.kind {
         ListenerKind::Api(manager) => Some(&**manager),
-        ListenerKind::Socket(_) => None,
+        ListenerKind::Socket(_) | ListenerKind::Internal(_) => None,
     };
     let of_chains = chains(listener).filter_map(|chain| match &chain.terminal {
         Terminal::Http(manager) => Some(&**manager),
@@ -206,7 +202,7 @@ impl Making<'_> {
                     _ => (!members.is_empty()).then(|| Arc::new(Upstream::Aggregate(members))),
                 };
             }
-            Discovery::OriginalDst => {
+            Discovery::OriginalDst | Discovery::TunnelToOriginalDst(_) => {
                 return match self.before.get(name) {
                     Some(before) if matches!(&**before, Upstream::OriginalDestination(it) if Arc::ptr_eq(it, cluster)) => {
                         Some(Arc::clone(before))

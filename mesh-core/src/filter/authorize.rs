@@ -1,7 +1,7 @@
 use http::{StatusCode, request};
 use serde_json::Value;
 
-use super::{Answer, Exchange, Filter, Step};
+use super::{Answer, Connection, Exchange, Filter, Step};
 use crate::authz::http::{Authorization, AuthorizationPolicy, Mesh};
 use crate::authz::rbac::{Denial, Facts, Peer, RbacFilter, Verdict};
 use crate::live::Live;
@@ -20,7 +20,7 @@ use crate::route::FilterOverride;
 /// use http::{Request, Response, StatusCode};
 /// use http_body_util::{Empty, Full};
 /// use mesh_core::authz::http::{Authorization, AuthorizationPolicy, Mesh, Operation, PolicyAction, Rule, Values};
-/// use mesh_core::filter::{Authorize, FilterLayer};
+/// use mesh_core::filter::{Authorize, Begun, FilterLayer};
 /// use tower::{Layer, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -30,7 +30,7 @@ use crate::route::FilterOverride;
 /// let policy = AuthorizationPolicy::new("shop/no-admin".parse()?, PolicyAction::Deny, vec![rule]);
 ///
 /// let authorize = Authorize::policies(&[policy], &Mesh::default());
-/// let service = FilterLayer::new(authorize).layer(service_fn(async |_: Request<Empty<Bytes>>| {
+/// let service = FilterLayer::new(authorize).layer(service_fn(async |_: Request<Begun<Empty<Bytes>>>| {
 ///     Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("hello"))))
 /// }));
 /// let ask = async |path| service.clone().oneshot(Request::get(path).body(Empty::new()).unwrap()).await;
@@ -90,25 +90,37 @@ impl Filter for Authorize {
     }
 }
 
-impl Exchange {
-    /// What access control looks at.
+impl Connection {
+    /// What access control looks at before there is a request.
     #[must_use]
-    pub fn facts<'a>(&'a self, head: &'a request::Parts) -> Facts<'a> {
-        let connection = &*self.connection;
-        let peer = connection.peer.as_ref();
+    pub fn facts(&self) -> Facts<'_> {
+        let peer = self.peer.as_ref();
         Facts {
-            destination: connection.destination,
-            direct_remote: connection.direct_remote.ip(),
-            source: connection.source.ip(),
-            remote: self.remote,
-            server_name: connection.server_name.as_ref().map(Text::as_str),
+            destination: self.destination,
+            direct_remote: self.direct_remote.ip(),
+            source: self.source.ip(),
+            remote: self.source.ip(),
+            server_name: self.server_name.as_ref().map(Text::as_str),
             peer: peer.map(|peer| Peer {
                 uris: &peer.uris,
                 dns_names: &peer.dns_names,
                 subject: peer.subject.as_str(),
             }),
+            request: None,
+            metadata: None,
+        }
+    }
+}
+
+impl Exchange {
+    /// What access control looks at.
+    #[must_use]
+    pub fn facts<'a>(&'a self, head: &'a request::Parts) -> Facts<'a> {
+        Facts {
+            remote: self.remote,
             request: Some(self.request(head)),
             metadata: Some(&self.metadata),
+            ..self.connection.facts()
         }
     }
 }

@@ -2,9 +2,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request;
+use http::{Extensions, request};
 
 use super::{Flag, Flags, Metadata};
+use crate::balance::Preferred;
 use crate::name::{SpiffeId, Text};
 use crate::request::{Head, Request};
 use crate::route::{FilterOverride, Selection, Unrouted};
@@ -37,6 +38,8 @@ pub struct PeerNames {
     pub dns_names: Vec<Text>,
     /// The subject (RFC 2253).
     pub subject: Text,
+    /// The certificate (DER); empty where it is not kept.
+    pub certificate: Bytes,
 }
 
 impl Connection {
@@ -74,6 +77,8 @@ pub struct Exchange {
     pub route: Routed,
     /// A number drawn for it, uniform over all 64 bits: one draw for all that is decided by chance about its route.
     pub random: u64,
+    /// The endpoint that it should go to, before any other is considered.
+    pub preferred: Option<Preferred>,
     /// Where it was sent, if it was sent anywhere.
     pub upstream: Option<Reached>,
     /// What filters said.
@@ -84,8 +89,20 @@ pub struct Exchange {
     pub flags: Flags,
     /// The same in a word, for logs, such as `route_not_found`; empty if it is what the service said.
     pub details: Text,
+    /// What filters keep for themselves until the response comes.
+    pub kept: Extensions,
     /// The filter that is asked now.
     pub(super) current: Text,
+}
+
+/// Values of one type, by the names of the filters that keep them.
+#[derive(Clone)]
+struct Kept<T>(Vec<(Text, T)>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
 /// Where a request was sent.
@@ -120,11 +137,13 @@ impl Exchange {
             connection,
             route: Routed::Unasked,
             random: fastrand::u64(..),
+            preferred: None,
             upstream: None,
             metadata: Metadata::default(),
             body: None,
             flags: Flags::default(),
             details: Text::default(),
+            kept: Extensions::new(),
             current: Text::default(),
         }
     }
@@ -170,9 +189,33 @@ impl Exchange {
         self.selection()?.selected().filter(self.current.as_str())
     }
 
+    /// The same on all levels of the route table, the most specific first.
+    pub fn overrides(&self) -> impl Iterator<Item = &FilterOverride> {
+        self.selection().into_iter().flat_map(|selection| selection.selected().filter_levels(self.current.as_str()))
+    }
+
+    /// The name of the filter that is asked now; empty if it has none.
+    #[must_use]
+    pub fn current(&self) -> &Text {
+        &self.current
+    }
+
     /// Has another route chosen before the next filter: what routes are chosen by has changed.
     pub fn reroute(&mut self) {
         self.route = Routed::Unasked;
+    }
+
+    /// Keeps something of the filter that is asked now until the response comes.
+    pub fn keep<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        let name = self.current.clone();
+        self.kept.get_or_insert_default::<Kept<T>>().0.push((name, value));
+    }
+
+    /// What the filter that is asked now has kept, if it has.
+    pub fn take_kept<T: Clone + Send + Sync + 'static>(&mut self) -> Option<T> {
+        let Kept(list) = self.kept.get_mut::<Kept<T>>()?;
+        let at = list.iter().position(|(name, _)| *name == self.current)?;
+        Some(list.swap_remove(at).1)
     }
 
     /// Notes why the response is not simply what the service said. The first reason is the one in words.

@@ -11,7 +11,7 @@
 //! use bytes::Bytes;
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::{Empty, Full};
-//! use mesh_core::filter::{Answer, Exchange, Filter, FilterLayer, Step};
+//! use mesh_core::filter::{Answer, Begun, Exchange, Filter, FilterLayer, Step};
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
 //! /// Lets in who names a tenant.
@@ -28,7 +28,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let shop = service_fn(async |_: Request<Empty<Bytes>>| {
+//! let shop = service_fn(async |_: Request<Begun<Empty<Bytes>>>| {
 //!     Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("cart"))))
 //! });
 //! let service = FilterLayer::new(Tenants).layer(shop);

@@ -2,9 +2,11 @@ use std::time::Duration;
 
 use crate::authn::Authentication;
 use crate::authz::rbac::RbacFilter;
+use crate::companion::ext_authz::ExternalAuthz;
+use crate::companion::rate_limit::GlobalRateLimit;
 use crate::name::Text;
 use crate::path::PathNormalization;
-use crate::route::RouteTable;
+use crate::route::{Fault, HeaderMutation, LocalRateLimit, RouteTable, StatefulSession};
 
 /// Requests are read, filtered and routed. Envoy's `HttpConnectionManager`.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +103,22 @@ pub struct HttpFilter {
 pub enum HttpFilterKind {
     /// Access control.
     Rbac(RbacFilter),
+    /// CORS, as routes say.
+    Cors,
+    /// Faults, made on purpose.
+    Fault(Box<Fault>),
+    /// Clients stay with their endpoints; without settings, only where routes say so.
+    Session(Option<StatefulSession>),
+    /// Requests are counted here.
+    LocalRateLimit(Box<LocalRateLimit>),
+    /// Headers are edited.
+    HeaderMutation(HeaderMutation),
+    /// Whole bodies are waited for, of so many bytes at most.
+    BodyLimit(u32),
+    /// An external authorizer is asked.
+    ExternalAuthz(Box<ExternalAuthz>),
+    /// The rate limit service is asked.
+    RateLimit(Box<GlobalRateLimit>),
     /// Authentication by tokens.
     Authn(Box<Authentication>),
 }

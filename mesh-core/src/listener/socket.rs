@@ -14,11 +14,25 @@ pub struct Listener {
     pub kind: ListenerKind,
 }
 
+impl Listener {
+    /// What is said of the connections that it gets; `None` if it gets none, but stands for what clients call.
+    #[must_use]
+    pub fn socket(&self) -> Option<&SocketListener> {
+        match &self.kind {
+            ListenerKind::Socket(socket) | ListenerKind::Internal(socket) => Some(socket),
+            ListenerKind::Api(_) => None,
+        }
+    }
+}
+
 /// What a [`Listener`] is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ListenerKind {
     /// It accepts connections.
     Socket(Box<SocketListener>),
+    /// It gets the streams that something else in the process has taken out of their tunnels, with the addresses they were
+    /// meant for. It has no addresses of its own, and binds none.
+    Internal(Box<SocketListener>),
     /// It stands for what a client without a proxy calls by the listener's name (gRPC's proposal A27).
     Api(Box<HttpManager>),
 }
@@ -26,7 +40,7 @@ pub enum ListenerKind {
 /// A listener that accepts connections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SocketListener {
-    /// Where it listens, at least one address.
+    /// Where it listens, at least one address; none for a [`ListenerKind::Internal`].
     pub addresses: Vec<SocketAddr>,
     /// Whether it binds its addresses. One that does not gets the connections that others hand over.
     pub bind_to_port: bool,
@@ -58,9 +72,15 @@ impl SocketListener {
     /// A listener without chains.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
+        Self { addresses: vec![address], bind_to_port: true, ..Self::internal() }
+    }
+
+    /// A listener without chains for a [`ListenerKind::Internal`].
+    #[must_use]
+    pub fn internal() -> Self {
         Self {
-            addresses: vec![address],
-            bind_to_port: true,
+            addresses: Vec::new(),
+            bind_to_port: false,
             use_original_dst: false,
             transparent: None,
             freebind: None,

@@ -134,11 +134,15 @@ impl<'a> Request<'a> {
     /// The first value of a cookie, without quotes around it.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        self.cookies(name).next()
+    }
+
+    /// Every value of a cookie, without quotes around it. A service may take another one than the first.
+    pub fn cookies(&self, name: &str) -> impl Iterator<Item = &'a str> {
         let sent = self.headers.get_all(COOKIE).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
-        let mut cookies = sent.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
-        let value = cookies.find_map(|(key, value)| (key == name).then_some(value))?;
-        let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        Some(unquoted.unwrap_or(value))
+        let cookies = sent.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+        let values = cookies.filter(move |(key, _)| *key == name).map(|(_, value)| value);
+        values.map(|value| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
     }
 
     /// Whether it is a call of gRPC: `application/grpc`, or that with a suffix after `+`.

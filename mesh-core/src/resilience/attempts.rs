@@ -87,19 +87,13 @@ pub(super) struct End<T: Tries> {
 
 pub(super) enum Last<T: Tries> {
     /// With a response, and what is to be held until that has ended.
-    Response(Response<T::Body>, Held<T>),
+    Response(Response<T::Body>, T::Ticket),
     /// Without one.
     Failed(T::Error),
     /// It took longer than an attempt may.
     TimedOut,
     /// It could not even begin.
     Refused(T::Refusal),
-}
-
-/// What is held as long as an attempt is under way.
-pub(super) struct Held<T: Tries> {
-    pub(super) ticket: T::Ticket,
-    pub(super) guard: Option<CircuitGuard>,
 }
 
 /// Why there is no other attempt after one that calls for it.
@@ -163,8 +157,8 @@ impl<T: Tries> Attempts<T> {
         let this = self.project();
         let others = this.others.iter_mut().map(|other| other.as_mut());
         for running in this.first.as_pin_mut().into_iter().chain(others) {
-            if let Some(held) = running.project().held {
-                held.ticket.handle_timeout();
+            if let Some(ticket) = running.project().ticket {
+                ticket.handle_timeout();
             }
         }
     }
@@ -202,7 +196,7 @@ impl<T: Tries> Attempts<T> {
         match this.tries.begin(number) {
             Ok((send, ticket)) => {
                 *this.begun = number;
-                let running = Running::new(send, Held { ticket, guard }, number, Instant::now());
+                let running = Running::new(send, ticket, guard, number);
                 match this.first.is_none() {
                     true => this.first.set(Some(running)),
                     false => this.others.push(Box::pin(running)),
@@ -245,18 +239,18 @@ impl<T: Tries> Attempts<T> {
                 self.hedge(number);
                 return None;
             }
-            What::Answered(response, held) => {
+            What::Answered(response, ticket) => {
                 let outcome = Outcome::Response { status: response.status().as_u16(), headers: response.headers() };
-                let next = self.as_mut().next(outcome, &held.ticket, Some(response.headers()));
-                (Last::Response(response, held), next)
+                let next = self.as_mut().next(outcome, &ticket, Some(response.headers()));
+                (Last::Response(response, ticket), next)
             }
-            What::Failed(error, held) => {
+            What::Failed(error, ticket) => {
                 let outcome = self.tries.outcome(&error);
-                let next = self.as_mut().next(outcome, &held.ticket, None);
+                let next = self.as_mut().next(outcome, &ticket, None);
                 (Last::Failed(error), next)
             }
-            What::Late(held) => {
-                let next = self.as_mut().next(Outcome::PerTryTimeout, &held.ticket, None);
+            What::Late(ticket) => {
+                let next = self.as_mut().next(Outcome::PerTryTimeout, &ticket, None);
                 (Last::TimedOut, next)
             }
         };
@@ -331,10 +325,10 @@ struct Event<T: Tries> {
 }
 
 enum What<T: Tries> {
-    Answered(Response<T::Body>, Held<T>),
-    Failed(T::Error, Held<T>),
+    Answered(Response<T::Body>, T::Ticket),
+    Failed(T::Error, T::Ticket),
     /// It has taken longer than it may, and is over.
-    Late(Held<T>),
+    Late(T::Ticket),
     /// It has taken longer than it may, and goes on.
     Slow,
 }
@@ -344,7 +338,9 @@ pin_project! {
     struct Running<T: Tries> {
         #[pin]
         send: T::Send,
-        held: Option<Held<T>>,
+        ticket: Option<T::Ticket>,
+        // Until its response begins: what streams for hours must not take the place of retries.
+        guard: Option<CircuitGuard>,
         number: u32,
         began: Instant,
         slow: bool,
@@ -353,55 +349,86 @@ pin_project! {
 }
 
 impl<T: Tries> Running<T> {
-    fn new(send: T::Send, held: Held<T>, number: u32, began: Instant) -> Self {
-        Self { send, held: Some(held), number, began, slow: false, timer: Timer::default() }
+    fn new(send: T::Send, ticket: T::Ticket, guard: Option<CircuitGuard>, number: u32) -> Self {
+        let (began, timer) = (Instant::now(), Timer::default());
+        Self { send, ticket: Some(ticket), guard, number, began, slow: false, timer }
     }
 
     fn ticket(&self, number: u32) -> Option<&T::Ticket> {
-        self.held.as_ref().filter(|_| self.number == number).map(|held| &held.ticket)
+        self.ticket.as_ref().filter(|_| self.number == number)
     }
 
     fn poll(self: Pin<&mut Self>, per_try: PerTry, progress: &Progress, cx: &mut Context<'_>) -> Poll<Event<T>> {
         let this = self.project();
         let sent = this.send.poll(cx);
-        let what = match (sent, this.held.take()) {
-            (_, None) => return Poll::Pending,
-            (Poll::Ready(Ok(response)), Some(mut held)) => {
-                held.ticket.handle_response(&response);
-                What::Answered(response, held)
+        let Some(mut ticket) = this.ticket.take() else { return Poll::Pending };
+        let what = match sent {
+            Poll::Ready(Ok(response)) => {
+                ticket.handle_response(&response);
+                What::Answered(response, ticket)
             }
-            (Poll::Ready(Err(error)), Some(mut held)) => {
+            Poll::Ready(Err(error)) => {
                 // A request that broke off says nothing about who it was sent to.
                 if !progress.peek().broken {
-                    held.ticket.handle_error(&error);
+                    ticket.handle_error(&error);
                 }
-                What::Failed(error, held)
+                What::Failed(error, ticket)
             }
-            (Poll::Pending, Some(mut held)) => {
-                if per_try == PerTry::default() {
-                    *this.held = Some(held);
+            Poll::Pending => match this.timer.poll_late(per_try, progress, *this.began, *this.slow, cx) {
+                Poll::Pending => {
+                    *this.ticket = Some(ticket);
                     return Poll::Pending;
                 }
-                let watched = progress.watch(cx.waker());
-                let timeout = per_try.timeout.filter(|_| !*this.slow);
-                let ends = watched.ended.and_then(|ended| after(ended.max(*this.began), timeout));
-                let silent = after(watched.active.max(*this.began), per_try.idle);
-                if this.timer.poll(ends.into_iter().chain(silent).min(), cx).is_pending() {
-                    *this.held = Some(held);
-                    return Poll::Pending;
+                Poll::Ready(Late::Silent) => {
+                    ticket.handle_timeout();
+                    What::Late(ticket)
                 }
-                held.ticket.handle_timeout();
-                let only_slow = per_try.hedged && !*this.slow && silent.is_none_or(|silent| silent > Instant::now());
-                match only_slow {
-                    true => {
-                        *this.slow = true;
-                        *this.held = Some(held);
-                        What::Slow
-                    }
-                    false => What::Late(held),
+                Poll::Ready(Late::Slow) if per_try.hedged => {
+                    ticket.handle_timeout();
+                    *this.slow = true;
+                    *this.ticket = Some(ticket);
+                    return Poll::Ready(Event { number: *this.number, what: What::Slow });
                 }
-            }
+                Poll::Ready(Late::Slow) => {
+                    ticket.handle_timeout();
+                    What::Late(ticket)
+                }
+            },
         };
+        // Before another attempt asks for room.
+        *this.guard = None;
         Poll::Ready(Event { number: *this.number, what })
+    }
+}
+
+/// Why an attempt takes too long.
+enum Late {
+    /// Its time is over.
+    Slow,
+    /// Nothing has moved.
+    Silent,
+}
+
+impl Timer {
+    /// Whether an attempt that began then takes too long.
+    fn poll_late(
+        &mut self,
+        per_try: PerTry,
+        progress: &Progress,
+        began: Instant,
+        slow: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Late> {
+        let PerTry { timeout, idle, .. } = per_try;
+        if timeout.is_none() && idle.is_none() {
+            return Poll::Pending;
+        }
+        let watched = progress.watch(cx.waker());
+        let ends = watched.ended.and_then(|ended| after(ended.max(began), timeout.filter(|_| !slow)));
+        let silent = after(watched.active.max(began), idle);
+        self.poll(ends.into_iter().chain(silent).min(), cx).map(|()| match silent {
+            Some(silent) if silent <= Instant::now() => Late::Silent,
+            _ => Late::Slow,
+        })
     }
 }

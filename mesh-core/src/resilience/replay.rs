@@ -121,6 +121,14 @@ impl<B: Body<Data = Bytes>> Replay<B> {
         self.shared.as_ref().is_none_or(|shared| !lock(shared).lost)
     }
 
+    /// Whether anything of the request may have been sent: a body that was not touched tells that nothing was.
+    pub(crate) fn may_be_sent(&self) -> bool {
+        self.shared.as_ref().is_none_or(|shared| {
+            let shared = lock(shared);
+            shared.bytes > 0 || shared.body.is_none()
+        })
+    }
+
     /// This attempt is the one that counts: nothing more is kept, and others get nothing more.
     pub(crate) fn commit(&self, number: u32) {
         if let Some(shared) = &self.shared {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::table::FilterOverrides;
-use super::{Fraction, HashPolicy, HeaderEdits, HostRewrite, PathRewrite, Redirect, RetryPolicy};
+use super::{Fraction, HashPolicy, HeaderEdits, HostRewrite, PathRewrite, RateLimit, Redirect, RetryPolicy};
 use crate::name::Text;
 use crate::request::{Field, Request};
 
@@ -63,6 +63,10 @@ pub struct Forward {
     pub mirrors: Vec<Mirror>,
     /// Against which limits it counts.
     pub priority: Priority,
+    /// By what its requests are counted.
+    pub rate_limits: Vec<RateLimit>,
+    /// Whether they are counted by what the virtual host says too, whatever the filter says of it.
+    pub include_host_rate_limits: bool,
     /// Which protocols a connection may be upgraded to here, else than the listener says.
     pub upgrades: Vec<Upgrade>,
 }
@@ -124,7 +128,7 @@ pub struct WeightedCluster {
     pub subset: Subset,
     /// What is done to headers.
     pub headers: HeaderEdits,
-    /// What the authority becomes, instead of what the route says.
+    /// What the authority becomes, unless the route says something else.
     pub host: Option<Text>,
     /// Settings of filters.
     pub filters: FilterOverrides,
@@ -236,6 +240,8 @@ impl Forward {
             hash: Vec::new(),
             mirrors: Vec::new(),
             priority: Priority::default(),
+            rate_limits: Vec::new(),
+            include_host_rate_limits: false,
             upgrades: Vec::new(),
         }
     }

@@ -30,13 +30,17 @@
 //! Where a setting stands on several levels, [`Selected`] answers with the one that counts.
 
 mod action;
+mod check;
 mod cors;
+mod edits;
 mod fault;
 mod hash;
 mod host;
 mod index;
+mod local_rate_limit;
 mod matcher;
 mod mutation;
+mod rate_limit;
 mod retry;
 mod rewrite;
 mod selected;
@@ -50,11 +54,17 @@ pub use action::{
     Action, ClusterChoice, ClusterName, DirectResponse, Forward, GrpcTimeout, Hedge, MetadataValue, Mirror,
     MissingCluster, Priority, StreamDuration, Subset, Upgrade, WeightedChoice, WeightedCluster, WeightedClusters,
 };
+pub use check::{BodyOverride, CheckBody, CheckOverride};
 pub use cors::CorsPolicy;
+pub use edits::HeaderMutation;
 pub use fault::{Fault, FaultAbort, FaultDelay, FaultLength, FaultStatus};
 pub use hash::{CookieKey, HashKey, HashPolicy, RequestHash};
+pub use local_rate_limit::{LocalDescriptor, LocalRateLimit, OwnRateLimit};
 pub use matcher::{CookieMatch, Denominator, Fraction, PathMatch, QueryCondition, QueryMatch, RouteMatch};
 pub use mutation::{Addition, AppendAction, HeaderEdits, Mutation};
+pub use rate_limit::{
+    DescriptorAction, Hits, HostLimits, LimitOverride, MetadataPath, Quota, RateLimit, RateLimitOverride, RateUnit,
+};
 pub use retry::{AvoidHost, BackOff, Outcome, RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy};
 pub use rewrite::{HostRewrite, PathRewrite, Redirect, RedirectPath, RedirectStatus};
 pub use selected::Selected;

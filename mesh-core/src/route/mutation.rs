@@ -53,6 +53,12 @@ pub enum AppendAction {
 }
 
 impl Mutation {
+    /// Whether it does nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.add.is_empty()
+    }
+
     /// Edits the headers of a request with this head.
     pub fn edit_request(&self, head: &Head<'_>, headers: &mut HeaderMap) {
         self.edit(head, None, headers);

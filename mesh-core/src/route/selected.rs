@@ -1,12 +1,12 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use smallvec::SmallVec;
 
 use super::action::cluster_in;
 use super::{
-    Action, ClusterChoice, FilterOverride, FilterOverrides, Forward, HeaderEdits, Hedge, Mirror, Mutation, RequestHash,
-    RetryPolicy, Route, RouteTable, Subset, VirtualHost, WeightedChoice, WeightedCluster, WeightedClusters,
+    Action, ClusterChoice, FilterOverride, FilterOverrides, Forward, HeaderEdits, Hedge, Mirror, RateLimit,
+    RequestHash, RetryPolicy, Route, RouteTable, Subset, VirtualHost, WeightedChoice, WeightedCluster,
+    WeightedClusters,
 };
 use crate::request::{Head, Request};
 
@@ -97,9 +97,26 @@ impl<'t> Selected<'t> {
     /// What is said about a filter.
     #[must_use]
     pub fn filter(&self, name: &str) -> Option<&'t FilterOverride> {
+        self.filter_levels(name).next()
+    }
+
+    /// What each level says about a filter, the most specific first.
+    pub fn filter_levels<'n>(&self, name: &'n str) -> impl Iterator<Item = &'t FilterOverride> + use<'t, 'n> {
         let weighted: Option<&'t FilterOverrides> = self.weighted.map(|weighted| &weighted.filters);
         let levels = [&self.route.filters, &self.host.filters, &self.table.config().filters];
-        weighted.into_iter().chain(levels).find_map(|filters| filters.get(name))
+        weighted.into_iter().chain(levels).filter_map(move |filters| filters.get(name))
+    }
+
+    /// By what the requests of the route and of its host are counted: see [`HostLimits`](super::HostLimits).
+    pub fn rate_limits(&self, host: super::HostLimits) -> impl Iterator<Item = &'t RateLimit> + use<'t> {
+        let own: &'t [RateLimit] = self.forward().map_or(&[], |forward| &forward.rate_limits);
+        let always = self.forward().is_some_and(|forward| forward.include_host_rate_limits);
+        let both = match host {
+            super::HostLimits::Include => true,
+            super::HostLimits::Override => always || own.is_empty(),
+            super::HostLimits::Ignore => always,
+        };
+        own.iter().chain(if both { self.host.rate_limits.iter() } else { [].iter() })
     }
 
     /// Edits the headers of the request, before path and authority are rewritten.
@@ -115,7 +132,7 @@ impl<'t> Selected<'t> {
     /// Whether the headers of the response are edited.
     pub(crate) fn edits_response(&self) -> bool {
         let mut edits = false;
-        self.each_level(|level| edits |= level.response != Mutation::default());
+        self.each_level(|level| edits |= !level.response.is_empty());
         edits
     }
 
@@ -132,10 +149,9 @@ impl<'t> Selected<'t> {
     where
         't: 'a,
     {
-        if let Some(host) = self.weighted.and_then(|weighted| weighted.host.as_ref()) {
-            return Some(Cow::Borrowed(host.as_str()));
-        }
-        self.forward()?.host.as_ref()?.authority(request, upstream)
+        let of_route = self.forward()?.host.as_ref().and_then(|host| host.authority(request, upstream));
+        // What the weighted cluster says comes first and is overwritten, other than its name lets expect, and as Envoy does.
+        of_route.or_else(|| Some(Cow::Borrowed(self.weighted?.host.as_ref()?.as_str())))
     }
 
     /// Where the client is sent, if the route redirects it.
@@ -151,11 +167,13 @@ impl<'t> Selected<'t> {
         self.route.matcher.path.matched_len(request.path())
     }
 
-    fn each_level(&self, edit: impl FnMut(&HeaderEdits)) {
+    fn each_level(&self, mut edit: impl FnMut(&HeaderEdits)) {
+        // A weighted cluster comes first either way, other than the documentation of Envoy says, and as it does.
+        if let Some(weighted) = self.weighted {
+            edit(&weighted.headers);
+        }
         let config = self.table.config();
-        let weighted = self.weighted.map(|weighted| &weighted.headers);
-        let general = [&self.route.headers, &self.host.headers, &config.headers];
-        let mut levels: SmallVec<[&HeaderEdits; 4]> = weighted.into_iter().chain(general).collect();
+        let mut levels = [&self.route.headers, &self.host.headers, &config.headers];
         if config.most_specific_headers_win {
             levels.reverse();
         }

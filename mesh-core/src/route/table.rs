@@ -7,8 +7,8 @@ use super::host::{HostIndex, without_port};
 use super::index::RouteIndex;
 use super::selection::Position;
 use super::{
-    Action, CorsPolicy, Fault, HeaderEdits, Hedge, Mirror, RetryPolicy, RouteMatch, Selected, Selection,
-    StatefulSession,
+    Action, CheckOverride, CorsPolicy, Fault, HeaderEdits, HeaderMutation, Hedge, Mirror, OwnRateLimit, RateLimit,
+    RateLimitOverride, RetryPolicy, RouteMatch, Selected, Selection, StatefulSession,
 };
 use crate::authz::rbac::RbacFilter;
 use crate::name::Text;
@@ -23,7 +23,8 @@ pub struct RouteConfig {
     pub hosts: Vec<VirtualHost>,
     /// What is done to the headers of every request and response.
     pub headers: HeaderEdits,
-    /// Whether the most specific level edits headers last, so that it wins. Default: it edits first.
+    /// Whether a route edits headers after its host, and that after the table, so that the most specific level wins. Default:
+    /// the other way round. A weighted cluster edits them before all, in either case.
     pub most_specific_headers_win: bool,
     /// Whether a port in the authority does not count when a host is chosen.
     pub ignore_port: bool,
@@ -55,6 +56,16 @@ pub enum FilterOverride {
     Fault(Fault),
     /// The filter keeps sessions in this way instead.
     Session(StatefulSession),
+    /// The filter counts requests here, and has these limits and buckets of their own.
+    LocalRateLimit(OwnRateLimit),
+    /// The filter edits headers in these ways too.
+    HeaderMutation(HeaderMutation),
+    /// The filter waits for whole bodies, of so many bytes at most.
+    BodyLimit(u32),
+    /// The filter asks an external authorizer and asks it differently.
+    ExternalAuthz(CheckOverride),
+    /// The filter asks the rate limit service and counts differently.
+    RateLimit(RateLimitOverride),
     /// The filter is one of tokens and demands what it knows by this name instead; without a name, nothing.
     Authn(Option<Text>),
 }
@@ -84,6 +95,8 @@ pub struct VirtualHost {
     pub mirrors: Vec<Mirror>,
     /// Largest body that is kept to be sent again, in bytes.
     pub body_buffer: Option<u64>,
+    /// By what its requests are counted, unless a route says otherwise.
+    pub rate_limits: Vec<RateLimit>,
     /// Settings of filters.
     pub filters: FilterOverrides,
 }

@@ -149,7 +149,7 @@ impl Key {
         let info = certificate.public_key();
         let refuse = |why: String| AttestError::Evidence(why);
         match PublicKey::from_info(info).map_err(|error| refuse(error.to_string()))?.kind() {
-            KeyKind::P521 => Err(refuse("keys of this curve are not taken".to_owned())),
+            KeyKind::P521 | KeyKind::Ed25519 => Err(refuse("keys of this curve are not taken".to_owned())),
             kind => Ok(Self { kind, bits: info.subject_public_key.data.to_vec() }),
         }
     }
@@ -184,7 +184,7 @@ impl Key {
             }
             KeyKind::P256 => by(&ECDSA_P256_SHA256_ASN1, &points().ok_or_else(absent)?),
             KeyKind::P384 => by(&ECDSA_P384_SHA256_ASN1, &points().ok_or_else(absent)?),
-            KeyKind::P521 => false,
+            KeyKind::P521 | KeyKind::Ed25519 => false,
         };
         if verified { Ok(()) } else { Err(refuse("the signature does not verify")) }
     }

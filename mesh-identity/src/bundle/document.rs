@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
 
 use super::{Authority, Bundle, JwtAuthority};
-use crate::jose::{Algorithm, KeyError, PublicKey, json};
+use crate::jose::{Algorithm, KeyError, KeyKind, PublicKey, json};
 use crate::limits::{MAX_AUTHORITIES, MAX_DOCUMENT_BYTES};
 use crate::svid;
 
@@ -187,11 +187,16 @@ fn read_jwt(jwk: &Map<String, Value>) -> Result<Key, Skipped> {
     let algorithm = match jwk.get("alg") {
         None => None,
         Some(name) => {
-            let algorithm: Option<Algorithm> = name.as_str().and_then(|name| name.parse().ok());
+            let algorithm: Option<Algorithm> =
+                name.as_str().and_then(|name| name.parse().ok()).filter(|name: &Algorithm| name.is_svid());
             Some(algorithm.ok_or_else(|| Skipped::Key(KeyError::Kind(name.to_string())))?)
         }
     };
     let key = PublicKey::from_jwk(jwk).map_err(Skipped::Key)?;
+    if key.kind() == KeyKind::Ed25519 {
+        // No algorithm of JWT-SVIDs fits.
+        return Err(Skipped::Key(KeyError::Kind("OKP".to_owned())));
+    }
     Ok(Key::Jwt(JwtAuthority::new(id, key).with_algorithm(algorithm)))
 }
 

@@ -1,16 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, ETAG, HOST, IF_NONE_MATCH, LOCATION};
-use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::header::{ETAG, LOCATION};
+use http::{HeaderValue, StatusCode, Uri};
 use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use mesh_core::live::Live;
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::relationship::{Profile, Relationship, endpoint_url};
 use crate::bundle::{Bundle, BundleSet, DocumentError, Skipped};
@@ -18,9 +13,9 @@ use crate::clock::Clock;
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::tls;
 use crate::verify::Expected;
+use crate::web;
 
-/// Longest time for a connection, and for a whole fetch.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Longest time for a whole fetch.
 const WHOLE: Duration = Duration::from_secs(30);
 
 /// Most redirects that are followed.
@@ -110,59 +105,19 @@ impl Fetcher {
     }
 
     async fn once(&self, url: &Uri) -> Result<Answer, FetchError> {
-        let host = url.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let port = url.port_u16().unwrap_or(443);
-        let tcp = tokio::time::timeout(CONNECT, TcpStream::connect((bare, port)));
-        let tcp = tcp.await.map_err(|_| FetchError::Timeout(CONNECT.as_secs()))?.map_err(FetchError::Connect)?;
-        let name = ServerName::try_from(bare.to_owned()).map_err(|_| FetchError::Host(host.to_owned()))?;
-        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
-        let tls = tls.await.map_err(|error| match crate::verify::rejection(&error) {
-            Some(reason) => FetchError::Rejected(reason.clone()),
-            None => FetchError::Tls(error),
-        })?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(FetchError::Http)?;
-        let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let authority = url.authority().map_or(host, http::uri::Authority::as_str);
-        let mut request = Request::get(path).header(HOST, authority).header(ACCEPT, "application/json");
-        if let Some((tag, _)) = &self.last {
-            request = request.header(IF_NONE_MATCH, tag);
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|_| FetchError::Host(authority.to_owned()))?;
-        let exchange = async {
-            let response = sender.send_request(request).await.map_err(FetchError::Http)?;
-            let status = response.status();
-            let header = |name| response.headers().get(name).cloned();
-            match status {
-                StatusCode::OK => {
-                    let tag = header(ETAG);
-                    // No content encoding was asked for, so what comes is the document itself and its size is known.
-                    let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect().await;
-                    let body = body.map_err(|error| FetchError::Body(error.to_string()))?;
-                    Ok(Answer::Document(body.to_bytes(), tag))
-                }
-                StatusCode::NOT_MODIFIED => {
-                    let (_, bundle) = self.last.as_ref().ok_or(FetchError::Status(status))?;
-                    Ok(Answer::Unchanged(Arc::clone(bundle)))
-                }
-                _ if status.is_redirection() => {
-                    let to = header(LOCATION).and_then(|to| to.to_str().map(str::to_owned).ok());
-                    to.map(Answer::Redirect).ok_or(FetchError::Status(status))
-                }
-                _ => Err(FetchError::Status(status)),
+        let tag = self.last.as_ref().map(|(tag, _)| tag);
+        let got = web::get(url, Some(&self.tls), tag, MAX_DOCUMENT_BYTES).await?;
+        match got.status {
+            StatusCode::OK => Ok(Answer::Document(got.body, got.headers.get(ETAG).cloned())),
+            StatusCode::NOT_MODIFIED => {
+                let (_, bundle) = self.last.as_ref().ok_or(FetchError::Status(got.status))?;
+                Ok(Answer::Unchanged(Arc::clone(bundle)))
             }
-        };
-        // The connection must be driven while the exchange waits for it; its own end is told by the exchange.
-        let mut connection = std::pin::pin!(connection);
-        let mut exchange = std::pin::pin!(exchange);
-        let mut driving = true;
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut exchange => return answer,
-                _ = &mut connection, if driving => driving = false,
+            status if status.is_redirection() => {
+                let to = got.headers.get(LOCATION).and_then(|to| to.to_str().map(str::to_owned).ok());
+                to.map(Answer::Redirect).ok_or(FetchError::Status(status))
             }
+            status => Err(FetchError::Status(status)),
         }
     }
 }
@@ -210,4 +165,18 @@ pub enum FetchError {
     /// Not a bundle.
     #[error("the bundle endpoint serves what is no bundle")]
     Document(#[source] DocumentError),
+}
+
+impl From<web::Error> for FetchError {
+    fn from(error: web::Error) -> Self {
+        match error {
+            web::Error::Connect(error) => Self::Connect(error),
+            web::Error::Timeout(seconds) => Self::Timeout(seconds),
+            web::Error::Host(host) => Self::Host(host),
+            web::Error::Rejected(reason) => Self::Rejected(reason),
+            web::Error::Tls(error) => Self::Tls(error),
+            web::Error::Http(error) => Self::Http(error),
+            web::Error::Body(reason) => Self::Body(reason),
+        }
+    }
 }

@@ -5,8 +5,8 @@ use aws_lc_rs::signature::{self, VerificationAlgorithm};
 
 use super::KeyKind;
 
-/// The signature algorithms that JWT-SVIDs may have (JWT-SVID section 2.1, RFC 7518 section 3.1). There is no `none`, no
-/// MAC and no EdDSA.
+/// The signature algorithms that are understood: those of JWT-SVIDs (JWT-SVID section 2.1, RFC 7518 section 3.1), and EdDSA
+/// (RFC 8037 section 3.1) for tokens of others. There is no `none` and no MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "named by RFC 7518")]
 pub enum Algorithm {
@@ -19,11 +19,12 @@ pub enum Algorithm {
     PS256,
     PS384,
     PS512,
+    EdDSA,
 }
 
 impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
+    /// Those that JWT-SVIDs may have.
+    pub const SVID: [Self; 9] = [
         Self::RS256,
         Self::RS384,
         Self::RS512,
@@ -34,6 +35,12 @@ impl Algorithm {
         Self::PS384,
         Self::PS512,
     ];
+
+    /// Whether JWT-SVIDs may have it.
+    #[must_use]
+    pub fn is_svid(self) -> bool {
+        Self::SVID.contains(&self)
+    }
 
     /// Its name in a header.
     #[must_use]
@@ -48,6 +55,7 @@ impl Algorithm {
             Self::PS256 => "PS256",
             Self::PS384 => "PS384",
             Self::PS512 => "PS512",
+            Self::EdDSA => "EdDSA",
         }
     }
 
@@ -58,6 +66,7 @@ impl Algorithm {
             Self::ES256 => kind == KeyKind::P256,
             Self::ES384 => kind == KeyKind::P384,
             Self::ES512 => kind == KeyKind::P521,
+            Self::EdDSA => kind == KeyKind::Ed25519,
             _ => kind == KeyKind::Rsa,
         }
     }
@@ -73,6 +82,7 @@ impl Algorithm {
             Self::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
             Self::PS384 => &signature::RSA_PSS_2048_8192_SHA384,
             Self::PS512 => &signature::RSA_PSS_2048_8192_SHA512,
+            Self::EdDSA => &signature::ED25519,
         }
     }
 }
@@ -81,7 +91,7 @@ impl FromStr for Algorithm {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == text).ok_or(())
+        Self::SVID.into_iter().chain([Self::EdDSA]).find(|algorithm| algorithm.name() == text).ok_or(())
     }
 }
 

@@ -20,7 +20,7 @@ impl<'a> Compact<'a> {
     /// Takes a text apart: three parts of base64url, a header and a payload that are JSON objects.
     ///
     /// # Errors
-    /// [`JwsError`]; among them every algorithm that is not of the nine.
+    /// [`JwsError`]; among them every algorithm that is not an [`Algorithm`].
     pub fn parse(text: &'a str) -> Result<Self, JwsError> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(JwsError::TooLarge(text.len()));

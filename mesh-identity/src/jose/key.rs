@@ -19,6 +19,8 @@ pub enum KeyKind {
     P384,
     /// NIST P-521.
     P521,
+    /// Ed25519 (RFC 8032). No SVID has such a key.
+    Ed25519,
     /// RSA of 2,048 to 8,192 bits.
     Rsa,
 }
@@ -30,7 +32,7 @@ impl KeyKind {
             Self::P256 => Some(("P-256", 32, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7])),
             Self::P384 => Some(("P-384", 48, &[0x2b, 0x81, 4, 0, 34])),
             Self::P521 => Some(("P-521", 66, &[0x2b, 0x81, 4, 0, 35])),
-            Self::Rsa => None,
+            Self::Ed25519 | Self::Rsa => None,
         }
     }
 
@@ -40,16 +42,17 @@ impl KeyKind {
             Self::P256 => Algorithm::ES256,
             Self::P384 => Algorithm::ES384,
             Self::P521 => Algorithm::ES512,
+            Self::Ed25519 => Algorithm::EdDSA,
             Self::Rsa => Algorithm::RS256,
         }
     }
 }
 
-/// A public key: a point of a curve, or RSA.
+/// A public key: a point of a curve, Ed25519, or RSA.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey {
     kind: KeyKind,
-    /// The uncompressed point, or RSAPublicKey (RFC 8017 appendix A.1.1) in DER.
+    /// The uncompressed point, the 32 bytes of RFC 8032, or RSAPublicKey (RFC 8017 appendix A.1.1) in DER.
     bytes: Vec<u8>,
 }
 
@@ -83,6 +86,10 @@ impl PublicKey {
                 }
                 Self::checked(kind, [&[4][..], &x, &y].concat())
             }
+            "OKP" => match text("crv")? {
+                "Ed25519" => Self::checked(KeyKind::Ed25519, bytes("x")?),
+                curve => Err(KeyError::Kind(curve.to_owned())),
+            },
             "RSA" => Self::rsa(&bytes("n")?, &bytes("e")?),
             other => Err(KeyError::Kind(other.to_owned())),
         }
@@ -95,6 +102,9 @@ impl PublicKey {
             Some((curve, length, _)) => {
                 let (x, y) = self.bytes[1..].split_at(length);
                 json!({ "kty": "EC", "crv": curve, "x": encode(x), "y": encode(y) })
+            }
+            None if self.kind == KeyKind::Ed25519 => {
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(&self.bytes) })
             }
             None => {
                 let (modulus, exponent) = self.rsa_parts().unwrap_or_default();
@@ -145,10 +155,12 @@ impl PublicKey {
     #[must_use]
     pub fn to_der(&self) -> Vec<u8> {
         const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+        const ED25519: &[u8] = &[0x2b, 101, 112];
         const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
         let identifier = |content: &[u8]| der::value(der::OBJECT_IDENTIFIER, content);
         let algorithm = match self.kind.curve() {
             Some((_, _, curve)) => der::sequence(&[&identifier(EC), &identifier(curve)]),
+            None if self.kind == KeyKind::Ed25519 => der::sequence(&[&identifier(ED25519)]),
             None => der::sequence(&[&identifier(RSA), &[5, 0]]),
         };
         der::sequence(&[&algorithm, &der::bit_string(&self.bytes)])

@@ -1,4 +1,5 @@
-//! JSON Web Keys and Signatures (RFC 7515, 7517, 7518) as far as SPIFFE uses them: nine algorithms, public keys, the
+//! JSON Web Keys and Signatures (RFC 7515, 7517, 7518) as far as SPIFFE and tokens of requests use them: ten
+//! algorithms, public keys, the
 //! compact serialisation, and JSON read so that no member can hide behind another of the same name.
 
 mod algorithm;

@@ -41,6 +41,9 @@ impl Audiences {
 /// [`JwtError`] with the reason. No error holds any part of the token but names that it claims.
 pub fn jwt(token: &str, bundles: &BundleSet, audiences: &Audiences, now: SystemTime) -> Result<JwtSvid, JwtError> {
     let parsed = Compact::parse(token).map_err(JwtError::Token)?;
+    if !parsed.algorithm.is_svid() {
+        return Err(JwtError::Token(JwsError::Algorithm(parsed.algorithm.name().to_owned())));
+    }
     let key_id = header(&parsed.header)?;
     let id = subject(&parsed.unverified)?;
 

@@ -3,11 +3,16 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use mesh_core::balance::Tunnel;
 use mesh_core::name::Text;
+use mesh_core::resolve::{self, Destination};
+use mesh_core::service::HBONE_PORT;
 use mesh_core::tls::UpstreamTls;
 
 use super::BoxError;
+use crate::hbone::ConnectHeaders;
 use crate::http::Transport;
+use crate::proxy::Tunnels;
 use crate::socket::Sockets;
 
 /// An endpoint to be connected to.
@@ -21,6 +26,8 @@ pub struct Target {
     pub cluster: Text,
     /// How the connection is to be secured, if the cluster says so.
     pub tls: Option<Arc<UpstreamTls>>,
+    /// The tunnel that it is to be reached through, if it is; TLS is then within the tunnel.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// A connection to come.
@@ -32,7 +39,7 @@ pub trait Connect: Send + Sync + 'static {
     fn connect(&self, target: Target) -> Connecting;
 }
 
-/// Endpoints are reached by TCP, in plaintext. What is to be secured is refused: it must not go in plaintext.
+/// Endpoints are reached by TCP, in plaintext. What is to be secured or tunnelled is refused: it must not go in plaintext.
 #[derive(Debug, Clone, Default)]
 pub struct Direct {
     sockets: Sockets,
@@ -46,12 +53,53 @@ impl Direct {
     }
 }
 
+/// Endpoints are reached as a member of a mesh: those behind tunnels through these, the others directly.
+#[derive(Debug, Clone)]
+pub struct Meshed {
+    tunnels: Tunnels,
+    direct: Direct,
+    own: SocketAddr,
+}
+
+impl Meshed {
+    /// Through `tunnels`; `own` is what is said of whom they are for, our own address.
+    #[must_use]
+    pub fn new(tunnels: Tunnels, direct: Direct, own: SocketAddr) -> Self {
+        Self { tunnels, direct, own }
+    }
+}
+
+impl Connect for Meshed {
+    fn connect(&self, target: Target) -> Connecting {
+        let Some(tunnel) = &target.tunnel else { return self.direct.connect(target) };
+        let tunnel = resolve::Tunnel {
+            to: tunnel.via.unwrap_or_else(|| SocketAddr::new(target.address.ip(), HBONE_PORT)),
+            authority: Destination::Address(target.address),
+            expected: tunnel.identities.clone(),
+        };
+        let (tunnels, own) = (self.tunnels.clone(), self.own);
+        Box::pin(async move {
+            if target.tls.is_some() {
+                return Err(format!(
+                    "cluster `{}` wants TLS within its tunnels, which is not spoken here",
+                    target.cluster
+                )
+                .into());
+            }
+            let stream = tunnels.open(&tunnel, own, &ConnectHeaders::default()).await?;
+            Ok(Box::new(stream) as Box<dyn Transport>)
+        })
+    }
+}
+
 impl Connect for Direct {
     fn connect(&self, target: Target) -> Connecting {
         let sockets = self.sockets.clone();
         Box::pin(async move {
-            if target.tls.is_some() {
-                return Err(format!("cluster `{}` wants TLS, which is not spoken here", target.cluster).into());
+            if target.tls.is_some() || target.tunnel.is_some() {
+                return Err(
+                    format!("cluster `{}` wants TLS or a tunnel, which is not spoken here", target.cluster).into()
+                );
             }
             let stream = sockets.connect(target.address).await?;
             Ok(Box::new(stream) as Box<dyn Transport>)

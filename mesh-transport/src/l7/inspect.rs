@@ -113,7 +113,9 @@ fn plain(read: &[u8]) -> Option<Option<&'static str>> {
     // The first line: a method, a target, a version.
     let line = match read.iter().position(|byte| *byte == b'\n') {
         Some(end) => &read[..end],
-        None if read.iter().take(32).take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'-').count() == read.len().min(32) => {
+        None if read.iter().take(32).take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'-').count()
+            == read.len().min(32) =>
+        {
             return (read.len() >= 32).then_some(None);
         }
         None if read.len() < 8192 && read.iter().all(|byte| *byte >= 0x20 || *byte == b'\r') => return None,

@@ -3,7 +3,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::filter::Connection;
-use mesh_core::listener::ListenerKind;
 use mesh_core::name::Text;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -25,13 +24,11 @@ impl Sockets {
     /// Binds what is new, and lets go of what is gone. An address that cannot be bound is told and tried again with the next
     /// change.
     pub(super) fn update(&mut self, serving: &Serving, proxy: &Proxy) {
-        let wanted = serving.iter().flat_map(|(name, listening)| match &listening.served.listener.kind {
-            ListenerKind::Socket(socket) if socket.bind_to_port => {
-                socket.addresses.iter().map(|address| (name.clone(), *address)).collect()
-            }
-            ListenerKind::Socket(_) | ListenerKind::Api(_) => Vec::new(),
-        });
-        let wanted: Vec<(Text, SocketAddr)> = wanted.collect();
+        let sockets = serving.iter().filter_map(|(name, listening)| Some((name, listening.served.listener.socket()?)));
+        let binding = sockets.filter(|(_, socket)| socket.bind_to_port);
+        let wanted: Vec<(Text, SocketAddr)> = binding
+            .flat_map(|(name, socket)| socket.addresses.iter().map(|address| (name.clone(), *address)))
+            .collect();
         self.bound.retain(|key, _| wanted.contains(key));
         for (name, address) in wanted {
             if self.bound.contains_key(&(name.clone(), address)) {

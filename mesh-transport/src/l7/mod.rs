@@ -19,9 +19,9 @@ mod tcp;
 mod upstreams;
 
 pub use access::{AccessLog, Record};
-pub use connect::{Connect, Direct, Target};
+pub use connect::{Connect, Connecting, Direct, Meshed, Target};
 pub use filters::{Extensions, NoExtensions};
 pub use proxy::{Incoming, Proxy, Settings};
-pub use upstreams::{ClusterAtWork, ClustersAtWork};
+pub use upstreams::{ClusterAtWork, ClustersAtWork, Picking};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

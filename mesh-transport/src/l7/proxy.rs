@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use mesh_core::config::{Config, Served};
 use mesh_core::filter::Connection;
-use mesh_core::listener::{ConnectionFacts, FilterChain, ListenerKind, SocketListener, Terminal};
+use mesh_core::listener::{ConnectionFacts, FilterChain, SocketListener, Terminal};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
 use mesh_core::resilience::ForwardSettings;
 use mesh_identity::task::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::access::AccessLog;
 use super::filters::{Extensions, NoExtensions};
@@ -60,7 +61,10 @@ impl fmt::Debug for Settings {
 pub struct Proxy {
     shared: Arc<Shared>,
     serving: Live<Serving>,
+    /// Those that were accepted here.
     connections: Tasks,
+    /// All that are served, wherever they were accepted.
+    open: TaskTracker,
     drain: CancellationToken,
 }
 
@@ -103,22 +107,17 @@ pub(super) struct Listening {
 
 impl Proxy {
     /// A proxy that serves what `config` says from time to time, and what drives it: it serves as long as that runs.
-    #[must_use]
     pub fn new(config: Live<Config>, settings: Settings) -> (Self, impl Future<Output = ()> + Send) {
         let tasks = Tasks::default();
         let (works, clusters) = Works::new(settings.connect, tasks.clone());
-        let shared = Shared {
-            clusters,
-            extensions: settings.extensions,
-            log: settings.log,
-            forward: settings.forward,
-            tasks,
-        };
+        let shared =
+            Shared { clusters, extensions: settings.extensions, log: settings.log, forward: settings.forward, tasks };
         let (publisher, serving) = Publisher::new(Serving::new());
         let proxy = Self {
             shared: Arc::new(shared),
             serving,
             connections: Tasks::default(),
+            open: TaskTracker::new(),
             drain: CancellationToken::new(),
         };
         let driver = Driver { proxy: proxy.clone(), publisher, works, sockets: Sockets::new(settings.sockets) };
@@ -150,6 +149,7 @@ impl Proxy {
     {
         let listening = self.serving.load().get(listener).map(Arc::clone);
         let listening = listening.ok_or_else(|| format!("there is no listener `{listener}`"))?;
+        let _open = self.open.token();
         listening.serve(io, incoming, &self.shared).await
     }
 
@@ -169,7 +169,7 @@ impl Proxy {
         let mut runtimes = listening.runtimes.iter();
         let runtime = runtimes.find(|runtime| runtime.chain.name.as_str() == chain);
         let runtime = runtime.ok_or_else(|| format!("listener `{listener}` has no chain `{chain}`"))?;
-        let downstream = incoming.downstream();
+        let (downstream, _open) = (incoming.downstream(), self.open.token());
         runtime.serve(io, incoming.connection, downstream, &self.shared).await;
         Ok(())
     }
@@ -180,7 +180,8 @@ impl Proxy {
     /// Safe; the drain has begun.
     pub async fn drain(&self, deadline: Duration) {
         self.drain.cancel();
-        let _ = tokio::time::timeout(deadline, self.connections.wait()).await;
+        self.open.close();
+        let _ = tokio::time::timeout(deadline, self.open.wait()).await;
         self.connections.stop().await;
         self.shared.tasks.stop().await;
     }
@@ -205,14 +206,14 @@ impl Listening {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let socket = socket(&self.served).ok_or("a listener of clients accepts no connections")?;
+        let socket = self.served.listener.socket().ok_or("a listener of clients accepts no connections")?;
         let inspected = inspect(socket, &mut io).await;
         let (found, ahead) = inspected.ok_or("the connection does not say what it is")?;
         let connection = &incoming.connection;
         let protocols: Vec<&str> = found.protocols.iter().map(String::as_str).collect();
         let facts = ConnectionFacts {
             direct_source: connection.direct_remote.ip(),
-            server_name: found.server_name.as_deref().or(connection.server_name.as_ref().map(Text::as_str)),
+            server_name: found.server_name.as_deref().or_else(|| connection.server_name.as_ref().map(Text::as_str)),
             transport_protocol: found.transport_protocol(),
             application_protocols: &protocols,
             ..ConnectionFacts::new(connection.source, connection.destination)
@@ -227,13 +228,6 @@ impl Listening {
             false => runtime.serve(Ahead::new(ahead, io), connection, downstream, shared).await,
         }
         Ok(())
-    }
-}
-
-fn socket(served: &Served) -> Option<&SocketListener> {
-    match &served.listener.kind {
-        ListenerKind::Socket(socket) => Some(socket),
-        ListenerKind::Api(_) => None,
     }
 }
 
@@ -292,7 +286,7 @@ impl Driver {
     fn listening(&self, served: &Arc<Served>, known: Option<&Arc<Listening>>) -> Arc<Listening> {
         let mut kept: Vec<&Arc<Runtime>> = known.into_iter().flat_map(|known| &known.runtimes).collect();
         let mut tables = served.managers().map(|(_, table)| table);
-        let of_socket = socket(served).into_iter().flat_map(chains);
+        let of_socket = served.listener.socket().into_iter().flat_map(chains);
         let runtimes = of_socket.map(|chain| {
             let table = match &chain.terminal {
                 Terminal::Http(_) => tables.next(),

@@ -1,8 +1,7 @@
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mesh_core::authz::rbac::{Facts, Verdict};
+use mesh_core::authz::rbac::Verdict;
 use mesh_core::filter::{Chain, Connection, FilterLayer, Named};
 use mesh_core::listener::{FilterChain, HttpManager, Terminal};
 use mesh_core::live::Publisher;
@@ -92,13 +91,25 @@ impl Runtime {
     }
 
     /// Serves one connection to its end.
-    pub(super) async fn serve<I>(&self, io: I, connection: Arc<Connection>, downstream: Downstream, shared: &Arc<Shared>)
-    where
+    pub(super) async fn serve<I>(
+        &self,
+        io: I,
+        connection: Arc<Connection>,
+        downstream: Downstream,
+        shared: &Arc<Shared>,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         if let Some(reason) = self.refused(&connection) {
-            tracing::info!(target: "access", src.addr = %connection.source, src.identity = connection.peer_uri(),
-                dst.requested = %connection.destination, %reason, "connection refused");
+            tracing::event!(
+                target: "access",
+                tracing::Level::INFO,
+                src.addr = %connection.source,
+                src.identity = connection.peer_uri(),
+                dst.requested = %connection.destination,
+                reason,
+                "connection refused"
+            );
             return;
         }
         match (&self.kind, &self.chain.terminal) {
@@ -141,17 +152,7 @@ impl Http {
             log: Arc::clone(&shared.log),
             tasks: shared.tasks.clone(),
         };
-        let server = filters::server(manager);
+        let server = Server::new(manager);
         Self { server, filters, publisher, entry }
     }
-}
-
-/// An address that nobody has.
-pub(super) fn nowhere() -> SocketAddr {
-    SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0)
-}
-
-/// What access control is asked about a connection.
-pub(super) fn facts(connection: &Connection) -> Facts<'_> {
-    connection.facts()
 }

@@ -1,38 +1,38 @@
-use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::balance::{self, Outcome, Pick};
+use mesh_core::filter::Connection;
 use mesh_core::listener::TcpProxy;
+use mesh_core::request::Request;
+use mesh_core::route::{HashKey, HashPolicy, RequestHash};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::BoxError;
 use super::runtime::Shared;
 use super::upstreams::ClusterAtWork;
 use crate::http::Transport;
 use crate::relay::{AnyIo, Counts, relay};
 
 /// Passes the bytes of a connection on to an endpoint, as Envoy's TCP proxy does.
-pub(super) async fn serve<I>(io: I, source: std::net::IpAddr, proxy: &TcpProxy, shared: &Shared) -> io::Result<()>
-where
+pub(super) async fn serve<I>(
+    io: I,
+    connection: &Connection,
+    proxy: &TcpProxy,
+    shared: &Shared,
+    drain: &CancellationToken,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let none = || io::Error::from(io::ErrorKind::NotFound);
-    let name = proxy.target.choose(fastrand::u64(..)).ok_or_else(none)?;
-    let cluster = shared.clusters.get(name.as_str()).ok_or_else(none)?;
-    let hash = proxy.hash_source_ip.then(|| mesh_core::route::hash_of_address(source));
-    let mut attempt = 0;
-    let (upstream, pick) = loop {
-        let connected = connect(&cluster, hash, attempt).await;
-        attempt += 1;
-        match connected {
-            Ok(connected) => break connected,
-            Err(_) if attempt < proxy.max_connect_attempts => {}
-            Err(error) => return Err(error),
-        }
+    let begun = Instant::now();
+    let (upstream, pick) = match endpoint(connection, proxy, shared).await {
+        Ok(connected) => connected,
+        Err(error) => return log(connection, None, &Counts::default(), begun, Some(&error)),
     };
-    let counts = Arc::new(Counts::default());
-    let relayed = relay(AnyIo::new(io), AnyIo::new(upstream), &counts);
-    let idle = idle(&counts, proxy.idle_timeout);
+    let counts = Counts::default();
+    let relayed = relay(AnyIo(io), AnyIo(upstream), &counts);
     let over = async {
         match proxy.max_duration {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -40,31 +40,72 @@ where
         }
     };
     let ended = tokio::select! {
-        relayed = relayed => relayed,
-        () = idle => Ok(()),
-        () = over => Ok(()),
+        relayed = relayed => relayed.map_err(BoxError::from),
+        () = idle(&counts, proxy.idle_timeout) => Err("nothing has moved for too long".into()),
+        () = over => Err("the connection has lasted as long as it may".into()),
+        () = drain.cancelled() => Err("the chain of filters is gone".into()),
     };
+    log(connection, Some(pick.address()), &counts, begun, ended.as_ref().err());
     pick.finish(Outcome::OK, now());
-    ended
+}
+
+/// A connection to an endpoint, tried as often as the proxy says.
+async fn endpoint(
+    connection: &Connection,
+    proxy: &TcpProxy,
+    shared: &Shared,
+) -> Result<(Box<dyn Transport>, Pick), BoxError> {
+    let name = proxy.target.choose(fastrand::u64(..)).ok_or("no cluster has a share")?;
+    let cluster = shared.clusters.get(name.as_str()).ok_or_else(|| format!("cluster `{name}` is not known"))?;
+    let hash = proxy.hash_source_ip.then(|| hash_of(connection));
+    let mut attempt = 0;
+    loop {
+        match connect(&cluster, hash.flatten(), attempt).await {
+            Err(_) if attempt + 1 < proxy.max_connect_attempts => attempt += 1,
+            connected => return connected,
+        }
+    }
+}
+
+/// As Envoy hashes the address of a client.
+fn hash_of(connection: &Connection) -> Option<u64> {
+    let (method, headers) = (http::Method::CONNECT, http::HeaderMap::new());
+    let mut request = Request::new(&method, "", "", &headers);
+    request.head.source = Some(connection.source.ip());
+    RequestHash::new(&[HashPolicy { key: HashKey::Source, terminal: true }], &request, None, 0).value
+}
+
+fn log(connection: &Connection, to: Option<SocketAddr>, counts: &Counts, begun: Instant, error: Option<&BoxError>) {
+    tracing::event!(
+        target: "access",
+        tracing::Level::INFO,
+        src.addr = %connection.source,
+        src.identity = connection.peer_uri(),
+        dst.requested = %connection.destination,
+        dst.addr = to.map(tracing::field::display),
+        bytes_received = counts.sent(),
+        bytes_sent = counts.received(),
+        duration = ?begun.elapsed(),
+        error = error.map(|error| tracing::field::display(mesh_core::report::chain(&**error))),
+        "connection"
+    );
 }
 
 async fn connect(
     cluster: &Arc<ClusterAtWork>,
     hash: Option<u64>,
     attempt: u32,
-) -> io::Result<(Box<dyn Transport>, Pick)> {
+) -> Result<(Box<dyn Transport>, Pick), BoxError> {
     let request = balance::Request { hash, attempt, ..balance::Request::default() };
-    let picked = cluster.upstream().pick(&request, &mut fastrand::Rng::new(), now());
-    let (mut pick, _) = picked.map_err(io::Error::other)?;
+    let (mut pick, _) = cluster.upstream().pick(&request, &mut fastrand::Rng::new(), now())?;
     match cluster.connect(&pick).await {
         Ok(stream) => Ok((stream, pick)),
         Err(error) => {
             pick.report(Outcome::Unreachable, now());
-            Err(io::Error::other(error))
+            Err(error)
         }
     }
 }
-
 /// Ends when nothing has moved for this long.
 async fn idle(counts: &Counts, limit: Option<std::time::Duration>) {
     let Some(limit) = limit else { return std::future::pending().await };

@@ -11,12 +11,14 @@ use mesh_core::balance::{self, Balancer, Circuit, Cluster, Pick, PickError};
 use mesh_core::config::{Clusters, Upstream as Configured};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
-use mesh_core::resilience::{self, SendError, SendFailure, Upstream, Upstreams};
+use mesh_core::resilience::{SendError, SendFailure, Upstream, Upstreams};
 use mesh_core::tls::UpstreamTls;
 use mesh_identity::task::Tasks;
 
+use tower::Service;
+
 use super::{BoxError, Connect, Target};
-use crate::http::{self as transport, Body, Client, ClientSettings, Transport};
+use crate::http::{self as transport, Body, Client, ClientSettings, Counting, Transport};
 
 /// The clusters of a proxy, with the connections to their endpoints. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,6 +38,7 @@ pub struct ClusterAtWork {
 #[derive(Debug)]
 struct Leaf {
     client: Client<SocketAddr>,
+    connector: Connector,
     made: Made,
     balancer: Balancer,
 }
@@ -52,7 +55,7 @@ struct Made {
 impl Made {
     fn of(cluster: &Cluster) -> Self {
         Self {
-            settings: ClientSettings::of(cluster),
+            settings: ClientSettings { counting: Counting::ByCaller, ..ClientSettings::of(cluster) },
             circuit: cluster.circuit,
             tls: cluster.tls.clone(),
             matches: cluster.transport_matches.clone(),
@@ -115,9 +118,10 @@ impl Works {
     }
 
     fn leaf(&self, cluster: &Arc<Cluster>, balancer: &Balancer, made: Made) -> Leaf {
-        let connector = Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
-        let client = Client::new(connector, made.settings, balancer.circuit(), self.tasks.clone());
-        Leaf { client, made, balancer: balancer.clone() }
+        let connector =
+            Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
+        let client = Client::new(connector.clone(), made.settings, balancer.circuit(), self.tasks.clone());
+        Leaf { client, connector, made, balancer: balancer.clone() }
     }
 }
 
@@ -129,7 +133,13 @@ struct Connector {
     balancer: Balancer,
 }
 
-impl tower::Service<SocketAddr> for Connector {
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").field("cluster", &self.cluster.name).finish_non_exhaustive()
+    }
+}
+
+impl Service<SocketAddr> for Connector {
     type Response = Box<dyn Transport>;
     type Error = BoxError;
     type Future = super::connect::Connecting;
@@ -146,7 +156,8 @@ impl tower::Service<SocketAddr> for Connector {
             None => self.cluster.tls.as_ref(),
         };
         let tls = tls.map(|tls| Arc::new(tls.clone()));
-        self.connect.connect(Target { address, hostname, cluster: self.cluster.name.clone(), tls })
+        let tunnel = endpoint.and_then(|endpoint| endpoint.tunnel);
+        self.connect.connect(Target { address, hostname, cluster: self.cluster.name.clone(), tls, tunnel })
     }
 }
 
@@ -171,6 +182,13 @@ impl ClusterAtWork {
         &self.upstream
     }
 
+    /// A connection of its own to an endpoint.
+    pub(super) async fn connect(&self, pick: &Pick) -> Result<Box<dyn Transport>, BoxError> {
+        let leaf = self.leaves.get(&pick.cluster().name).ok_or("the cluster is gone")?;
+        let dialled = leaf.connector.clone().call(pick.address());
+        tokio::time::timeout(pick.cluster().connect_timeout, dialled).await.map_err(|_| "no connection in time")?
+    }
+
     /// How many connections there are to its endpoints.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -182,16 +200,20 @@ impl<B> Upstreams<B> for ClustersAtWork
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    type Upstream = Arc<ClusterAtWork>;
+    type Upstream = Picking;
 
-    fn upstream(&self, cluster: &str) -> Option<Arc<ClusterAtWork>> {
-        self.get(cluster)
+    fn upstream(&self, cluster: &str) -> Option<Picking> {
+        self.get(cluster).map(Picking)
     }
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<Response<Body>, SendError>> + Send>>;
 
-impl<B> Upstream<B> for Arc<ClusterAtWork>
+/// A cluster that requests are forwarded to.
+#[derive(Debug, Clone)]
+pub struct Picking(Arc<ClusterAtWork>);
+
+impl<B> Upstream<B> for Picking
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
@@ -199,11 +221,11 @@ where
     type Sending = Sending;
 
     fn pick(&self, request: &balance::Request<'_>, now: Instant) -> Result<Pick, PickError> {
-        self.upstream.pick(request, &mut fastrand::Rng::new(), now).map(|(pick, _)| pick)
+        self.0.upstream.pick(request, &mut fastrand::Rng::new(), now).map(|(pick, _)| pick)
     }
 
     fn circuit(&self, pick: &Pick) -> Circuit {
-        match self.leaves.get(&pick.cluster().name) {
+        match self.0.leaves.get(&pick.cluster().name) {
             Some(leaf) => leaf.balancer.circuit(),
             None => Circuit::new(pick.cluster().circuit),
         }
@@ -212,7 +234,7 @@ where
     // Boxed twice: the body, because connections are shared by requests of all kinds; the future, because its type cannot
     // be named.
     fn send(&self, pick: &Pick, request: Request<B>) -> Sending {
-        let leaf = self.leaves.get(&pick.cluster().name).map(Arc::clone);
+        let leaf = self.0.leaves.get(&pick.cluster().name).map(Arc::clone);
         let (address, limits, request) = (pick.address(), pick.limits(), request.map(Body::new));
         Box::pin(async move {
             let Some(leaf) = leaf else { return Err(SendFailure::Local.into()) };
@@ -222,7 +244,7 @@ where
     }
 }
 
-fn to_send_error(error: transport::SendError) -> resilience::SendError {
+fn to_send_error(error: transport::SendError) -> SendError {
     use transport::SendError as From;
     let failure = match &error {
         From::Overflow(_) => SendFailure::Overflow,

@@ -10,6 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 use super::Connected;
 use super::flow::Flow;
 use super::upstream::Upstream;
+use crate::http::Transport;
 
 /// A connection out of the mesh member itself, which speaks on it: a stream of bytes, through a tunnel or not. It is
 /// registered like any other, and breaks when whoever is at the other end stops to be trusted, or the proxy ends.
@@ -71,6 +72,8 @@ impl OutboundStream {
         }
     }
 }
+
+impl Transport for OutboundStream {}
 
 impl AsyncRead for OutboundStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -2,7 +2,9 @@ use std::future::Future;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf as AnyWriteHalf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf as AnyReadHalf, WriteHalf as AnyWriteHalf,
+};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -117,6 +119,20 @@ impl<R: AsyncRead + Unpin + Send> Source for AnySource<R> {
 
     fn release(&mut self, _bytes: usize) {
         // The window is that of whatever is below.
+    }
+}
+
+/// Any stream, to be relayed: it is shared by both directions behind a lock.
+#[derive(Debug)]
+pub struct AnyIo<T>(pub T);
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Split for AnyIo<T> {
+    type Source = AnySource<AnyReadHalf<T>>;
+    type Sink = AnyWriteHalf<T>;
+
+    fn split(self) -> (Self::Source, Self::Sink) {
+        let (read, write) = tokio::io::split(self.0);
+        (AnySource::new(read), write)
     }
 }
 

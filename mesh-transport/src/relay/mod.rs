@@ -9,7 +9,7 @@ mod half;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use half::{AnySource, Sink, Source, Split, TcpSource};
+pub use half::{AnyIo, AnySource, Sink, Source, Split, TcpSource};
 
 /// Bytes relayed so far; may be read while the relay runs.
 #[derive(Debug, Default)]

@@ -320,7 +320,7 @@ impl Keeper {
                 let Some(assignment) = assignment else { return Part::ToCome };
                 assignment
             }
-            Discovery::OriginalDst => {
+            Discovery::OriginalDst | Discovery::TunnelToOriginalDst(_) => {
                 return Part::Missing("a cluster of original destinations is none for clients".into());
             }
             Discovery::Eds { .. } => {

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mesh_core::balance::Tunnel;
 use mesh_core::tls::UpstreamTls;
 use tonic::transport::Endpoint;
 
@@ -18,6 +19,8 @@ pub struct Target<'a> {
     pub authority: &'a str,
     /// How the connection is to be secured; `None` for plaintext.
     pub tls: Option<&'a UpstreamTls>,
+    /// The tunnel through which it is to be made; `None` for none.
+    pub tunnel: Option<&'a Tunnel>,
     /// How long it may take.
     pub timeout: Duration,
 }
@@ -34,7 +37,7 @@ pub trait Dial: std::fmt::Debug + Send + Sync + 'static {
     fn dial(&self, target: Target<'_>) -> Result<Self::Transport, BoxError>;
 }
 
-/// Connections in plaintext; endpoints that want TLS are refused.
+/// Connections in plaintext; endpoints that want TLS or a tunnel are refused.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plaintext;
 
@@ -44,6 +47,9 @@ impl Dial for Plaintext {
     fn dial(&self, target: Target<'_>) -> Result<Self::Transport, BoxError> {
         if target.tls.is_some() {
             return Err("the cluster is to be reached by TLS, and connections are made in plaintext".into());
+        }
+        if target.tunnel.is_some() {
+            return Err("the endpoint is to be reached through a tunnel, and connections are made without".into());
         }
         let endpoint = Endpoint::from_shared(format!("http://{}", target.address))?;
         let endpoint = endpoint.origin(format!("http://{}", target.authority).parse()?);

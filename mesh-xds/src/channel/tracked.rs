@@ -25,12 +25,7 @@ pub(super) struct Tracked {
 
 /// How a call with a gRPC status went, for those who judge endpoints by HTTP's.
 pub(super) fn outcome(status: Code) -> Outcome {
-    match status {
-        Code::Unavailable => Outcome::Status(503),
-        Code::DeadlineExceeded => Outcome::Status(504),
-        Code::Unknown | Code::Internal | Code::DataLoss => Outcome::Status(500),
-        _ => Outcome::OK,
-    }
+    Outcome::of_grpc(status as u32)
 }
 
 /// The status in headers or trailers, if it is there.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mesh_core::balance::{Assignment, Balancer, Cluster, Pick, PickError, Request, Setup};
+use mesh_core::balance::{Assignment, Balancer, Cluster, Pick, PickError, Request, Setup, Tunnel};
 use parking_lot::Mutex;
 
 use super::connect::{AnyTransport, Dial, Target};
@@ -110,10 +110,12 @@ impl Endpoints {
         if made(&state.cluster) != made(cluster) {
             state.transports.clear();
         }
-        let there: std::collections::HashSet<SocketAddr> =
-            assignment.endpoints().map(|endpoint| endpoint.address).collect();
-        state.transports.retain(|address, _| there.contains(address));
-        state.aside.retain(|address, _| there.contains(address));
+        let tunnels = |assignment: &Assignment| -> HashMap<SocketAddr, Option<Tunnel>> {
+            assignment.endpoints().map(|endpoint| (endpoint.address, endpoint.tunnel.clone())).collect()
+        };
+        let (before, there) = (tunnels(&state.assignment), tunnels(assignment));
+        state.transports.retain(|at, _| there.get(at).is_some_and(|tunnel| before.get(at) == Some(tunnel)));
+        state.aside.retain(|address, _| there.contains_key(address));
         state.cluster = Arc::clone(cluster);
         state.assignment = Arc::clone(assignment);
         drop(state);
@@ -160,7 +162,8 @@ impl Endpoints {
             return Ok(transport.transport());
         }
         let (tls, timeout) = (state.cluster.tls_of(pick.endpoint()), state.cluster.connect_timeout);
-        let transport = (self.dialer)(Target { address, authority: &self.authority, tls, timeout })?;
+        let tunnel = pick.endpoint().tunnel.as_ref();
+        let transport = (self.dialer)(Target { address, authority: &self.authority, tls, tunnel, timeout })?;
         let boxed = transport.transport();
         state.transports.insert(address, transport);
         Ok(boxed)

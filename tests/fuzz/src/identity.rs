@@ -4,8 +4,14 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::Request;
+use mesh_core::authn::{
+    Authenticate, Authentication, Demand, KeySource, METADATA, Places, Provider, Requirement, Rule, TokenHeader,
+};
+use mesh_core::filter::{Connection, Exchange, Filter as _, Step};
 use mesh_core::live::Live;
 use mesh_core::name::{SpiffeId, TrustDomain, parse_spiffe_id, parse_trust_domain};
+use mesh_core::route::{PathMatch, RouteMatch};
 use mesh_identity::attest::{
     Answer, Asked, AttestError, Attestor, AwsIdentityDocument, AwsRegions, Challenges, ClusterKeys, JoinTokens,
     K8sPsat, X509Pop,
@@ -13,6 +19,8 @@ use mesh_identity::attest::{
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::bundle::{Bundle, BundleSet};
 use mesh_identity::clock::{Clock as _, SystemClock};
+use mesh_identity::keys::{KeySet, TokenVerifier};
+use mesh_identity::limits::MAX_KEY_SET_KEYS;
 use mesh_identity::pem;
 use mesh_identity::registry::Entries;
 use mesh_identity::verify::{self, Audiences, Purpose};
@@ -22,6 +30,8 @@ use crate::Target;
 
 pub(crate) const CHAIN: Target = Target { name: "chain", run: chain, seeds: chains };
 pub(crate) const TOKEN: Target = Target { name: "token", run: token, seeds: tokens };
+pub(crate) const BEARER: Target = Target { name: "bearer_token", run: bearer, seeds: bearers };
+pub(crate) const KEYS: Target = Target { name: "key_set", run: key_set, seeds: key_sets };
 pub(crate) const DOCUMENT: Target = Target { name: "bundle_document", run: document, seeds: documents };
 pub(crate) const ENTRIES: Target = Target { name: "entries", run: entries, seeds: entry_files };
 pub(crate) const EVIDENCE: Target = Target { name: "evidence", run: evidence, seeds: payloads };
@@ -94,6 +104,66 @@ fn token(bytes: &[u8]) {
 
 fn tokens() -> Vec<Vec<u8>> {
     world().map(|world| world.token.clone().into_bytes()).into_iter().collect()
+}
+
+/// A request with these bytes at every place of a token: it passes with the token that was signed, and with nothing else.
+fn bearer(bytes: &[u8]) {
+    let (Some(world), Some(filter), Ok(text)) = (world(), demanding(), std::str::from_utf8(bytes)) else { return };
+    let address = std::net::SocketAddr::from(([10, 0, 0, 1], 1));
+    let places = [
+        Request::builder().uri("/").header("authorization", format!("Bearer {text}")),
+        Request::builder().uri("/").header("cookie", format!("t={text}")),
+        Request::builder().uri(format!("/?access_token={text}")),
+    ];
+    for place in places {
+        let Ok(request) = place.body(()) else { continue };
+        let mut head = request.into_parts().0;
+        let mut exchange = Exchange::new(Arc::new(Connection::new(address, address)));
+        if let Step::Next = filter.on_request(&mut head, &mut exchange) {
+            let said = exchange.metadata.at(METADATA, &["payload", "sub"]).and_then(|subject| subject.as_str());
+            assert_eq!(said, Some(&*world.id.to_string()));
+        }
+    }
+}
+
+/// A filter that demands the world's token.
+fn demanding() -> Option<&'static Authenticate> {
+    static FILTER: OnceLock<Option<Authenticate>> = OnceLock::new();
+    let make = || {
+        let keys = world()?.authority.bundle().to_jwks();
+        let header = TokenHeader { name: http::header::AUTHORIZATION, prefix: "Bearer ".into() };
+        let mut provider = Provider::anybody(KeySource::Inline(keys.into()));
+        provider.places =
+            Places { headers: vec![header], params: vec!["access_token".into()], cookies: vec!["t".into()] };
+        provider.payload_in_metadata = Some("payload".into());
+        let matcher = RouteMatch::new(PathMatch::prefix(""));
+        let rules = vec![Rule { matcher, demand: Demand::Inline(Requirement::provider("p")) }];
+        let providers = [("p".into(), provider)].into();
+        let config = Authentication { providers, rules, ..Authentication::default() };
+        Authenticate::new(config, Arc::new(TokenVerifier::new(Arc::new(SystemClock)))).ok()
+    };
+    FILTER.get_or_init(make).as_ref()
+}
+
+fn bearers() -> Vec<Vec<u8>> {
+    let mut all = tokens();
+    all.push(b"e30.e30.e30".to_vec());
+    all.push(br#"eyJhbGciOiJub25lIiwiY3JpdCI6W10sImI2NCI6ZmFsc2V9.eyJleHAiOjEsImF1ZCI6WyJhIl19.AA"#.to_vec());
+    all
+}
+
+/// A key set that is read holds keys, and they have signed nothing that is not theirs.
+fn key_set(bytes: &[u8]) {
+    if let Ok(keys) = KeySet::from_jwks(bytes) {
+        assert!(!keys.is_empty() && keys.len() <= MAX_KEY_SET_KEYS);
+    }
+}
+
+fn key_sets() -> Vec<Vec<u8>> {
+    let ed25519 = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a","use":"sig","alg":"EdDSA","key_ops":["verify"]}]}"#;
+    let mut all = vec![ed25519.to_vec()];
+    all.extend(world().map(|world| world.authority.bundle().to_jwks().into_bytes()));
+    all
 }
 
 /// What is read is written as it was meant.

@@ -8,6 +8,7 @@
 
 mod http;
 mod identity;
+mod requests;
 mod targets;
 mod xds;
 

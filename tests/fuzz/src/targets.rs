@@ -18,7 +18,7 @@ use mesh_xds::workload::{
     refusing_address, refusing_policy,
 };
 
-use crate::{Target, http as http_targets, identity, xds};
+use crate::{Target, http as http_targets, identity, requests, xds};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -39,6 +39,8 @@ pub const TARGETS: &[Target] = &[
     http_targets::SERVER,
     identity::CHAIN,
     identity::TOKEN,
+    identity::BEARER,
+    identity::KEYS,
     identity::DOCUMENT,
     identity::ENTRIES,
     identity::EVIDENCE,
@@ -53,6 +55,8 @@ pub const TARGETS: &[Target] = &[
     xds::BOOTSTRAP,
     xds::RESPONSES,
     xds::REQUESTS,
+    requests::PATH,
+    requests::TEMPLATE,
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {

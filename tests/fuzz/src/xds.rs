@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use mesh_core::authn::{Authentication, JwtRule, RequestAuthentication, RuleKeys};
 use mesh_core::balance::{
     Assignment, Cluster, Discovery, Endpoint, LocalityEndpoints, OutlierSettings, Policy, RingHash,
 };
-use mesh_core::listener::{HttpManager, Listener, ListenerKind, RouteSource, SocketListener};
-use mesh_core::name::Locality;
+use mesh_core::listener::{
+    HttpFilter, HttpFilterKind, HttpManager, Listener, ListenerKind, RouteSource, SocketListener,
+};
+use mesh_core::name::{Locality, NamespacedName};
 use mesh_core::request::{Condition, HeaderMatch};
 use mesh_core::route::{
     Action, Forward, HashKey, HashPolicy, PathMatch, RetryOn, RetryPolicy, Route, RouteConfig, RouteMatch, RouteTable,
@@ -69,7 +72,16 @@ fn listeners() -> Vec<Vec<u8>> {
     let api = Listener { name: "api".into(), kind: ListenerKind::Api(Box::new(manager)) };
     let socket = SocketListener::new(([127, 0, 0, 1], 80).into());
     let socket = Listener { name: "socket".into(), kind: ListenerKind::Socket(Box::new(socket)) };
-    vec![encode_listener(&api), encode_listener(&socket)]
+    let rule = JwtRule::new("https://i/", RuleKeys::Uri("https://i/keys".into()));
+    let policy = RequestAuthentication { name: NamespacedName::new("n", "p"), rules: vec![rule.clone(), rule] };
+    let mut secured = HttpManager::new(RouteSource::Rds("r".into()));
+    secured.filters.extend(Authentication::of_policies([&policy], true).map(|authn| HttpFilter {
+        name: "jwt".into(),
+        kind: HttpFilterKind::Authn(Box::new(authn)),
+        disabled: false,
+    }));
+    let secured = Listener { name: "secured".into(), kind: ListenerKind::Api(Box::new(secured)) };
+    vec![encode_listener(&api), encode_listener(&socket), encode_listener(&secured)]
 }
 
 fn routes(bytes: &[u8]) {

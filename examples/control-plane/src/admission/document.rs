@@ -95,6 +95,14 @@ fn object(head: &Head, content: &Content<'_>, origin: &Origin) -> Result<(Origin
         ("networking.istio.io", "ServiceEntry") => Object::ServiceEntry(content.read(origin)?),
         ("security.istio.io", "AuthorizationPolicy") => Object::AuthorizationPolicy(Box::new(content.read(origin)?)),
         ("security.istio.io", "PeerAuthentication") => Object::PeerAuthentication(content.read(origin)?),
+        ("security.istio.io", "RequestAuthentication") => {
+            Object::RequestAuthentication(Box::new(content.read(origin)?))
+        }
+        ("networking.istio.io", "DestinationRule") => Object::DestinationRule(Box::new(content.read(origin)?)),
+        ("gateway.networking.k8s.io", "Gateway") => Object::Gateway(content.read(origin)?),
+        ("gateway.networking.k8s.io", "GatewayClass") => Object::GatewayClass(content.read(origin)?),
+        ("gateway.networking.k8s.io", "HTTPRoute") => Object::HttpRoute(Box::new(content.read(origin)?)),
+        ("gateway.networking.k8s.io", "GRPCRoute") => Object::GrpcRoute(Box::new(content.read(origin)?)),
         // A security resource that is not understood may be one that was meant to protect.
         ("security.istio.io", kind) => {
             return Err(origin.error(format!("security kind `{kind}` is not supported; it would not be enforced")));

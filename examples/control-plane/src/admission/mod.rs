@@ -3,6 +3,7 @@
 //! A world is taken whole or not at all. As long as any file has an error, the world before goes on: half of a change can
 //! be worse than none of it.
 
+pub(crate) mod check;
 mod document;
 pub mod schema;
 

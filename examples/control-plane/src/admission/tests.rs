@@ -35,8 +35,8 @@ fn what_is_wrong_is_named_with_file_and_line() {
             "a.yaml:1: warning: `v1 ConfigMap` has no effect here",
         ),
         (
-            "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: a}\n",
-            "a.yaml:1: error: security kind `RequestAuthentication` is not supported; it would not be enforced",
+            "apiVersion: security.istio.io/v1\nkind: Unheard\nmetadata: {name: a}\n",
+            "a.yaml:1: error: security kind `Unheard` is not supported; it would not be enforced",
         ),
         (
             "kind: Pod\nmetadata: {name: a}\n---\nkind: Pod\nmetadata: {name: a}\n",
@@ -122,5 +122,284 @@ fn conditions_with_and_without_quotes() {
         let (world, _) = admit(&[file("a.yaml", &pod)]).unwrap();
         let (_, pod) = world.pods.values().next().unwrap();
         assert_eq!(pod.status.conditions[0].status, wanted, "{written}");
+    }
+}
+
+fn gateway_api(kind: &str, spec: &str) -> Vec<String> {
+    findings(&format!("apiVersion: gateway.networking.k8s.io/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n"))
+}
+
+#[test]
+fn what_the_gateway_api_refuses_is_refused() {
+    let listeners = |of: &str| format!("{{gatewayClassName: istio-waypoint, listeners: [{of}]}}");
+    let mesh = "{name: mesh, port: 15008, protocol: HBONE}";
+    for (spec, wanted) in [
+        (listeners(mesh), ""),
+        (listeners(""), "spec.listeners: there is none"),
+        (
+            listeners("{name: a, port: 80, protocol: HTTP}"),
+            "spec.listeners: a waypoint has a listener of protocol HBONE",
+        ),
+        (listeners(&format!("{mesh}, {mesh}")), "spec.listeners: two have one name"),
+        (listeners("{name: A, port: 15008, protocol: HBONE}"), "spec.listeners[0].name: `A` is no name"),
+        (listeners("{name: a, port: 0, protocol: HBONE}"), "spec.listeners[0].port: 0 is no port"),
+        (listeners("{name: a, port: 1, protocol: HTTP, tls: {}}"), "spec.listeners[0].tls: HTTP has no TLS"),
+        (
+            listeners("{name: a, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: Some}}}"),
+            "spec.listeners[0].allowedRoutes.namespaces.from: `Some` is none of Same, All, Selector",
+        ),
+        (
+            listeners("{name: a, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: Selector}}}"),
+            "spec.listeners[0].allowedRoutes.namespaces.selector: is missing",
+        ),
+        (
+            "{gatewayClassName: other, listeners: [{name: a, port: 80, protocol: HTTP}]}".to_owned(),
+            "warning: spec.gatewayClassName: Gateways of class `other` are not served here",
+        ),
+    ] {
+        let found = gateway_api("Gateway", &spec);
+        match wanted {
+            "" => assert!(found.iter().all(|finding| finding.contains("warning")), "{spec}: {found:#?}"),
+            wanted => assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}"),
+        }
+    }
+}
+
+#[test]
+fn what_the_gateway_api_refuses_of_routes_is_refused() {
+    let rule = |of: &str| format!("{{parentRefs: [{{group: '', kind: Service, name: s}}], rules: [{of}]}}");
+    let filter = |of: &str| rule(&format!("{{filters: [{of}]}}"));
+    let rewrite = "{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}";
+    for (spec, wanted) in [
+        (rule("{backendRefs: [{name: s, port: 80}]}"), ""),
+        (rule(&format!("{{matches: [{{path: {{value: /a}}}}], filters: [{rewrite}]}}")), ""),
+        (rule("{backendRefs: [{name: s}]}"), "spec.rules[0].backendRefs[0].port: is missing"),
+        (rule("{backendRefs: [{name: s, port: 1, weight: 1000001}]}"), "backendRefs[0].weight: is above 1000000"),
+        (rule("{matches: [{path: {type: Exact, value: a}}]}"), "matches[0].path.value: `a` does not begin with /"),
+        (rule("{matches: [{path: {value: /a//b}}]}"), "matches[0].path.value: `/a//b` must not hold"),
+        (rule("{matches: [{path: {type: RegularExpression, value: '('}}]}"), "matches[0].path.value: `(` is no usable"),
+        (rule("{matches: [{path: {type: Like, value: /}}]}"), "matches[0].path.type: `Like` is not known"),
+        (rule("{matches: [{method: get}]}"), "matches[0].method: `get` is none of GET"),
+        (rule("{matches: [{headers: [{name: ':authority', value: a}]}]}"), "matches[0].headers[0].name: `:authority`"),
+        (
+            rule("{matches: [{queryParams: [{name: a, value: ''}]}]}"),
+            "matches[0].queryParams[0].value: must have 1 to 1024",
+        ),
+        (rule("{name: r}, {name: r}"), "spec.rules: two have one name"),
+        (rule("{timeouts: {request: 1s, backendRequest: 2s}}"), "timeouts.backendRequest: is longer than `request`"),
+        (rule("{timeouts: {request: 1.5s}}"), "timeouts.request: `1.5s` is no duration"),
+        (rule("{timeouts: {request: 0s, backendRequest: 2s}}"), ""),
+        (rule("{retry: {codes: [200]}}"), "retry.codes: 200 is none of 400 to 599"),
+        (filter("{type: Sing}"), "filters[0].type: `Sing` is not known"),
+        (filter("{type: RequestRedirect}"), "filters[0].requestRedirect: is missing"),
+        (filter("{type: CORS, cors: {}, urlRewrite: {}}"), "filters[0].urlRewrite: does not fit the type"),
+        (filter("{type: CORS, cors: {allowOrigins: ['*', 'https://a']}}"), "cors.allowOrigins: `*` stands alone"),
+        (
+            filter("{type: RequestRedirect, requestRedirect: {}}, {type: URLRewrite, urlRewrite: {}}"),
+            "RequestRedirect and URLRewrite exclude each other",
+        ),
+        (filter(&format!("{rewrite}, {rewrite}")), "spec.rules[0].filters: two have one type"),
+        (
+            rule(&format!("{{matches: [{{path: {{type: Exact, value: /a}}}}], filters: [{rewrite}]}}")),
+            "filters[0].urlRewrite.path.type: ReplacePrefixMatch needs a rule with one match",
+        ),
+        (
+            rule("{filters: [{type: RequestRedirect, requestRedirect: {}}], backendRefs: [{name: s, port: 1}]}"),
+            "spec.rules[0].backendRefs: a rule that redirects has none",
+        ),
+        (
+            filter("{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: A, value: b}], remove: [a]}}"),
+            "filters[0].requestHeaderModifier.(name): two have one name",
+        ),
+        (
+            filter(
+                "{type: RequestMirror, requestMirror: {backendRef: {name: s, port: 1}, percent: 1, fraction: {numerator: 1}}}",
+            ),
+            "filters[0].requestMirror.fraction: there is `percent` too",
+        ),
+        (
+            filter("{type: RequestRedirect, requestRedirect: {statusCode: 300}}"),
+            "requestRedirect.statusCode: 300 is none of 301",
+        ),
+        (
+            rule("{sessionPersistence: {cookie: {lifetimeType: Permanent}}}"),
+            "sessionPersistence.absoluteTimeout: a permanent cookie needs it",
+        ),
+        ("{parentRefs: [{name: a}, {name: a}]}".to_owned(), "spec.parentRefs[1]: stands there twice"),
+        ("{parentRefs: [{name: a, port: 1}, {name: a}]}".to_owned(), "spec.parentRefs[1]: of references to one parent"),
+        ("{hostnames: ['a.*']}".to_owned(), "spec.hostnames[0]: `a.*` is no host name"),
+    ] {
+        let found = gateway_api("HTTPRoute", &spec);
+        match wanted {
+            "" => assert!(found.iter().all(|finding| finding.contains("warning")), "{spec}: {found:#?}"),
+            wanted => assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}"),
+        }
+    }
+    for (spec, wanted) in [
+        ("{rules: [{matches: [{method: {}}]}]}", "matches[0].method: names neither a service nor a method"),
+        ("{rules: [{matches: [{method: {service: a/b}}]}]}", "matches[0].method.service: `a/b` holds a slash"),
+        ("{rules: [{filters: [{type: URLRewrite, urlRewrite: {}}]}]}", "`URLRewrite` is no filter of a GRPCRoute"),
+    ] {
+        let found = gateway_api("GRPCRoute", spec);
+        assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}");
+    }
+}
+
+#[test]
+fn destination_rules_that_would_send_traffic_otherwise_are_refused() {
+    for (spec, wanted) in [
+        ("{host: a, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}", ""),
+        ("{host: a, trafficPolicy: {loadBalancers: {}}}", "unknown field `loadBalancers`"),
+        ("{host: a, trafficPolicy: {loadBalancer: {simple: BEST}}}", "loadBalancer.simple: `BEST` is none of"),
+        (
+            "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}",
+            "consistentHash.(key): one of httpHeaderName, httpCookie",
+        ),
+        ("{host: a, trafficPolicy: {tls: {mode: SIMPLE}}}", "tls.mode: `SIMPLE` is not supported"),
+        ("{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}", ""),
+        (
+            "{host: a, trafficPolicy: {outlierDetection: {interval: 1}}}",
+            "outlierDetection.interval: `1` is no duration",
+        ),
+        (
+            "{host: a, trafficPolicy: {outlierDetection: {maxEjectionPercent: 101}}}",
+            "maxEjectionPercent: 101 is no share",
+        ),
+        ("{host: a, subsets: [{name: v1}, {name: v1}]}", "spec.subsets: two have one name"),
+        (
+            "{host: a, trafficPolicy: {loadBalancer: {localityLbSetting: {distribute: [{from: a, to: {a: 50}}]}}}}",
+            "localityLbSetting.distribute[0].to: the shares sum up to 50, not 100",
+        ),
+        (
+            "{host: a, trafficPolicy: {portLevelSettings: [{port: {number: 0}}]}}",
+            "trafficPolicy.portLevelSettings[0].port.number: 0 is no port",
+        ),
+    ] {
+        let text =
+            format!("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: a}}\nspec: {spec}\n");
+        let found = findings(&text);
+        match wanted {
+            "" => assert!(found.iter().all(|finding| finding.contains("warning")), "{spec}: {found:#?}"),
+            wanted => assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}"),
+        }
+    }
+}
+
+#[test]
+fn policies_for_waypoints_are_strict() {
+    let service = "targetRefs: [{group: '', kind: Service, name: s}]";
+    for (spec, wanted) in [
+        (format!("{{{service}, rules: [{{to: [{{operation: {{paths: [/a]}}}}]}}]}}"), ""),
+        (
+            format!("{{{service}, rules: [{{from: [{{source: {{ipBlocks: [x]}}}}]}}]}}"),
+            "spec.rules[0].from[0].ipBlocks[0]: `x` is neither an address nor a range",
+        ),
+        (format!("{{{service}, action: STOP}}"), "spec.action: `STOP` is none of ALLOW, DENY, AUDIT, CUSTOM"),
+        (format!("{{{service}, action: DENY}}"), "spec.rules: without any, the policy does nothing"),
+        (format!("{{{service}, action: CUSTOM, rules: [{{}}]}}"), "spec.provider: CUSTOM has one"),
+        (format!("{{{service}, rules: [{{from: []}}]}}"), "spec.rules[0].from: an empty list"),
+        (format!("{{{service}, rules: [{{from: [{{source: {{}}}}]}}]}}"), "spec.rules[0].from[0].source: says nothing"),
+        (
+            format!("{{{service}, rules: [{{when: [{{key: request.moon, values: [full]}}]}}]}}"),
+            "key `request.moon` is not known",
+        ),
+        (format!("{{{service}, rules: [{{to: [{{operation: {{ports: [x]}}}}]}}]}}"), "`x` is no port"),
+        (format!("{{{service}, selector: {{matchLabels: {{a: b}}}}}}"), "spec.selector: there is `targetRefs` too"),
+        (
+            "{targetRefs: [{kind: Deployment, name: d}]}".to_owned(),
+            "spec.targetRefs[0]: `/Deployment` `d` is nothing that",
+        ),
+        (
+            "{targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name: istio}]}".to_owned(),
+            "spec.targetRefs[0]: `gateway.networking.k8s.io/GatewayClass` `istio` is nothing that",
+        ),
+        (
+            "{targetRefs: [{kind: Service, name: s, namespace: x}]}".to_owned(),
+            "spec.targetRefs[0].namespace: a policy is for",
+        ),
+    ] {
+        let found = findings(&format!("{POLICY}spec: {spec}\n"));
+        match wanted {
+            "" => assert!(found.iter().all(|finding| finding.contains("warning")), "{spec}: {found:#?}"),
+            wanted => assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}"),
+        }
+    }
+    let tokens = "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: t}\n";
+    for (spec, wanted) in [
+        (format!("{{{service}, jwtRules: [{{issuer: a, jwksUri: 'https://a/b'}}]}}"), ""),
+        ("{jwtRules: [{issuer: a}]}".to_owned(), "spec.targetRefs: there is none; only waypoints look at tokens"),
+        (format!("{{{service}, jwtRules: [{{jwks: ''}}]}}"), "spec.jwtRules[0].issuer: is missing"),
+        (
+            format!("{{{service}, jwtRules: [{{issuer: a, jwksUri: 'ftp://a/b'}}]}}"),
+            "spec.jwtRules[0].jwksUri: `ftp://a/b` is no URL",
+        ),
+        (format!("{{{service}, jwtRules: [{{issuer: a, jwkz: ''}}]}}"), "unknown field `jwkz`"),
+        (
+            format!("{{{service}, jwtRules: [{{issuer: a, jwks: '{{}}'}}]}}"),
+            "spec.jwtRules[0].jwks: is no JSON Web Key Set",
+        ),
+        (format!("{{{service}, jwtRules: [{{issuer: a, outputPayloadToHeader: 'a b'}}]}}"), "`a b` is no header"),
+    ] {
+        let found = findings(&format!("{tokens}spec: {spec}\n"));
+        match wanted {
+            "" => assert!(found.iter().all(|finding| finding.contains("warning")), "{spec}: {found:#?}"),
+            wanted => assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}"),
+        }
+    }
+}
+
+#[test]
+fn references_that_lead_nowhere_are_told_of() {
+    let world = "kind: Service\nmetadata: {name: s}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
+                 kind: Service\nmetadata: {name: bound, labels: {istio.io/use-waypoint: w}}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
+                 kind: Service\nmetadata: {name: far}\nspec: {type: ExternalName}\n---\n";
+    let route = |spec: &str| {
+        format!(
+            "{world}apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r}}\nspec: {spec}\n"
+        )
+    };
+    let policy = |target: &str| {
+        format!(
+            "{world}apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: p}}\n\
+             spec: {{targetRefs: [{target}], action: DENY, rules: [{{}}]}}\n"
+        )
+    };
+    let parent = |of: &str| route(&format!("{{parentRefs: [{{group: '', kind: Service, {of}}}]}}"));
+    let backend = |of: &str| route(&format!("{{rules: [{{backendRefs: [{{{of}}}]}}]}}"));
+    for (text, wanted) in [
+        (parent("name: none"), "spec.parentRefs[0].name: Service `default/none` is not there"),
+        (parent("name: s"), "spec.parentRefs[0].name: `default/s` has no waypoint; the route has no effect"),
+        (parent("name: bound, port: 81"), "spec.parentRefs[0].port: `default/bound` has no such port"),
+        (parent("name: bound, sectionName: tcp"), "spec.parentRefs[0].port: `default/bound` has no such port"),
+        (route("{parentRefs: [{name: g}]}"), "spec.parentRefs[0].kind: routes of a Gateway have no effect here"),
+        (
+            backend("name: none, port: 80"),
+            "spec.rules[0].backendRefs[0].name: Service `default/none` is not there; its share",
+        ),
+        (backend("name: s, port: 81"), "spec.rules[0].backendRefs[0].port: `default/s` has no such port; its share"),
+        (backend("name: far, port: 80"), "`default/far` is an ExternalName"),
+        (backend("name: s, kind: Pod, port: 80"), "`/Pod` is no backend"),
+        (
+            policy("{kind: Service, name: none}"),
+            "spec.targetRefs[0].name: Service `default/none` is not there; the policy",
+        ),
+        (
+            policy("{kind: Service, name: s}"),
+            "spec.targetRefs[0].name: `default/s` has no waypoint; the policy is not enforced",
+        ),
+        (
+            policy("{group: gateway.networking.k8s.io, kind: Gateway, name: g}"),
+            "spec.targetRefs[0].name: Gateway `default/g` is not there",
+        ),
+        (parent("name: bound"), ""),
+        (backend("name: s, port: 80"), ""),
+        (policy("{kind: Service, name: bound}"), ""),
+    ] {
+        let found: Vec<_> =
+            findings(&text).into_iter().filter(|finding| !finding.contains("Gateway `default/w`")).collect();
+        match wanted {
+            "" => assert!(found.is_empty(), "{found:#?}"),
+            wanted => assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}"),
+        }
     }
 }

@@ -35,6 +35,22 @@ pub fn read(directory: &Path) -> io::Result<Vec<SourceFile>> {
     Ok(files)
 }
 
+/// Reads one file, whatever its name.
+///
+/// # Errors
+/// There is no such file. What is wrong with its content is part of the result.
+pub fn read_file(path: &Path) -> io::Result<SourceFile> {
+    let metadata = fs::metadata(path)?;
+    Ok(SourceFile { path: path.to_owned(), text: text(path, &metadata) })
+}
+
+fn text(path: &Path, metadata: &fs::Metadata) -> Result<String, String> {
+    match metadata.len() {
+        bytes if bytes > MAX_FILE_BYTES => Err(format!("{bytes} bytes exceed the limit of {MAX_FILE_BYTES}")),
+        _ => fs::read_to_string(path).map_err(|error| error.to_string()),
+    }
+}
+
 fn walk(root: &Path, below: &Path, depth: usize, files: &mut Vec<SourceFile>) -> io::Result<()> {
     for entry in fs::read_dir(root.join(below))? {
         let entry = entry?;
@@ -48,11 +64,7 @@ fn walk(root: &Path, below: &Path, depth: usize, files: &mut Vec<SourceFile>) ->
         if metadata.is_dir() && depth < MAX_DEPTH {
             walk(root, &path, depth + 1, files)?;
         } else if metadata.is_file() && is_yaml(&path) {
-            let text = if metadata.len() > MAX_FILE_BYTES {
-                Err(format!("{} bytes exceed the limit of {MAX_FILE_BYTES}", metadata.len()))
-            } else {
-                fs::read_to_string(root.join(&path)).map_err(|error| error.to_string())
-            };
+            let text = text(&root.join(&path), &metadata);
             files.push(SourceFile { path, text });
         }
     }

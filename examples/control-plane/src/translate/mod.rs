@@ -1,7 +1,9 @@
 //! From the world to what node proxies receive. Pure: equal worlds give equal results.
 
+pub(crate) mod binding;
 mod policy;
 mod service;
+pub mod waypoint;
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};

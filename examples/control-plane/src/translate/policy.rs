@@ -172,8 +172,8 @@ pub fn translate(
     let mut faults = Faults::new();
     let spec = &source.spec;
     if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
-        faults.push((Severity::Warning, "policies for gateways and waypoints have no effect here yet".to_owned()));
-        return (None, faults);
+        // For waypoints.
+        return (None, super::waypoint::policy_faults(key, source));
     }
     let action = match spec.action.as_deref().unwrap_or("ALLOW") {
         "ALLOW" => Action::Allow,
@@ -284,6 +284,8 @@ impl Reader<'_> {
 
     fn source(&mut self, source: &SourceMatch, namespace: &str) -> Match {
         for (field, values) in [
+            ("trustDomains", &source.trust_domains),
+            ("notTrustDomains", &source.not_trust_domains),
             ("requestPrincipals", &source.request_principals),
             ("notRequestPrincipals", &source.not_request_principals),
             ("remoteIpBlocks", &source.remote_ip_blocks),

@@ -6,6 +6,7 @@ use mesh_core::name::{Hostname, NamespacedHostname, Network, parse_spiffe_id};
 use mesh_core::service::{AppProtocol, HealthPolicy, LoadBalancing, Mode, Scope, Service, ServicePort, Visibility};
 
 use super::Place;
+use super::binding::{self, Object, Traffic};
 use crate::admission::schema as admission;
 use crate::world::World;
 
@@ -13,16 +14,28 @@ use crate::world::World;
 pub(super) fn all(world: &World, place: &Place) -> Vec<Service> {
     let mut services = BTreeMap::new();
     for (_, entry) in world.service_entries.values() {
-        for service in from_entry(entry, place) {
+        for mut service in from_entry(entry, place) {
+            bind(world, place, &mut service, &entry.metadata);
             services.insert(service.key.clone(), service);
         }
     }
-    for (_, service) in world.services.values() {
-        if let Some(service) = from_kubernetes(service, place) {
+    for (_, source) in world.services.values() {
+        if let Some(mut service) = from_kubernetes(source, place) {
+            bind(world, place, &mut service, &source.metadata);
             services.insert(service.key.clone(), service);
         }
     }
     services.into_values().collect()
+}
+
+fn bind(world: &World, place: &Place, service: &mut Service, metadata: &admission::Metadata) {
+    let bound = binding::bound(world, Object::new(Traffic::Service, metadata));
+    let Some(primary) = bound.waypoint.map(|key| binding::address(world, place, &key)) else { return };
+    if let Some((key, weight)) = bound.canary {
+        let shares = [(primary.clone(), 100 - weight), (binding::address(world, place, &key), weight)];
+        service.weighted_waypoints = shares.into();
+    }
+    service.waypoint = Some(primary);
 }
 
 /// The key of a Kubernetes service; `None` for an ExternalName, which has no endpoints.

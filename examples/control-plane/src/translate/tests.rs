@@ -47,6 +47,9 @@ fn of(directory: &Path) -> (Translation, String) {
             workload.canonical_name, workload.canonical_revision, workload.locality
         )
         .unwrap();
+        if let Some(waypoint) = &workload.waypoint {
+            writeln!(text, "  waypoint {waypoint}").unwrap();
+        }
         for policy in &workload.policies {
             writeln!(text, "  policy {policy}").unwrap();
         }
@@ -74,6 +77,12 @@ fn of(directory: &Path) -> (Translation, String) {
             service.load_balancing
         )
         .unwrap();
+        if let Some(waypoint) = &service.waypoint {
+            writeln!(text, "  waypoint {waypoint}").unwrap();
+        }
+        for (waypoint, share) in &service.weighted_waypoints {
+            writeln!(text, "  of {share} {waypoint}").unwrap();
+        }
     }
     for policy in &translation.policies {
         writeln!(

@@ -1,13 +1,14 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use mesh_core::name::{Hostname, Locality, NamespacedHostname, NamespacedName, Network, ServiceAccount};
-use mesh_core::service::{AppProtocol, PortMap, ServicePort};
+use mesh_core::service::{AppProtocol, GatewayAddress, PortMap, ServicePort};
 use mesh_core::workload::{Health, NetworkMode, TunnelProtocol, Workload, WorkloadKind};
 
+use super::binding::{self, Object, Traffic};
 use super::policy::Attachments;
 use super::{Place, selects, service};
-use crate::admission::schema::{self as admission, IntOrString, Pod, ServiceEntryEndpoint};
+use crate::admission::schema::{self as admission, IntOrString, Metadata, Pod, ServiceEntryEndpoint};
 use crate::world::World;
 
 /// Annotation by which the node agent of Istio says that a pod is captured.
@@ -37,6 +38,38 @@ pub(super) fn all(world: &World, place: &Place, attachments: &Attachments) -> Ve
     workloads
 }
 
+/// The labels of workloads that have any, by uid.
+pub(super) fn labels<'a>(world: &'a World, place: &Place) -> HashMap<String, &'a BTreeMap<String, String>> {
+    let pods = world.pods.values().map(|(_, pod)| (pod_uid(place, &pod.metadata), &pod.metadata.labels));
+    let entries = world.entries.iter().map(|(key, (_, entry))| (entry_uid(place, key), entry_labels(entry)));
+    pods.chain(entries).collect()
+}
+
+fn pod_uid(place: &Place, metadata: &Metadata) -> String {
+    format!("{}//Pod/{}/{}", place.cluster_id, metadata.namespace, metadata.name)
+}
+
+fn entry_uid(place: &Place, key: &NamespacedName) -> String {
+    format!("{}/networking.istio.io/WorkloadEntry/{key}", place.cluster_id)
+}
+
+fn entry_labels(entry: &admission::WorkloadEntry) -> &BTreeMap<String, String> {
+    if entry.spec.labels.is_empty() { &entry.metadata.labels } else { &entry.spec.labels }
+}
+
+/// A locality as a WorkloadEntry says it: `region/zone/subzone`.
+fn locality(text: Option<&str>) -> Locality {
+    let mut parts = text.unwrap_or_default().splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    Locality::new(part(), part(), part())
+}
+
+/// The waypoint of what is addressed to a workload itself.
+fn waypoint(world: &World, place: &Place, metadata: &Metadata) -> Option<GatewayAddress> {
+    let key = binding::bound(world, Object::new(Traffic::Workload, metadata)).waypoint?;
+    Some(binding::address(world, place, &key))
+}
+
 fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload, &'a BTreeMap<String, String>)> {
     if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") {
         return None;
@@ -48,7 +81,7 @@ fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload,
     if addresses.is_empty() {
         return None;
     }
-    let uid = format!("{}//Pod/{}/{}", place.cluster_id, metadata.namespace, metadata.name);
+    let uid = pod_uid(place, metadata);
     let account = pod.spec.service_account_name.as_deref().unwrap_or("default");
     let mut workload = new(place, uid, &metadata.namespace, &metadata.name, account)?;
     workload.addresses = addresses;
@@ -65,6 +98,7 @@ fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload,
     if captured || is_meshed(world, &metadata.namespace, &metadata.labels) {
         workload.tunnel = TunnelProtocol::Hbone;
     }
+    workload.waypoint = waypoint(world, place, metadata);
     canonical(&mut workload, &metadata.labels);
     let named = |name: &str| {
         let ports = pod.spec.containers.iter().flat_map(|container| &container.ports);
@@ -88,15 +122,16 @@ fn from_entry<'a>(
     key: &NamespacedName,
     entry: &'a admission::WorkloadEntry,
 ) -> Option<(Workload, &'a BTreeMap<String, String>)> {
-    let uid = format!("{}/networking.istio.io/WorkloadEntry/{key}", place.cluster_id);
+    let uid = entry_uid(place, key);
     let metadata = &entry.metadata;
-    let labels = if entry.spec.labels.is_empty() { &metadata.labels } else { &entry.spec.labels };
+    let labels = entry_labels(entry);
     let mut workload = external(place, uid, &metadata.namespace, &metadata.name, &entry.spec)?;
     let node = metadata.annotations.get(NODE).or_else(|| metadata.labels.get(NODE)).or_else(|| labels.get(NODE));
     workload.node = node.map(String::as_str).unwrap_or_default().into();
     if is_meshed(world, &metadata.namespace, labels) {
         workload.tunnel = TunnelProtocol::Hbone;
     }
+    workload.waypoint = waypoint(world, place, metadata);
     canonical(&mut workload, labels);
     let ports = &entry.spec.ports;
     join_services(world, place, &mut workload, labels, &|name: &str| ports.get(name).copied());
@@ -236,11 +271,7 @@ fn external(
     if let Some(network) = &endpoint.network {
         workload.network = network.as_str().into();
     }
-    if let Some(locality) = &endpoint.locality {
-        let mut parts = locality.splitn(3, '/');
-        let mut part = || parts.next().unwrap_or_default().to_owned();
-        workload.locality = Locality::new(&part(), &part(), &part());
-    }
+    workload.locality = locality(endpoint.locality.as_deref());
     workload.capacity = endpoint.weight.unwrap_or(1);
     Some(workload)
 }

@@ -11,6 +11,8 @@ use crate::route::Priority;
 pub struct Circuit {
     shared: Arc<[Counters; 2]>,
     settings: CircuitSettings,
+    /// Whether requests are admitted and counted elsewhere.
+    picked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -27,13 +29,20 @@ impl Circuit {
     /// Counters at zero.
     #[must_use]
     pub fn new(settings: CircuitSettings) -> Self {
-        Self { shared: Arc::default(), settings }
+        Self { shared: Arc::default(), settings, picked: false }
     }
 
     /// The same counters with other limits.
     #[must_use]
     pub fn with_settings(&self, settings: CircuitSettings) -> Self {
-        Self { shared: Arc::clone(&self.shared), settings }
+        Self { settings, ..self.clone() }
+    }
+
+    /// The same for those who are handed requests that [`Balancer::pick`](super::super::Balancer::pick) has admitted, such as
+    /// pools of connections: it admits them all and does not count them again.
+    #[must_use]
+    pub fn of_picked(&self) -> Self {
+        Self { picked: true, ..self.clone() }
     }
 
     /// The limits.
@@ -57,6 +66,9 @@ impl Circuit {
     /// Admits a request.
     #[must_use]
     pub fn try_request(&self, priority: Priority, now: Instant) -> Option<CircuitGuard> {
+        if self.picked {
+            return Some(CircuitGuard { shared: Arc::clone(&self.shared), counted: None, priority });
+        }
         let Thresholds { max_requests, retries, .. } = *self.thresholds(priority);
         let admitted = self.admit(Counted::Request, priority, max_requests)?;
         if let RetryLimit::Budget { interval, .. } = retries
@@ -98,7 +110,7 @@ impl Circuit {
         // Counted first and taken back when it was too much: between two who ask at once, one may be refused that would
         // have had room an instant later, but the limit is never passed.
         if counter.fetch_add(1, Relaxed) < limit {
-            return Some(CircuitGuard { shared: Arc::clone(&self.shared), counted, priority });
+            return Some(CircuitGuard { shared: Arc::clone(&self.shared), counted: Some(counted), priority });
         }
         counter.fetch_sub(1, Relaxed);
         None
@@ -121,13 +133,16 @@ impl Circuit {
 #[must_use = "what was admitted is counted as long as its guard lives"]
 pub struct CircuitGuard {
     shared: Arc<[Counters; 2]>,
-    counted: Counted,
+    /// None if it is counted elsewhere.
+    counted: Option<Counted>,
     priority: Priority,
 }
 
 impl Drop for CircuitGuard {
     fn drop(&mut self) {
-        self.counted.of(counters(&self.shared, self.priority)).fetch_sub(1, Relaxed);
+        if let Some(counted) = self.counted {
+            counted.of(counters(&self.shared, self.priority)).fetch_sub(1, Relaxed);
+        }
     }
 }
 

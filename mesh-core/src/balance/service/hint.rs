@@ -1,4 +1,4 @@
-use super::super::pick::Request;
+use super::super::pick::{Preferred, Request};
 use crate::route::{Priority, Subset};
 
 /// What a request says to who picks an endpoint for it; stands in its extensions. As [`Request`], and owned.
@@ -12,12 +12,20 @@ pub struct PickHint {
     pub priority: Priority,
     /// The values that endpoints must have; empty for any.
     pub subset: Subset,
+    /// The endpoint that it should go to if that is healthy.
+    pub preferred: Option<Preferred>,
 }
 
 impl PickHint {
     /// The same, borrowed.
     #[must_use]
     pub const fn request(&self) -> Request<'_> {
-        Request { hash: self.hash, attempt: self.attempt, priority: self.priority, subset: Some(&self.subset) }
+        Request {
+            hash: self.hash,
+            attempt: self.attempt,
+            priority: self.priority,
+            subset: Some(&self.subset),
+            preferred: self.preferred,
+        }
     }
 }

@@ -96,11 +96,11 @@ fn same_way(before: &Member, now: &Member) -> bool {
         let Cluster { connect_timeout, protocol, max_requests_per_connection, .. } = *member.cluster;
         (connect_timeout, protocol, max_requests_per_connection)
     };
-    let of_endpoint = |member: &Member| {
-        let Endpoint { additional_addresses, hostname, transport_labels, .. } = member.endpoint.clone();
-        (additional_addresses, hostname, transport_labels)
-    };
+    let (one, other) = (&before.endpoint, &now.endpoint);
     of_cluster(before) == of_cluster(now)
-        && of_endpoint(before) == of_endpoint(now)
+        && one.additional_addresses == other.additional_addresses
+        && one.hostname == other.hostname
+        && one.transport_labels == other.transport_labels
+        && one.tunnel == other.tunnel
         && before.cluster.tls_of(&before.endpoint) == now.cluster.tls_of(&now.endpoint)
 }

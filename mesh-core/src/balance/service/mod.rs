@@ -48,7 +48,7 @@ mod error;
 mod future;
 mod hint;
 mod make;
-mod verdict;
+pub(crate) mod verdict;
 
 pub use balanced::Balanced;
 pub use body::BalancedBody;

@@ -84,3 +84,20 @@ fn an_endpoint_has_no_more_connections_than_it_may() {
     let all: Vec<_> = std::iter::from_fn(|| bench.balancer.try_connection(at(0), Priority::Default)).collect();
     assert_eq!(all.len(), 1024);
 }
+
+#[test]
+fn who_is_handed_picked_requests_does_not_count_them_again() {
+    let thresholds = Thresholds { max_requests: 2, max_pending_requests: 1, ..Thresholds::default() };
+    let circuit = CircuitSettings { default: thresholds, ..CircuitSettings::default() };
+    let mut bench = Bench::new(Cluster { circuit, ..cluster(Policy::Random) }, &flat(&[1]));
+    let of_pool = bench.balancer.circuit().of_picked();
+    let picks = [bench.pick(None).unwrap(), bench.pick(None).unwrap()];
+    let sent = [(); 2].map(|()| of_pool.try_request(Priority::Default, bench.now).unwrap());
+    assert_eq!(of_pool.requests(), 2);
+    drop(sent);
+    assert_eq!((of_pool.requests(), bench.pick(None).unwrap_err()), (2, PickError::CircuitOpen));
+    drop(picks);
+    // Everything else counts as it does.
+    let waiting = of_pool.try_pending(Priority::Default);
+    assert!(waiting.is_some() && bench.balancer.circuit().try_pending(Priority::Default).is_none());
+}

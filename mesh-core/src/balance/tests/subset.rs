@@ -295,3 +295,28 @@ proptest! {
         prop_assert_eq!(used(&mut bench, &asked), expected);
     }
 }
+
+/// Inside of a subset the weights of its endpoints count, and nobody else is picked.
+#[test]
+fn shares_inside_of_a_subset_follow_the_weights() {
+    let weights = [1, 2, 7, 50, 50];
+    let mut assignment = fleet();
+    for (endpoint, weight) in assignment.localities[0].endpoints.iter_mut().zip(weights) {
+        endpoint.weight = NonZeroU32::new(weight).unwrap();
+        endpoint.metadata.insert("all".into(), EndpointValue::One(text(if weight < 10 { "light" } else { "heavy" })));
+    }
+    for policy in [Policy::RoundRobin { slow_start: None }, Policy::PEAK_EWMA, Policy::Maglev(Maglev::default())] {
+        let settings = SubsetSettings::new(vec![by(&["all"])]);
+        let mut bench = Bench::new(Cluster { subsets: Some(settings), ..cluster(policy.clone()) }, &assignment);
+        let light = wanted(&[("all", "light")]);
+        let mut counts = BTreeMap::new();
+        for _ in 0..10_000 {
+            let request = Request { subset: Some(&light), ..Request::default() };
+            let pick = bench.balancer.pick(&request, &mut bench.rng, bench.now).unwrap();
+            *counts.entry(pick.address()).or_default() += 1;
+        }
+        assert_eq!(counts.len(), 3);
+        let square = chi_square(&counts, &[(0, 0.1), (1, 0.2), (2, 0.7)], 10_000);
+        assert!(square < far(3), "{policy:?}: {square}");
+    }
+}

@@ -6,7 +6,7 @@ use crate::gateway::edits::{authority, mutation};
 use crate::gateway::{Backend, Extension, Filter, HeaderModifier, PathModifier, Persistence, RequestRedirect};
 use crate::name::{Hostname, Text};
 use crate::route::{
-    ClusterName, CookieKey, FilterOverride, FilterOverrides, HeaderEdits, Mirror, Mutation, SessionState,
+    AppendAction, ClusterName, CookieKey, FilterOverride, FilterOverrides, HeaderEdits, Mirror, Mutation, SessionState,
     StatefulSession, Template,
 };
 
@@ -69,17 +69,44 @@ impl<'f> Filters<'f> {
         self.settings.insert(name.into(), setting);
     }
 
-    /// What a backend's filters do after these, to a request that is sent to nobody.
-    pub(super) fn extend(&mut self, other: &Self) {
-        self.headers.response.remove.extend_from_slice(&other.headers.response.remove);
-        self.headers.response.add.extend_from_slice(&other.headers.response.add);
-        self.settings.extend(other.settings.iter().map(|(name, setting)| (name.clone(), setting.clone())));
+    /// These, and then those of a backend.
+    pub(super) fn with(&self, own: &Self) -> Self {
+        let mut settings = self.settings.clone();
+        settings.extend(own.settings.iter().map(|(name, setting)| (name.clone(), setting.clone())));
+        Self {
+            headers: one_after_other(&self.headers, &own.headers),
+            host: own.host.clone().or_else(|| self.host.clone()),
+            path: own.path.or(self.path),
+            redirect: own.redirect.or(self.redirect),
+            mirrors: self.mirrors.iter().chain(&own.mirrors).cloned().collect(),
+            settings,
+            unresolved: self.unresolved || own.unresolved,
+        }
     }
 
     /// Whether they do nothing that a weighted cluster would have to be told.
     pub(super) fn is_plain(&self) -> bool {
-        self.headers == HeaderEdits::default() && self.host.is_none() && self.settings.is_empty()
+        !self.edits_headers() && self.host.is_none() && self.settings.is_empty()
     }
+
+    pub(super) fn edits_headers(&self) -> bool {
+        self.headers != HeaderEdits::default()
+    }
+}
+
+/// What a rule does to headers and then a backend, in one.
+pub(super) fn one_after_other(rule: &HeaderEdits, own: &HeaderEdits) -> HeaderEdits {
+    let mutation = |rule: &Mutation, own: &Mutation| {
+        let sets = |name: &HeaderName| {
+            own.add.iter().any(|own| own.name == *name && own.action == AppendAction::OverwriteIfExistsOrAdd)
+        };
+        let kept = rule.add.iter().filter(|addition| !sets(&addition.name) && !own.remove.contains(&addition.name));
+        Mutation {
+            remove: rule.remove.iter().chain(&own.remove).cloned().collect(),
+            add: kept.chain(&own.add).cloned().collect(),
+        }
+    };
+    HeaderEdits { request: mutation(&rule.request, &own.request), response: mutation(&rule.response, &own.response) }
 }
 
 /// Values are passed on as they are, whatever percent signs are in them.

@@ -90,11 +90,5 @@ pub fn listener_routes(name: &str, entry: Entry, listeners: &[Listener<'_>]) -> 
 
 /// A table without hosts.
 fn table(name: &str) -> RouteConfig {
-    RouteConfig {
-        name: name.into(),
-        // What a reference to a backend does to headers counts more than what its rule does.
-        most_specific_headers_win: true,
-        ignore_port: true,
-        ..RouteConfig::default()
-    }
+    RouteConfig { name: name.into(), ignore_port: true, ..RouteConfig::default() }
 }

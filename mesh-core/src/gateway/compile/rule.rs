@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::filters::Filters;
+use super::filters::{Filters, one_after_other};
 use super::matcher::Match;
 use super::url::{path_rewrite, redirect};
 use super::{Entry, INVALID_BACKEND};
@@ -62,29 +62,37 @@ impl<'r> RuleView<'r> {
     ///
     /// It is several routes where backends want something for their share that Envoy knows for routes only.
     pub(super) fn routes(&self, matcher: &RouteMatch, prefix: Option<&str>, place: Place<'_>) -> Vec<Route> {
-        let filters = Filters::new(self.filters, &self.name, self.session);
-        let one = |action| vec![self.route(matcher.clone(), action, filters.clone())];
+        let mut filters = Filters::new(self.filters, &self.name, self.session);
         if filters.unresolved {
-            return one(self.refusal());
+            return vec![self.route(matcher.clone(), self.refusal(), filters)];
         }
         if let Some(wanted) = filters.redirect {
-            return one(redirect(wanted, prefix, place).map_or_else(|Unusable| self.refusal(), Action::Redirect));
+            let action = redirect(wanted, prefix, place).map_or_else(|Unusable| self.refusal(), Action::Redirect);
+            return vec![self.route(matcher.clone(), action, filters)];
         }
-        let shares: Vec<Share<'_>> =
+        let mut shares: Vec<Share<'_>> =
             self.backends.iter().filter_map(|backend| Share::new(backend, &self.name)).collect();
         if shares.iter().all(|share| share.cluster.is_none()) {
-            return one(self.refusal());
+            return vec![self.route(matcher.clone(), self.refusal(), filters)];
         }
         if shares.iter().any(Share::needs_route) {
             return self.split(matcher, &shares, &filters, prefix, place);
         }
-        let plain = |share: &Share<'_>| share.filters.is_plain();
-        let cluster = match (shares.as_slice(), shares.iter().all(plain)) {
-            ([Share { cluster: Some(cluster), .. }], true) => ClusterChoice::Named((*cluster).clone()),
-            _ => weighted(&shares),
+        // Either the rule edits headers and host, or each of its backends by what both say: in Envoy a route has the last word.
+        if shares.iter().any(|share| share.filters.edits_headers() || share.filters.host.is_some()) {
+            let (headers, host) = (std::mem::take(&mut filters.headers), filters.host.take());
+            for Share { filters: own, .. } in &mut shares {
+                own.headers = one_after_other(&headers, &own.headers);
+                own.host = own.host.take().or_else(|| host.clone());
+            }
+        }
+        let cluster = match shares.as_slice() {
+            [Share { cluster: Some(cluster), filters: own, .. }] if own.is_plain() => {
+                ClusterChoice::Named((*cluster).clone())
+            }
+            shares => weighted(shares),
         };
-        let forwarded = self.forward(cluster, &filters, prefix);
-        one(forwarded.map_or_else(
+        let action = self.forward(cluster, &filters, prefix).map_or_else(
             |Unusable| self.refusal(),
             |mut forward| {
                 if shares.iter().any(|share| share.cluster.is_none()) {
@@ -92,7 +100,8 @@ impl<'r> RuleView<'r> {
                 }
                 Action::Forward(Box::new(forward))
             },
-        ))
+        );
+        vec![self.route(matcher.clone(), action, filters)]
     }
 
     /// One route for each backend. Each takes a part of the requests up to its own end of the scale: a request has one
@@ -111,34 +120,18 @@ impl<'r> RuleView<'r> {
             end += u64::from(share.weight);
             let mut matcher = matcher.clone();
             matcher.fraction = (end < total).then(|| part(end, total));
-            let action = self.of_share(share, filters, prefix, place).unwrap_or_else(|Unusable| self.refusal());
-            let mut filters = filters.clone();
-            if matches!(action, Action::Redirect(_)) {
-                filters.extend(&share.filters);
-            }
-            self.route(matcher, action, filters)
+            let filters = filters.with(&share.filters);
+            let action = match (share.cluster, filters.redirect) {
+                (None, _) => Ok(self.refusal()),
+                (Some(_), Some(wanted)) => redirect(wanted, prefix, place).map(Action::Redirect),
+                (Some(cluster), None) => {
+                    let forward = self.forward(ClusterChoice::Named(cluster.clone()), &filters, prefix);
+                    forward.map(|forward| Action::Forward(Box::new(forward)))
+                }
+            };
+            self.route(matcher, action.unwrap_or_else(|Unusable| self.refusal()), filters)
         };
         shares.iter().map(route).collect()
-    }
-
-    fn of_share(
-        &self,
-        share: &Share<'_>,
-        filters: &Filters<'_>,
-        prefix: Option<&str>,
-        place: Place<'_>,
-    ) -> Result<Action, Unusable> {
-        if share.cluster.is_none() {
-            return Ok(self.refusal());
-        }
-        if let Some(wanted) = share.filters.redirect {
-            return redirect(wanted, prefix, place).map(Action::Redirect);
-        }
-        let mut filters = filters.clone();
-        filters.path = share.filters.path.or(filters.path);
-        filters.mirrors.extend(share.filters.mirrors.iter().cloned());
-        let forward = self.forward(weighted(std::slice::from_ref(share)), &filters, prefix)?;
-        Ok(Action::Forward(Box::new(forward)))
     }
 
     fn route(&self, matcher: RouteMatch, action: Action, filters: Filters<'_>) -> Route {

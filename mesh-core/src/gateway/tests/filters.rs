@@ -178,22 +178,24 @@ fn headers_are_set_added_and_removed_as_they_are_written() {
 }
 
 #[test]
-fn what_a_backend_sets_counts_more_than_what_its_rule_sets() {
-    let mut rule =
-        filtered(prefix("/"), Filter::RequestHeaders(modifier(&[("x-a", "rule"), ("x-b", "rule")], &[], &[])));
+fn what_a_backend_says_counts_more_than_what_its_rule_says() {
+    let host = |name: &str| Filter::Rewrite(UrlRewrite { hostname: Some(name.parse().unwrap()), path: None });
+    let of_rule = modifier(&[("x-a", "rule"), ("x-b", "rule"), ("x-d", "rule")], &[("x-e", "rule")], &[]);
+    let mut rule = filtered(prefix("/"), Filter::RequestHeaders(of_rule));
+    rule.filters.push(host("rule.com"));
     rule.backends[0].filters = vec![
-        Filter::RequestHeaders(modifier(&[("x-a", "backend")], &[], &[])),
+        Filter::RequestHeaders(modifier(&[("x-a", "backend")], &[("x-b", "backend")], &["x-d", "x-e"])),
         Filter::ResponseHeaders(modifier(&[("x-c", "backend")], &[], &[])),
-        Filter::Rewrite(UrlRewrite { hostname: Some("b.com".parse().unwrap()), path: None }),
+        host("backend.com"),
     ];
+    rule.backends.push(BackendRef::to("d", 1));
     let table = table(&[one("r", rule)]);
-    let (sent, answered) = edited(&table, &[]);
-    assert_eq!(
-        (&sent["x-a"], &sent["x-b"], &answered["x-c"]),
-        (&HeaderValue::from_static("backend"), &HeaderValue::from_static("rule"), &HeaderValue::from_static("backend"),)
-    );
-    assert_eq!(get(&table, "http://h/", &[]), "c b.com");
-    assert_eq!(table.config().hosts[0].routes.len(), 1, "a weighted cluster can do all this");
+    let (sent, answered) = edited(&table, &[("x-c", "0")]);
+    assert_eq!(sent, headers(&[("x-a", "backend"), ("x-b", "rule"), ("x-b", "backend"), ("x-c", "0")]));
+    assert_eq!(answered, headers(&[("x-c", "backend")]));
+    let at = |share: u64| ask(&table, &Method::GET, "http://h/", &[], share << 32);
+    assert_eq!((at(0), at(1)), ("c backend.com".into(), "d rule.com".into()));
+    assert_eq!(table.config().hosts[0].routes.len(), 1, "weighted clusters can do all this");
 }
 
 #[test]

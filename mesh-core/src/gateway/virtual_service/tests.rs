@@ -229,7 +229,7 @@ fn hosts_and_paths_are_rewritten() {
     }
     let destination = Destination { headers: host("k"), ..Destination::to("c", 0) };
     let route = HttpRoute { rewrite: of(None, Some("i")), ..HttpRoute::new(RouteAction::Route(vec![destination])) };
-    assert_eq!(get(&waypoint(vec![route]), "http://h/", &[]), "c k");
+    assert_eq!(get(&waypoint(vec![route]), "http://h/", &[]), "c i", "the route's word is the last");
 }
 
 #[test]

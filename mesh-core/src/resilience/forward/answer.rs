@@ -43,7 +43,7 @@ pub(super) fn invalid_target() -> Answer {
     Answer::new(StatusCode::INTERNAL_SERVER_ERROR, Bytes::new(), "invalid_path_rewrite")
 }
 
-pub(super) fn refused(error: &PickError) -> Answer {
+pub(in crate::resilience) fn refused(error: &PickError) -> Answer {
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     match error {
         PickError::Dropped { .. } => Answer::new(unavailable, "drop overload", "drop_overload")
@@ -73,7 +73,7 @@ fn no_response(failure: SendFailure) -> Answer {
     }
 }
 
-pub(super) fn attempt_timed_out() -> Answer {
+pub(in crate::resilience) fn attempt_timed_out() -> Answer {
     let answer = Answer::new(StatusCode::GATEWAY_TIMEOUT, "upstream request timeout", "upstream_per_try_timeout");
     answer.flagged(Flag::UpstreamRequestTimeout)
 }

@@ -10,15 +10,16 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
-use super::body::{Streaming, announced};
 use super::head::ATTEMPT_COUNT;
 use super::sending::Sending;
-use super::{EnvoyHeaders, ForwardBody, Upstream, answer};
+use super::{EnvoyHeaders, Upstream, answer};
 use crate::filter::{Answer, Flag};
 use crate::resilience::BoxError;
-use crate::resilience::attempts::{Attempts, End, Exhausted, Held, Last};
+use crate::resilience::attempts::{Attempts, End, Exhausted, Last};
+use crate::resilience::body::{ResponseBody, Streaming, announced};
 use crate::resilience::limits::Clock;
 use crate::resilience::replay::ReplayBody;
+use crate::resilience::tracked::Tracked;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
@@ -45,7 +46,7 @@ pin_project! {
         B: Unpin,
         B::Error: Into<BoxError>,
     {
-        Answered { response: Option<Response<ForwardBody<C::Body>>> },
+        Answered { response: Option<Response<ResponseBody<C::Body>>> },
         Sending {
             #[pin]
             attempts: Attempts<Sending<C, B>>,
@@ -68,7 +69,7 @@ where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    pub(super) fn answered(response: Response<ForwardBody<C::Body>>) -> Self {
+    pub(super) fn answered(response: Response<ResponseBody<C::Body>>) -> Self {
         Self { state: State::Answered { response: Some(response) } }
     }
 
@@ -93,7 +94,7 @@ where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    type Output = Result<Response<ForwardBody<C::Body>>, Infallible>;
+    type Output = Result<Response<ResponseBody<C::Body>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -131,7 +132,7 @@ fn finished<C, B>(
     finish: &Finish,
     begun: u32,
     sending: &mut Sending<C, B>,
-) -> Response<ForwardBody<C::Body>>
+) -> Response<ResponseBody<C::Body>>
 where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
@@ -145,9 +146,9 @@ where
         exchange.flags.insert(flag);
     }
     match end.last {
-        Last::Response(response, held) => {
+        Last::Response(response, tracked) => {
             sending.replay.commit(end.number);
-            answered(response, held, clock, finish, begun, sending)
+            answered(response, tracked, clock, finish, begun, sending)
         }
         Last::Failed(_) if sending.progress.peek().broken => {
             let answer = Answer::new(StatusCode::BAD_REQUEST, "the body broke off", "downstream_remote_disconnect");
@@ -162,12 +163,12 @@ where
 /// The response of a server.
 fn answered<C, B>(
     response: Response<C::Body>,
-    held: Held<Sending<C, B>>,
+    tracked: Tracked,
     mut clock: Clock,
     finish: &Finish,
     begun: u32,
     sending: &mut Sending<C, B>,
-) -> Response<ForwardBody<C::Body>>
+) -> Response<ResponseBody<C::Body>>
 where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
@@ -179,11 +180,11 @@ where
     }
     clock.follow(sending.plan.per_try.idle);
     let missing = announced(&finish.method, &head);
-    let streaming = Streaming { body, tracked: held.ticket, _guard: held.guard, clock, missing };
+    let streaming = Streaming { tracked: Some(tracked), clock: Some(clock), missing, ..Streaming::of(body) };
     if let Some(exchange) = &mut sending.exchange {
         exchange.note(None, "via_upstream");
     }
-    let response = Response::from_parts(head, ForwardBody::server(streaming));
+    let response = Response::from_parts(head, ResponseBody::server(streaming));
     last_edits(response, finish, begun, sending)
 }
 
@@ -193,14 +194,14 @@ fn local<C, B>(
     finish: &Finish,
     begun: u32,
     sending: &mut Sending<C, B>,
-) -> Response<ForwardBody<C::Body>>
+) -> Response<ResponseBody<C::Body>>
 where
     C: Upstream<ReplayBody<B>>,
 {
     if let Some(exchange) = &mut sending.exchange {
         exchange.note(answer.flag, answer.details.clone());
     }
-    let response = answer.into_response(finish.grpc).map(ForwardBody::answer);
+    let response = answer.into_response(finish.grpc).map(ResponseBody::answer);
     last_edits(response, finish, begun, sending)
 }
 

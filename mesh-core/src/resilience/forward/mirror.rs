@@ -13,11 +13,12 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::head::{authority, set_authority};
-use super::{SendError, Upstream, Upstreams};
+use super::{Upstream, Upstreams};
 use crate::balance::{self, Outcome};
 use crate::filter::Connection;
 use crate::request::Request as View;
 use crate::resilience::BoxError;
+use crate::resilience::body::{ResponseBody, Streaming};
 use crate::resilience::limits::{Clock, TimeLimits};
 use crate::resilience::progress::Progress;
 use crate::resilience::replay::ReplayBody;
@@ -25,7 +26,7 @@ use crate::resilience::tracked::Tracked;
 use crate::route::{Mirror, Selected};
 
 /// A copy without a limit would live as long as its server likes.
-const LONGEST: Duration = Duration::from_secs(15);
+pub(in crate::resilience) const LONGEST: Duration = Duration::from_secs(15);
 
 /// A copy to be sent.
 pub(super) struct Copy<'t, C> {
@@ -81,42 +82,42 @@ impl<C> Copy<'_, C> {
         async move {
             let request = balance::Request::default();
             let Ok(pick) = upstream.pick(&request, Instant::now().into_std()) else { return };
-            let mut tracked = Tracked::new(pick);
-            let sending = upstream.send(tracked.pick(), copy);
+            let sending = upstream.send(&pick, copy);
             let limits = TimeLimits { response: Some(limit.unwrap_or(LONGEST)), ..TimeLimits::default() };
-            let mut clock = Clock::new(limits, progress);
-            let in_time = {
-                let mut carried_out = pin!(carry_out(sending, &mut tracked));
-                poll_fn(|cx| match carried_out.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(true),
-                    Poll::Pending => clock.poll(cx).map(|_| false),
-                })
-                .await
-            };
-            if !in_time {
-                tracked.report(Outcome::TimedOut);
-            }
+            let clock = Clock::new(limits, progress);
+            discard(sending, clock, Some(Tracked::new(pick)), |tracked, error| tracked.handle_error(&error)).await;
         }
     }
 }
 
-async fn carry_out<S, R>(sending: S, tracked: &mut Tracked)
-where
-    S: Future<Output = Result<Response<R>, SendError>>,
-    R: Body<Data = Bytes> + Unpin,
+/// Awaits a response for as long as it may take, and reads it to its end, so that its connection can be used again.
+pub(in crate::resilience) async fn discard<R, E>(
+    sending: impl Future<Output = Result<Response<R>, E>>,
+    mut clock: Clock,
+    mut tracked: Option<Tracked>,
+    blame: impl FnOnce(&mut Tracked, E),
+) where
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    match sending.await {
-        Err(error) => tracked.handle_error(&error),
-        Ok(response) => {
+    let sent = {
+        let mut sending = pin!(sending);
+        poll_fn(|cx| match sending.as_mut().poll(cx) {
+            Poll::Ready(sent) => Poll::Ready(Some(sent)),
+            Poll::Pending => clock.poll(cx).map(|_| None),
+        })
+        .await
+    };
+    let response = match (sent, &mut tracked) {
+        (Some(Ok(response)), None) => response,
+        (Some(Ok(response)), Some(tracked)) => {
             tracked.handle_response(&response);
-            let mut body = response.into_body();
-            while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                let Ok(frame) = frame else { return tracked.report(Outcome::Unreachable) };
-                if let Some(trailers) = frame.trailers_ref() {
-                    tracked.handle_trailers(trailers);
-                }
-            }
-            tracked.handle_end();
+            response
         }
-    }
+        (Some(Err(error)), Some(tracked)) => return blame(tracked, error),
+        (None, Some(tracked)) => return tracked.report(Outcome::TimedOut),
+        (_, None) => return,
+    };
+    let body = response.into_body();
+    let mut body = ResponseBody::server(Streaming { tracked, clock: Some(clock), ..Streaming::of(body) });
+    while poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some() {}
 }

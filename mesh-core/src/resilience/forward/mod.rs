@@ -1,18 +1,16 @@
 //! The end of a chain of filters: it sends a request on as its route says.
 
-mod answer;
-mod body;
+pub(super) mod answer;
 mod error;
 mod future;
 mod head;
-mod mirror;
+pub(super) mod mirror;
 mod plan;
 mod sending;
 mod service;
 mod settings;
 mod upstream;
 
-pub use body::{ForwardBody, ForwardError};
 pub use error::{SendError, SendFailure};
 pub use future::Forwarding;
 pub use service::Forwarder;

@@ -76,6 +76,8 @@ where
             attempt: number - 1,
             priority: self.priority,
             subset: subset.as_deref(),
+            // Who is tried again goes elsewhere.
+            preferred: self.exchange.as_ref().and_then(|exchange| exchange.preferred).filter(|_| number == 1),
         };
         let mut pick = self.upstream.pick(&request, now.into_std())?;
         let avoids = || self.policy().filter(|policy| policy.avoid.contains(&AvoidHost::Previous));

@@ -13,10 +13,11 @@ use tower::Service;
 use super::future::Finish;
 use super::plan::{Plan, Retry};
 use super::sending::Sending;
-use super::{ForwardBody, ForwardSettings, Forwarding, Spawn, Upstream, Upstreams, answer, head, mirror};
+use super::{ForwardSettings, Forwarding, Spawn, Upstream, Upstreams, answer, head, mirror};
 use crate::filter::{Answer, Exchange, Reached, Routed};
 use crate::name::Text;
 use crate::resilience::BoxError;
+use crate::resilience::body::ResponseBody;
 use crate::resilience::replay::{Replay, ReplayBody};
 use crate::route::{Action, Redirect, RequestHash, Selection, Unrouted};
 
@@ -61,7 +62,7 @@ where
     <U::Upstream as Upstream<ReplayBody<B>>>::Body: Send,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static,
 {
-    type Response = Response<ForwardBody<<U::Upstream as Upstream<ReplayBody<B>>>::Body>>;
+    type Response = Response<ResponseBody<<U::Upstream as Upstream<ReplayBody<B>>>::Body>>;
     type Error = Infallible;
     type Future = Forwarding<U::Upstream, B>;
 
@@ -188,5 +189,5 @@ where
         selection.selected().edit_response(&exchange.request(head), response.headers_mut());
     }
     response.extensions_mut().insert(exchange);
-    Forwarding::answered(response.map(ForwardBody::answer))
+    Forwarding::answered(response.map(ResponseBody::answer))
 }

@@ -2,7 +2,7 @@
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster as WireCluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, CustomClusterType, DiscoveryType, DnsLookupFamily, EdsClusterConfig,
+    ClusterDiscoveryType, CustomClusterType, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
 };
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::extensions::clusters::aggregate::v3::ClusterConfig;
 use mesh_core::balance::{Discovery, Dns, DnsFamily, DnsHost};
 use mesh_core::name::Text;
 
+use super::tunnel;
 use crate::envoy::config_source::{same_server, wire_same_server};
 use crate::envoy::endpoint::{assignment, wire_assignment};
 use crate::envoy::error::{Error, Report};
@@ -44,6 +45,9 @@ pub(super) fn discovery(report: &mut Report, message: &WireCluster) -> Result<Di
         DiscoveryType::OriginalDst => Ok(Discovery::OriginalDst),
         DiscoveryType::Static => {
             let endpoints = report.required("load_assignment", message.load_assignment.as_ref())?;
+            if let Some(identities) = tunnel::to_original_dst(report, endpoints, message.metadata.as_ref())? {
+                return Ok(Discovery::TunnelToOriginalDst(identities));
+            }
             let read = |report: &mut Report| assignment(report, endpoints, socket_address);
             Ok(Discovery::Static(report.within("load_assignment", read)?))
         }
@@ -86,7 +90,15 @@ pub(super) fn wire_discovery(discovery: &Discovery, message: &mut WireCluster) {
             let custom = CustomClusterType { name: AGGREGATE.to_owned(), typed_config: Some(any(&config)) };
             message.cluster_discovery_type = Some(ClusterDiscoveryType::ClusterType(custom));
         }
-        Discovery::OriginalDst => message.cluster_discovery_type = kind(DiscoveryType::OriginalDst),
+        Discovery::TunnelToOriginalDst(identities) => {
+            message.cluster_discovery_type = kind(DiscoveryType::Static);
+            tunnel::wire_to_original_dst(identities, message);
+        }
+        Discovery::OriginalDst => {
+            message.cluster_discovery_type = kind(DiscoveryType::OriginalDst);
+            // Envoy looks there, whatever `load_balancing_policy` says.
+            message.lb_policy = LbPolicy::ClusterProvided.into();
+        }
     }
 }
 

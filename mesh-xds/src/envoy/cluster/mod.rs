@@ -25,9 +25,11 @@
 //! | `protocol_selection`, `http2_protocol_options`, `common_http_protocol_options`, `http_protocol_options` | as above, where the typed ones are absent |
 //! | `upstream_http_protocol_options` | NACK |
 //! | `transport_socket`, `transport_socket_matches` | honoured ([`tls`](super::tls)); values of a match that are no text: NACK |
+//! | `transport_socket` of type `InternalUpstreamTransport` | honoured: endpoints may be behind tunnels ([`endpoint`](super::endpoint)); what it passes on is for Envoy |
 //! | `transport_socket_matcher`, `upstream_bind_config`, `upstream_config`, `filters`, `connection_pool_per_downstream_connection` | NACK: traffic would go out otherwise than asked for |
 //! | `ignore_health_on_host_removal` | as if set: an endpoint that is removed takes no new requests |
-//! | `metadata` | for others |
+//! | a static cluster whose one endpoint is the internal listener `connect_originate`, without saying where it is | honoured: a tunnel to where the connection was meant for; `workloads` of the metadata `mesh.tunnel` are who may be at its end, by address |
+//! | `metadata` otherwise | for others |
 //! | `alt_stat_name`, `stats_matcher`, `per_connection_buffer_*`, `wait_for_warm_on_init`, `cleanup_interval`, `upstream_connection_options`, `close_connections_on_host_health_failure`, `lrs_server`, `lrs_report_endpoint_metrics`, `track_*`, `preconnect_policy`, `queuing_policies` | warning |
 
 mod circuit;
@@ -39,6 +41,7 @@ mod outlier;
 mod policy;
 mod protocol;
 mod subset;
+mod tunnel;
 
 use std::collections::BTreeMap;
 
@@ -116,7 +119,7 @@ fn cluster(report: &mut Report, message: &WireCluster) -> Result<Cluster, Error>
         lb_subset_config,
         common_lb_config,
         transport_socket,
-        // For others: nothing here depends on it.
+        // Read by `discovery` too.
         metadata: _,
         protocol_selection,
         upstream_connection_options,
@@ -228,7 +231,7 @@ fn cluster(report: &mut Report, message: &WireCluster) -> Result<Cluster, Error>
     cluster.protocol = protocol;
     cluster.max_requests_per_connection = max_requests.or_else(|| protocol::max_requests(*max_requests_per_connection));
     if let Some(socket) = transport_socket {
-        cluster.tls = report.within("transport_socket", |report| upstream_socket(report, socket))?;
+        (cluster.tls, cluster.tunnels) = report.within("transport_socket", |report| tunnel::socket(report, socket))?;
     }
     cluster.transport_matches = report.each("transport_socket_matches", transport_socket_matches, transport_match)?;
     Ok(cluster)
@@ -252,7 +255,9 @@ fn wire_cluster(cluster: &Cluster) -> WireCluster {
         max_requests_per_connection,
         tls,
         transport_matches,
+        tunnels,
     } = cluster;
+    let socket = tls.as_ref().map(wire_upstream_socket);
     let common = CommonLbConfig {
         healthy_panic_threshold: Some(Percent { value: f64::from(*panic_threshold) }),
         ignore_new_hosts_until_first_hc: *ignore_unchecked,
@@ -268,7 +273,7 @@ fn wire_cluster(cluster: &Cluster) -> WireCluster {
         circuit_breakers: Some(circuit::wire_circuit(circuit)),
         health_checks: health_checks.iter().map(health_check::wire_health_check).collect(),
         typed_extension_protocol_options: protocol::wire_protocol((*protocol, *max_requests_per_connection)),
-        transport_socket: tls.as_ref().map(wire_upstream_socket),
+        transport_socket: if *tunnels { Some(tunnel::wire_socket(socket)) } else { socket },
         transport_socket_matches: transport_matches.iter().map(wire_match).collect(),
         ..WireCluster::default()
     };

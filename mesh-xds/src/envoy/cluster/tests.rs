@@ -41,6 +41,10 @@ fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
 }
 
+fn identity() -> impl Strategy<Value = mesh_core::name::SpiffeId> {
+    text().prop_map(|name| format!("spiffe://td/ns/a/sa/{name}").parse().unwrap())
+}
+
 fn discovery() -> impl Strategy<Value = Discovery> {
     let host = (text(), any::<u16>()).prop_map(|(name, port)| DnsHost { name, port });
     let family =
@@ -66,6 +70,7 @@ fn discovery() -> impl Strategy<Value = Discovery> {
         one,
         vec(text(), 1..4).prop_map(Discovery::Aggregate),
         Just(Discovery::OriginalDst),
+        btree_map(any::<std::net::IpAddr>(), identity(), 0..3).prop_map(Discovery::TunnelToOriginalDst),
     ]
 }
 
@@ -284,8 +289,8 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
     let chosen = (policy(), localities, option::of(subsets()));
     let first = (text(), discovery(), millis(1..10_000), chosen, 0..=100_u32, any::<bool>());
     let second = (option::of(outlier()), circuit(), vec(health_check(), 0..2), protocol, any::<u32>());
-    let third = (option::of(upstream()), vec(transport, 0..3));
-    (first, second, third).prop_map(|(first, second, (tls, transport_matches))| {
+    let third = (option::of(upstream()), vec(transport, 0..3), any::<bool>());
+    (first, second, third).prop_map(|(first, second, (tls, transport_matches, tunnels))| {
         let (name, discovery, connect_timeout, (policy, localities, subsets), panic_threshold, ignore_unchecked) =
             first;
         let localities = match localities {
@@ -312,6 +317,7 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
             max_requests_per_connection: NonZeroU32::new(max_requests),
             tls,
             transport_matches,
+            tunnels,
         }
     })
 }

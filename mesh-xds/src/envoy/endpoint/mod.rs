@@ -10,14 +10,35 @@
 //! | `leds_cluster_locality_config` | NACK |
 //! | **LbEndpoint** `endpoint`, `load_balancing_weight` | honoured; 0 is refused |
 //! | `health_status` | honoured; an unknown one is refused |
-//! | `metadata` | `envoy.lb` (of which structures and nulls match nothing) and the texts of `envoy.transport_socket_match` are honoured; the rest is for others |
+//! | `metadata` | `envoy.lb` (of which structures and nulls match nothing), the texts of `envoy.transport_socket_match`, `workload` of `istio` are honoured, and of tunnels what the next chapter says; the rest is for others |
 //! | `endpoint_name` | NACK |
 //! | **Endpoint** `address`, `additional_addresses` | honoured; must be an IP address, but for clusters that ask DNS |
 //! | `hostname`, `health_check_config` | honoured |
 //! | `observability_name` | warning |
 //!
+//! # Tunnels
+//!
+//! An endpoint behind HBONE ([`Endpoint::tunnel`]) has no address but that of the internal listener `connect_originate`, as
+//! the control plane of Istio sends it to waypoints and gateways, so that Envoy, too, can be told of it. Where it is stands in
+//! its metadata:
+//!
+//! ```yaml
+//! endpoint:
+//!   address: {envoy_internal_address: {server_listener_name: connect_originate, endpoint_id: "10.0.0.7:8080"}}
+//! metadata:
+//!   filter_metadata:
+//!     envoy.filters.listener.original_dst: {local: "10.0.0.7:8080"}   # and `waypoint`, where the tunnel leads instead
+//!     mesh.tunnel: {identities: ["spiffe://cluster.local/ns/shop/sa/carts"]}
+//! ```
+//!
+//! `mesh.tunnel` is ours. Without it, as from Istio, anybody of the mesh may be at the end. An internal listener of another
+//! name: NACK.
+//!
 //! Refused as well: a gap between priorities, a locality twice in a priority, weights that sum up beyond 32 bits.
 
+pub(in crate::envoy) mod tunnel;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -211,11 +232,18 @@ fn lb_endpoint<A>(report: &mut Report, message: &LbEndpoint, address: ReadAddres
         Err(_) => return Err(report.invalid("health_status", format_args!("unknown status {health_status}"))),
     };
     let weight = weight(report, "load_balancing_weight", *load_balancing_weight)?.unwrap_or(NonZeroU32::MIN);
-    let endpoint = report.within("endpoint", |report| read_endpoint(report, endpoint, address))?;
+    let tunnelled = tunnel::read(report, endpoint, metadata.as_ref())?;
+    let (endpoint, tunnel) = match tunnelled {
+        Some((endpoint, tunnel)) => (Cow::Owned(endpoint), Some(tunnel)),
+        None => (Cow::Borrowed(endpoint), None),
+    };
+    let endpoint = report.within("endpoint", |report| read_endpoint(report, &endpoint, address))?;
     Ok(Endpoint {
+        tunnel,
+        workload: text_of(metadata.as_ref(), TELEMETRY, WORKLOAD).unwrap_or_default(),
         weight,
         health,
-        hash_key: hash_key(metadata.as_ref()),
+        hash_key: text_of(metadata.as_ref(), BALANCING, HASH_KEY),
         metadata: values(metadata.as_ref()),
         transport_labels: transport_labels(metadata.as_ref()),
         ..endpoint
@@ -261,10 +289,20 @@ fn wire_endpoint<A>(endpoint: &Endpoint<A>, at: impl Fn(&A) -> Address) -> LbEnd
         weight,
         health,
         hash_key,
-        metadata,
+        metadata: values,
         transport_labels,
+        tunnel,
+        workload,
         probe,
     } = endpoint;
+    let mut metadata = metadata(hash_key.as_ref(), values, transport_labels);
+    if !workload.is_empty() {
+        metadata.filter_metadata.insert(TELEMETRY.to_owned(), texts([(WORKLOAD, workload.as_str())]));
+    }
+    let mut address = at(address);
+    if let Some(tunnel) = tunnel {
+        address = tunnel::wire(tunnel, &address, &mut metadata);
+    }
     let health = match health {
         Health::Unknown => HealthStatus::Unknown,
         Health::Healthy => HealthStatus::Healthy,
@@ -275,7 +313,7 @@ fn wire_endpoint<A>(endpoint: &Endpoint<A>, at: impl Fn(&A) -> Address) -> LbEnd
     };
     let additional = |at: &SocketAddr| AdditionalAddress { address: Some(wire_address(*at)) };
     let message = WireEndpoint {
-        address: Some(at(address)),
+        address: Some(address),
         health_check_config: (*probe != EndpointProbe::default()).then(|| wire_probe(probe)),
         hostname: hostname.to_string(),
         additional_addresses: additional_addresses.iter().map(additional).collect(),
@@ -283,7 +321,7 @@ fn wire_endpoint<A>(endpoint: &Endpoint<A>, at: impl Fn(&A) -> Address) -> LbEnd
     };
     LbEndpoint {
         health_status: health.into(),
-        metadata: wire_metadata(hash_key.as_ref(), metadata, transport_labels),
+        metadata: (!metadata.filter_metadata.is_empty()).then_some(metadata),
         load_balancing_weight: Some(uint32(weight.get())),
         host_identifier: Some(HostIdentifier::Endpoint(message)),
     }
@@ -308,11 +346,13 @@ fn weight(report: &Report, field: &str, value: Option<UInt32Value>) -> Result<Op
 /// Namespaces of metadata.
 const BALANCING: &str = "envoy.lb";
 const TRANSPORT: &str = "envoy.transport_socket_match";
+const TELEMETRY: &str = "istio";
 const HASH_KEY: &str = "hash_key";
+const WORKLOAD: &str = "workload";
 
-fn hash_key(metadata: Option<&Metadata>) -> Option<Text> {
-    match metadata?.filter_metadata.get(BALANCING)?.fields.get(HASH_KEY)?.kind.as_ref()? {
-        Kind::StringValue(key) => Some(key.as_str().into()),
+fn text_of(metadata: Option<&Metadata>, namespace: &str, key: &str) -> Option<Text> {
+    match metadata?.filter_metadata.get(namespace)?.fields.get(key)?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text.as_str().into()),
         _ => None,
     }
 }
@@ -350,11 +390,11 @@ fn transport_labels(metadata: Option<&Metadata>) -> BTreeMap<Text, Text> {
     fields.into_iter().flatten().filter_map(text).collect()
 }
 
-fn wire_metadata(
+fn metadata(
     hash_key: Option<&Text>,
     values: &BTreeMap<Text, EndpointValue>,
     labels: &BTreeMap<Text, Text>,
-) -> Option<Metadata> {
+) -> Metadata {
     let mut metadata = Metadata::default();
     let mut fields = texts(hash_key.map(|key| (HASH_KEY, key.as_str()))).fields;
     fields.extend(values.iter().map(|(key, value)| (key.to_string(), wire_values(value))));
@@ -365,7 +405,7 @@ fn wire_metadata(
         let labels = texts(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         metadata.filter_metadata.insert(TRANSPORT.to_owned(), labels);
     }
-    (!metadata.filter_metadata.is_empty()).then_some(metadata)
+    metadata
 }
 
 /// A struct of texts.

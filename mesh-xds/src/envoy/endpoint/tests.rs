@@ -1,5 +1,7 @@
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
+use envoy_types::pb::envoy::config::core::v3::envoy_internal_address::AddressNameSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{EnvoyInternalAddress, Pipe};
+use mesh_core::balance::Tunnel;
 use mesh_core::route::MetadataValue;
 use proptest::prelude::*;
 
@@ -79,6 +81,8 @@ pub(in crate::envoy) mod values {
                 hash_key,
                 metadata,
                 transport_labels,
+                tunnel: None,
+                workload: Text::default(),
                 probe: EndpointProbe {
                     address: probed.map(plain),
                     port,
@@ -95,6 +99,23 @@ pub(in crate::envoy) mod values {
             any::<i32>().prop_map(|number| MetadataValue::Number(f64::from(number) / 8.0)),
             text().prop_map(MetadataValue::Text),
         ]
+    }
+
+    /// An assignment with endpoints some of which are behind tunnels.
+    pub(in crate::envoy) fn tunnelled() -> impl Strategy<Value = Assignment> {
+        let identity = text().prop_map(|name| format!("spiffe://td/ns/a/sa/{name}").parse().unwrap());
+        let tunnel = (vec(identity, 0..3), option::of(address()))
+            .prop_map(|(identities, via)| Tunnel { identities, via })
+            .boxed();
+        let of_one = (option::of(tunnel), option::of(text()));
+        (assignment(address(), 0..4), vec(of_one, 12)).prop_map(|(mut assignment, tunnels)| {
+            let endpoints = assignment.localities.iter_mut().flat_map(|locality| &mut locality.endpoints);
+            for (endpoint, (tunnel, workload)) in endpoints.zip(tunnels) {
+                endpoint.tunnel = tunnel;
+                endpoint.workload = workload.unwrap_or_default();
+            }
+            assignment
+        })
     }
 
     /// Without the scope and flow of IPv6, which no resource carries.
@@ -251,14 +272,60 @@ fn what_of_metadata_is_compared_with() {
     assert_eq!(endpoint.hash_key, None);
 }
 
+/// An endpoint behind a tunnel, as Istio sends it.
+fn behind_tunnel(pairs: &[(&str, &str)]) -> LbEndpoint {
+    let mut metadata = Metadata::default();
+    metadata.filter_metadata.insert("envoy.filters.listener.original_dst".into(), texts(pairs.iter().copied()));
+    LbEndpoint { metadata: Some(metadata), ..endpoint(tunnel::wire_listener("10.0.0.7:80".into())) }
+}
+
+#[test]
+fn endpoints_behind_tunnels() {
+    let read = |endpoint: LbEndpoint| {
+        let mut message = message();
+        message.endpoints[0].lb_endpoints[0] = endpoint;
+        decoded(&message)
+    };
+    let good = read(behind_tunnel(&[("local", "10.0.0.7:80")])).unwrap().value;
+    let first = good.endpoints().next().unwrap();
+    assert_eq!(first.address, "10.0.0.7:80".parse().unwrap());
+    assert_eq!(first.tunnel, Some(Tunnel::default()));
+    let via = read(behind_tunnel(&[("local", "[fd00::7]:80"), ("waypoint", "10.0.0.9:15008")])).unwrap().value;
+    let first = via.endpoints().next().unwrap();
+    assert_eq!(first.address, "[fd00::7]:80".parse().unwrap());
+    assert_eq!(first.tunnel.as_ref().and_then(|tunnel| tunnel.via), Some("10.0.0.9:15008".parse().unwrap()));
+
+    let at = "endpoints[0].lb_endpoints[0].";
+    let namespace = "metadata.filter_metadata[envoy.filters.listener.original_dst]";
+    let other = EnvoyInternalAddress {
+        address_name_specifier: Some(AddressNameSpecifier::ServerListenerName("elsewhere".into())),
+        ..EnvoyInternalAddress::default()
+    };
+    let mut not_somebody = behind_tunnel(&[("local", "10.0.0.7:80")]);
+    let metadata = not_somebody.metadata.as_mut().unwrap();
+    metadata.filter_metadata.insert("mesh.tunnel".into(), texts([("identities", "spiffe://td/a")]));
+    for (endpoint, expected) in [
+        (behind_tunnel(&[]), format!("{at}{namespace}.local")),
+        (behind_tunnel(&[("local", "here:80")]), format!("{at}{namespace}.local")),
+        (behind_tunnel(&[("local", "10.0.0.7:80"), ("waypoint", "")]), format!("{at}{namespace}.waypoint")),
+        (not_somebody, format!("{at}metadata.filter_metadata[mesh.tunnel].identities")),
+        (
+            endpoint(Address { address: Some(Place::EnvoyInternalAddress(other)) }),
+            format!("{at}endpoint.address.address"),
+        ),
+    ] {
+        assert_eq!(field(read(endpoint)), expected);
+    }
+}
+
 proptest! {
     #[test]
-    fn decoding_is_the_inverse_of_encoding(assignment in values::assignment(values::address(), 0..4)) {
+    fn decoding_is_the_inverse_of_encoding(assignment in values::tunnelled()) {
         prop_assert_eq!(decode_assignment(&encode_assignment(&assignment)), Ok(whole(assignment)));
     }
 
     #[test]
-    fn no_bytes_are_too_bad(bytes: Vec<u8>, assignment in values::assignment(values::address(), 0..4), changes in changes()) {
+    fn no_bytes_are_too_bad(bytes: Vec<u8>, assignment in values::tunnelled(), changes in changes()) {
         let _ = decode_assignment(&bytes);
         let _ = decode_assignment(&damaged(encode_assignment(&assignment), &changes));
     }

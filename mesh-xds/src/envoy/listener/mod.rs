@@ -9,12 +9,13 @@
 //! | `name`, `address`, `additional_addresses`, `bind_to_port`, `use_original_dst`, `transparent`, `freebind` | honoured |
 //! | `filter_chains`, `default_filter_chain`, `traffic_direction`, `drain_type`, `per_connection_buffer_limit_bytes` | honoured |
 //! | `listener_filters`, `listener_filters_timeout`, `continue_on_listener_filters_timeout` | honoured |
+//! | `internal_listener` | honoured; an address, or what only sockets have, beside it: NACK |
 //! | `api_listener` | honoured; everything else but the name: warning |
 //! | `stat_prefix`, `stats_matcher`, `metadata`, `access_log` | warning |
 //! | `tcp_fast_open_queue_length`, `tcp_backlog_size`, `tcp_keepalive`, `reuse_port`, `enable_reuse_port`, `enable_mptcp` | warning |
 //! | `connection_balance_config`, `max_connections_to_accept_per_socket_event` | warning |
 //! | `ignore_global_conn_limit`, `bypass_overload_manager` | warning: there is no way past a limit |
-//! | `filter_chain_matcher`, `fcds_config`, `socket_options`, `udp_listener_config`, `internal_listener`, `deprecated_v1` | NACK |
+//! | `filter_chain_matcher`, `fcds_config`, `socket_options`, `udp_listener_config`, `deprecated_v1` | NACK |
 //! | `per_connection_buffer_high_watermark_timeout` | NACK |
 //! | neither a chain nor a default chain; an address twice | NACK |
 
@@ -31,7 +32,7 @@ use mesh_core::listener::{HttpManager, Listener, ListenerKind};
 use prost::Message;
 
 use self::http::{http_manager, wire_http_manager};
-use self::socket::{socket, wire_socket};
+use self::socket::{internal, socket, wire_internal, wire_socket};
 use super::error::{Decoded, Error, Report};
 use super::wire::{any, decode, holds, unpack};
 
@@ -50,6 +51,7 @@ pub fn decode_listener(bytes: &[u8]) -> Result<Decoded<Listener>, Error> {
             let manager = report.within("api_listener", |report| api_listener(report, listener))?;
             ListenerKind::Api(Box::new(manager))
         }
+        None if wire.listener_specifier.is_some() => ListenerKind::Internal(Box::new(internal(&mut report, &wire)?)),
         None => ListenerKind::Socket(Box::new(socket(&mut report, &wire)?)),
     };
     Ok(report.finish(Listener { name, kind }))
@@ -61,6 +63,7 @@ pub fn encode_listener(listener: &Listener) -> Vec<u8> {
     let Listener { name, kind } = listener;
     let wire = match kind {
         ListenerKind::Socket(socket) => wire::Listener { name: name.to_string(), ..wire_socket(socket) },
+        ListenerKind::Internal(listener) => wire::Listener { name: name.to_string(), ..wire_internal(listener) },
         ListenerKind::Api(manager) => wire::Listener {
             name: name.to_string(),
             api_listener: Some(wire::ApiListener { api_listener: Some(any(&wire_http_manager(manager))) }),

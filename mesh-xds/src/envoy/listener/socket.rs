@@ -2,15 +2,24 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::core::v3::{Address, TrafficDirection};
 use envoy_types::pb::envoy::config::listener::v3 as wire;
-use envoy_types::pb::envoy::config::listener::v3::listener::DrainType;
+use envoy_types::pb::envoy::config::listener::v3::listener::{DrainType, InternalListenerConfig, ListenerSpecifier};
 use mesh_core::listener::{Direction, Drain, FilterChain, SocketListener};
 
 use super::chain::{chain, default_chain, wire_chain, wire_default_chain};
 use super::inspector::{inspector, wire_inspector};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::wire::{boolean, duration, socket_address, span, uint32, wire_address};
+
+/// A listener that others of the process hand streams to; its name is read elsewhere.
+pub(super) fn internal(report: &mut Report, wire: &wire::Listener) -> Result<SocketListener, Error> {
+    report.refused("bind_to_port", &wire.bind_to_port)?;
+    report.refused("use_original_dst", &wire.use_original_dst.filter(|used| used.value))?;
+    report.refused("transparent", &wire.transparent)?;
+    report.refused("freebind", &wire.freebind)?;
+    socket(report, wire)
+}
 
 /// A listener that accepts connections; its name is read elsewhere.
 pub(super) fn socket(report: &mut Report, wire: &wire::Listener) -> Result<SocketListener, Error> {
@@ -60,7 +69,6 @@ pub(super) fn socket(report: &mut Report, wire: &wire::Listener) -> Result<Socke
     report.refused("deprecated_v1", deprecated_v1)?;
     report.refused("socket_options", socket_options)?;
     report.refused("udp_listener_config", udp_listener_config)?;
-    report.refused("internal_listener", listener_specifier)?;
     report.ignored("stat_prefix", stat_prefix);
     report.ignored("stats_matcher", stats_matcher);
     report.ignored("metadata", metadata);
@@ -76,15 +84,15 @@ pub(super) fn socket(report: &mut Report, wire: &wire::Listener) -> Result<Socke
     report.ignored("bypass_overload_manager", bypass_overload_manager);
     report.ignored("tcp_keepalive", tcp_keepalive);
 
-    let address = report.required("address", address.as_ref())?;
-    let first = report.within("address", |report| socket_address(report, address))?;
-    let mut addresses = vec![first];
-    addresses.extend(report.each("additional_addresses", additional_addresses, additional)?);
-    let mut seen = BTreeSet::new();
-    if let Some(twice) = addresses.iter().find(|address| !seen.insert(**address)) {
-        return Err(report.invalid("additional_addresses", format_args!("{twice} stands there twice")));
-    }
-    let listener = SocketListener::new(first);
+    let addresses = match listener_specifier {
+        None => addresses(report, address.as_ref(), additional_addresses)?,
+        Some(ListenerSpecifier::InternalListener(InternalListenerConfig {})) => {
+            report.refused("address", address)?;
+            report.refused("additional_addresses", additional_addresses)?;
+            Vec::new()
+        }
+    };
+    let listener = SocketListener::internal();
     let chains = report.each("filter_chains", filter_chains, chain)?;
     let default_chain = match default_filter_chain {
         Some(wire) => Some(report.within("default_filter_chain", |report| default_chain(report, wire))?),
@@ -96,7 +104,7 @@ pub(super) fn socket(report: &mut Report, wire: &wire::Listener) -> Result<Socke
     without_clash(report, &chains)?;
     Ok(SocketListener {
         addresses,
-        bind_to_port: bind_to_port.is_none_or(|bind| bind.value),
+        bind_to_port: listener_specifier.is_none() && bind_to_port.is_none_or(|bind| bind.value),
         use_original_dst: use_original_dst.is_some_and(|original| original.value),
         transparent: transparent.map(|transparent| transparent.value),
         freebind: freebind.map(|freebind| freebind.value),
@@ -118,6 +126,21 @@ pub(super) fn socket(report: &mut Report, wire: &wire::Listener) -> Result<Socke
             Err(_) => return Err(report.invalid("drain_type", format_args!("{drain_type} is not known"))),
         },
     })
+}
+
+fn addresses(
+    report: &mut Report,
+    first: Option<&Address>,
+    more: &[wire::AdditionalAddress],
+) -> Result<Vec<SocketAddr>, Error> {
+    let first = report.required("address", first)?;
+    let mut addresses = vec![report.within("address", |report| socket_address(report, first))?];
+    addresses.extend(report.each("additional_addresses", more, additional)?);
+    let mut seen = BTreeSet::new();
+    match addresses.iter().find(|address| !seen.insert(**address)) {
+        Some(twice) => Err(report.invalid("additional_addresses", format_args!("{twice} stands there twice"))),
+        None => Ok(addresses),
+    }
 }
 
 fn additional(report: &mut Report, wire: &wire::AdditionalAddress) -> Result<SocketAddr, Error> {
@@ -145,6 +168,18 @@ fn direction(report: &Report, value: i32) -> Result<Direction, Error> {
         Ok(TrafficDirection::Inbound) => Ok(Direction::Inbound),
         Ok(TrafficDirection::Outbound) => Ok(Direction::Outbound),
         Err(_) => Err(report.invalid("traffic_direction", format_args!("{value} is not known"))),
+    }
+}
+
+pub(super) fn wire_internal(listener: &SocketListener) -> wire::Listener {
+    // Envoy refuses what only sockets have, whatever its value.
+    wire::Listener {
+        bind_to_port: None,
+        use_original_dst: None,
+        transparent: None,
+        freebind: None,
+        listener_specifier: Some(ListenerSpecifier::InternalListener(InternalListenerConfig {})),
+        ..wire_socket(listener)
     }
 }
 

@@ -8,7 +8,7 @@ use super::filters::{overrides, wire_overrides};
 use super::host::{host, wire_host};
 use super::mutation::{Edits, edits, header_name};
 use crate::envoy::error::{Decoded, Error, Report};
-use crate::envoy::wire::{decode, uint32};
+use crate::envoy::wire::{boolean, decode, uint32};
 
 /// Largest body of a direct response where nothing else is said, in bytes.
 const DIRECT_BODY: u32 = 4096;
@@ -136,6 +136,9 @@ pub(in crate::envoy) fn wire_route_table(table: &RouteTable) -> wire::RouteConfi
         vhost_header: host_header.as_ref().map(HeaderName::to_string).unwrap_or_default(),
         ignore_path_parameters_in_path_matching: *ignore_path_parameters,
         typed_per_filter_config: wire_overrides(filters),
+        // Envoy looks for the clusters of a table that stands in a listener, and refuses both where one is missing; here one
+        // may be missing, and what is answered then is said.
+        validate_clusters: Some(boolean(false)),
         ..wire::RouteConfiguration::default()
     }
 }

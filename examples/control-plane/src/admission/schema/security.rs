@@ -31,14 +31,40 @@ pub struct AuthorizationPolicy {
 pub struct AuthorizationSpec {
     /// The workloads that it is for; all of its namespace when absent.
     pub selector: Option<Selector>,
-    /// Gateways and services that it is for.
-    pub target_ref: Option<serde_json::Value>,
-    /// Gateways and services that it is for.
-    pub target_refs: Vec<serde_json::Value>,
+    /// What it is for, as it was written before there could be several.
+    pub target_ref: Option<PolicyTarget>,
+    /// What it is for: services, waypoints, or all waypoints of a class.
+    pub target_refs: Vec<PolicyTarget>,
     /// `ALLOW` when absent.
     pub action: Option<String>,
+    /// For `CUSTOM`: who decides.
+    pub provider: Option<Provider>,
     /// Its rules; absent means none.
     pub rules: Vec<AuthorizationRule>,
+}
+
+/// What a policy is for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PolicyTarget {
+    /// API group; empty for a Service.
+    #[serde(default)]
+    pub group: String,
+    /// `Service`, `ServiceEntry`, `Gateway` or `GatewayClass`.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// The policy's, if given at all.
+    #[serde(default)]
+    pub namespace: Option<String>,
+}
+
+/// Who decides for `CUSTOM`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Name of an extension provider.
+    pub name: String,
 }
 
 /// Labels that select workloads.
@@ -97,6 +123,10 @@ pub struct SourceMatch {
     pub service_accounts: Vec<String>,
     /// Accounts that it must not be.
     pub not_service_accounts: Vec<String>,
+    /// Trust domains. For waypoints only.
+    pub trust_domains: Vec<String>,
+    /// Trust domains that it must not be of. For waypoints only.
+    pub not_trust_domains: Vec<String>,
     /// L7 only.
     pub request_principals: Vec<String>,
     /// L7 only.
@@ -149,6 +179,91 @@ pub struct When {
     /// Values that it must not have.
     #[serde(default)]
     pub not_values: Vec<String>,
+}
+
+/// `security.istio.io RequestAuthentication`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequestAuthentication {
+    /// API version.
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// What it says.
+    #[serde(default)]
+    pub spec: RequestAuthenticationSpec,
+    /// Written by others.
+    #[serde(default)]
+    pub status: Option<serde_json::Value>,
+}
+
+/// Specification of a RequestAuthentication.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RequestAuthenticationSpec {
+    /// The workloads that it is for; it has no effect on waypoints.
+    pub selector: Option<Selector>,
+    /// What it is for, as it was written before there could be several.
+    pub target_ref: Option<PolicyTarget>,
+    /// What it is for: services, waypoints, or all waypoints of a class.
+    pub target_refs: Vec<PolicyTarget>,
+    /// Issuers of tokens.
+    pub jwt_rules: Vec<JwtRule>,
+}
+
+/// An issuer of tokens.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct JwtRule {
+    /// Its name, as it stands in `iss`.
+    pub issuer: String,
+    /// Audiences of which a token must have one; any when absent.
+    pub audiences: Vec<String>,
+    /// Where its keys are served.
+    #[serde(alias = "jwks_uri")]
+    pub jwks_uri: Option<String>,
+    /// Its keys.
+    pub jwks: Option<String>,
+    /// Headers that carry tokens.
+    pub from_headers: Vec<JwtHeader>,
+    /// Query parameters that carry tokens.
+    pub from_params: Vec<String>,
+    /// Cookies that carry tokens.
+    pub from_cookies: Vec<String>,
+    /// Header that gets the claims, base64url-encoded.
+    pub output_payload_to_header: Option<String>,
+    /// Headers that get single claims.
+    pub output_claim_to_headers: Vec<ClaimHeader>,
+    /// Whether the token is passed on.
+    pub forward_original_token: bool,
+    /// How long fetching the keys may take.
+    pub timeout: Option<String>,
+    /// Claims that are lists separated by spaces.
+    pub space_delimited_claims: Vec<String>,
+}
+
+/// A header that carries a token.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtHeader {
+    /// Its name.
+    pub name: String,
+    /// What stands before the token.
+    #[serde(default)]
+    pub prefix: Option<String>,
+}
+
+/// A header that gets a claim.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimHeader {
+    /// Its name.
+    pub header: String,
+    /// The claim.
+    pub claim: String,
 }
 
 /// `security.istio.io PeerAuthentication`.

@@ -32,18 +32,17 @@ fn is_blamed(scene: &Scene) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_breaks_off_breaks_the_response_off() {
     let (got, scene) = answer(&[], vec![Piece::Data(0, "a"), Piece::Break(5)]).await;
-    assert!(matches!(got.body, Err(ForwardError::Server(_))));
-    // The status was good, and that was reported: outlier detection counts one result of a request.
-    assert!(!is_blamed(&scene));
+    assert!(matches!(got.body, Err(ResponseError::Server(_))));
+    assert!(is_blamed(&scene), "although it had begun well");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_lies_about_the_length_is_cut() {
     for body in [vec![Piece::Data(0, "four")], vec![Piece::Data(0, "four"), Piece::Data(0, "morethan")], vec![]] {
-        let (got, _) = answer(&[("content-length", "9")], body).await;
+        let (got, scene) = answer(&[("content-length", "9")], body).await;
         let error = got.body.unwrap_err();
-        assert!(matches!(error, ForwardError::Length), "{error}");
-        assert_eq!(error.flag(), Flag::UpstreamProtocolError);
+        assert!(matches!(error, ResponseError::Length), "{error}");
+        assert_eq!((error.flag(), is_blamed(&scene)), (Flag::UpstreamProtocolError, true));
     }
     let (got, _) = answer(&[("content-length", "4")], vec![Piece::Data(0, "four")]).await;
     assert_eq!(got.body.unwrap(), "four");
@@ -88,8 +87,8 @@ async fn budgets_hold_and_are_given_back() {
     let mut cluster = Cluster::new("shop", Discovery::Eds { service_name: None });
     let thresholds = Thresholds { retries: RetryLimit::Count(1), ..Thresholds::default() };
     cluster.circuit = CircuitSettings { default: thresholds, ..CircuitSettings::default() };
-    let slow = || Act { after: 0, reads: true, answer: Ok((200, &[], vec![Piece::Data(50, "late")])) };
-    let scene = Scene::of(vec![cluster.into_balancer(1)]).acts("shop", [status(0, 503), slow(), status(0, 503)]);
+    let scene =
+        Scene::of(vec![cluster.into_balancer(1)]).acts("shop", [status(0, 503), status(50, 200), status(0, 503)]);
     let host = || {
         to(|forward| {
             forward.retry = Some(RetryPolicy {
@@ -106,7 +105,10 @@ async fn budgets_hold_and_are_given_back() {
     let (first, second) = tokio::join!(ask(&forwarder, get(host())), late);
     assert_eq!((first.status, second.status, second.flags().as_str()), (200, 503, "UO"));
     let circuit: Circuit = scene.balancer("shop").circuit();
-    assert!(circuit.try_retry(Priority::Default, tokio::time::Instant::now().into_std()).is_some(), "what was used is given back");
+    assert!(
+        circuit.try_retry(Priority::Default, tokio::time::Instant::now().into_std()).is_some(),
+        "what was used is given back"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod bad;
+mod model;
 mod scripted;
 
 use http::{Method, Request};
 use http_body_util::Empty;
 
 use super::*;
-use crate::resilience::{Expired, ForwardSettings};
+use crate::resilience::{Expired, ForwardSettings, ResponseError};
 use crate::route::{
     Action, AvoidHost, BackOff, DirectResponse, Forward, HeaderEdits, Hedge, HostRewrite, Mirror, MissingCluster,
     PathMatch, PathRewrite, Redirect, RetryOn, RetryPolicy, Route, RouteMatch, VirtualHost,
@@ -113,7 +114,7 @@ async fn the_timeout_ends_a_response_that_has_begun() {
     let host = to(|forward| forward.timeout = Some(millis(100)));
     let got = ask(&scene.forwarder(settings()), get(host)).await;
     let error = got.body.as_ref().unwrap_err();
-    assert!(matches!(error, ForwardError::Expired(Expired::Response)), "{error}");
+    assert!(matches!(error, ResponseError::Expired(Expired::Response)), "{error}");
     assert_eq!((error.flag(), got.times), (crate::filter::Flag::UpstreamRequestTimeout, (0, 100)));
     assert!(scene.is_quiet());
 }

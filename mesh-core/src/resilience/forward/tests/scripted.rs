@@ -19,7 +19,7 @@ use crate::balance::{
 use crate::filter::{Connection, Exchange, Routed};
 use crate::name::Locality;
 use crate::resilience::{
-    BodyError, BoxError, ForwardBody, ForwardError, ForwardSettings, Forwarder, ReplayBody, SendError, SendFailure,
+    BodyError, BoxError, ForwardSettings, Forwarder, ReplayBody, ResponseBody, ResponseError, SendError, SendFailure,
     Upstream, Upstreams, Work,
 };
 use crate::route::{RouteConfig, RouteTable, VirtualHost};
@@ -278,7 +278,7 @@ pub(super) fn routed<B>(host: VirtualHost, request: Request<B>) -> Request<B> {
 pub(super) struct Got {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    pub(super) body: Result<String, ForwardError>,
+    pub(super) body: Result<String, ResponseError>,
     pub(super) trailers: Option<HeaderMap>,
     pub(super) exchange: Exchange,
     /// When the head came, and when all was there.
@@ -303,7 +303,7 @@ where
     let start = tokio::time::Instant::now();
     let took = || u64::try_from(start.elapsed().as_millis()).unwrap();
     let mut forwarder = forwarder.clone();
-    let response: Result<Response<ForwardBody<Pieces>>, Infallible> =
+    let response: Result<Response<ResponseBody<Pieces>>, Infallible> =
         tower::Service::call(&mut forwarder, request).await;
     let (mut head, mut body) = response.unwrap().into_parts();
     let first = took();

@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager as parts;
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3::Rbac as NetworkRbac;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
-use envoy_types::pb::google::protobuf::Duration as Span;
+use envoy_types::pb::google::protobuf::{BoolValue, Duration as Span};
 use mesh_core::listener::{HttpTimeouts, Listener, ListenerKind, RouteSource, SocketListener, TcpProxy, Terminal};
 use proptest::prelude::*;
 use prost::Message;
@@ -71,6 +71,7 @@ fn reading(listener: &wire::Listener) -> Result<Decoded<Listener>, Error> {
 fn socket_of(listener: &wire::Listener) -> SocketListener {
     match reading(listener).unwrap().value.kind {
         ListenerKind::Socket(socket) => *socket,
+        ListenerKind::Internal(_) => panic!("an internal listener"),
         ListenerKind::Api(_) => panic!("an API listener"),
     }
 }
@@ -120,7 +121,11 @@ fn defaults_are_envoys() {
 #[test]
 fn what_a_listener_must_not_say_is_refused_by_name() {
     type Change = fn(&mut wire::Listener);
-    let cases: [(&str, Change); 20] = [
+    fn internal(listener: &mut wire::Listener) {
+        let kind = wire::listener::ListenerSpecifier::InternalListener(Default::default());
+        listener.listener_specifier = Some(kind);
+    }
+    let cases: [(&str, Change); 21] = [
         ("name", |l| l.name.clear()),
         ("address", |l| l.address = None),
         ("address.address", |l| l.address = Some(Address::default())),
@@ -133,8 +138,11 @@ fn what_a_listener_must_not_say_is_refused_by_name() {
         ("filter_chain_matcher", |l| l.filter_chain_matcher = Some(Default::default())),
         ("socket_options", |l| l.socket_options = vec![Default::default()]),
         ("udp_listener_config", |l| l.udp_listener_config = Some(Default::default())),
-        ("internal_listener", |l| {
-            l.listener_specifier = Some(wire::listener::ListenerSpecifier::InternalListener(Default::default()));
+        ("address", internal),
+        ("bind_to_port", |l| {
+            internal(l);
+            l.address = None;
+            l.bind_to_port = Some(BoolValue { value: true });
         }),
         ("deprecated_v1", |l| l.deprecated_v1 = Some(Default::default())),
         ("per_connection_buffer_high_watermark_timeout", |l| {

@@ -24,6 +24,14 @@ use crate::envoy::tls::tests::values as tls;
 pub(super) fn listener() -> impl Strategy<Value = Listener> {
     let kind = prop_oneof![
         3 => socket().boxed().prop_map(|socket| ListenerKind::Socket(Box::new(socket))),
+        1 => socket().boxed().prop_map(|socket| ListenerKind::Internal(Box::new(SocketListener {
+            addresses: Vec::new(),
+            bind_to_port: false,
+            use_original_dst: false,
+            transparent: None,
+            freebind: None,
+            ..socket
+        }))),
         1 => manager().boxed().prop_map(|manager| ListenerKind::Api(Box::new(manager))),
     ];
     (text(), kind).prop_map(|(name, kind)| Listener { name, kind })

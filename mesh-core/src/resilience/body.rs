@@ -7,14 +7,14 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
 
+use super::BoxError;
+use super::limits::{Clock, Expired};
+use super::tracked::Tracked;
 use crate::balance::{CircuitGuard, Outcome};
 use crate::filter::Flag;
-use crate::resilience::BoxError;
-use crate::resilience::limits::{Clock, Expired};
-use crate::resilience::tracked::Tracked;
 
 /// The body of a response: a server's, or what was answered instead.
-pub struct ForwardBody<R> {
+pub struct ResponseBody<R> {
     kind: Kind<R>,
 }
 
@@ -28,18 +28,26 @@ enum Kind<R> {
 /// A body that a server sends, and all that is held until it has ended.
 pub(super) struct Streaming<R> {
     pub(super) body: R,
-    pub(super) tracked: Tracked,
-    /// The attempt counts as a retry.
-    pub(super) _guard: Option<CircuitGuard>,
-    pub(super) clock: Clock,
-    /// What is missing of the length that was announced.
+    /// Who is told how it went.
+    pub(super) tracked: Option<Tracked>,
+    /// The request counts as long as it lasts.
+    pub(super) _admitted: Option<CircuitGuard>,
+    pub(super) clock: Option<Clock>,
+    /// What is missing of the length that was announced, if that is looked at.
     pub(super) missing: Option<u64>,
+}
+
+impl<R> Streaming<R> {
+    /// A body with nothing else to it.
+    pub(super) fn of(body: R) -> Self {
+        Self { body, tracked: None, _admitted: None, clock: None, missing: None }
+    }
 }
 
 /// Why the body of a response breaks off.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ForwardError {
+pub enum ResponseError {
     /// The server broke it off.
     #[error("the server broke the response off")]
     Server(#[source] BoxError),
@@ -51,7 +59,7 @@ pub enum ForwardError {
     Expired(#[source] Expired),
 }
 
-impl ForwardError {
+impl ResponseError {
     /// The flag of the access log.
     #[must_use]
     pub const fn flag(&self) -> Flag {
@@ -73,54 +81,76 @@ pub(super) fn announced(method: &Method, head: &response::Parts) -> Option<u64> 
     (!bodiless).then(length).flatten()
 }
 
-impl<R> ForwardBody<R> {
+impl<R> ResponseBody<R> {
     pub(super) fn answer(bytes: Bytes) -> Self {
         Self { kind: Kind::Answer(bytes) }
     }
 }
 
-impl<R: Body> ForwardBody<R> {
+impl<R: Body> ResponseBody<R> {
     pub(super) fn server(mut streaming: Streaming<R>) -> Self {
         if streaming.body.is_end_stream() {
             // Nobody may ask for more.
-            streaming.tracked.handle_end();
+            streaming.handle_end();
         }
         Self { kind: Kind::Server(streaming) }
     }
 }
 
-impl<R> fmt::Debug for ForwardBody<R> {
+impl<R> fmt::Debug for ResponseBody<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ForwardBody").finish_non_exhaustive()
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
+    }
+}
+
+impl<R> Streaming<R> {
+    fn report(&mut self, outcome: Outcome) {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.report(outcome);
+        }
+    }
+
+    fn handle_break(&mut self) {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.handle_break();
+        }
+    }
+
+    fn handle_end(&mut self) {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.handle_end();
+        }
     }
 }
 
 impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Streaming<R> {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         // First of all, so that a server that always has something to say does not talk beyond its time.
-        if let Poll::Ready((expired, _)) = self.clock.poll(cx) {
-            self.tracked.report(Outcome::TimedOut);
-            return Poll::Ready(Some(Err(ForwardError::Expired(expired))));
+        if let Some(Poll::Ready((expired, _))) = self.clock.as_mut().map(|clock| clock.poll(cx)) {
+            self.report(Outcome::TimedOut);
+            return Poll::Ready(Some(Err(ResponseError::Expired(expired))));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else { return Poll::Pending };
-        self.clock.touch();
+        if let Some(clock) = &mut self.clock {
+            clock.touch();
+        }
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(self.handle_frame(frame)),
             Some(Err(error)) => {
-                self.tracked.report(Outcome::Unreachable);
-                Some(Err(ForwardError::Server(error.into())))
+                self.handle_break();
+                Some(Err(ResponseError::Server(error.into())))
             }
             None if self.missing.is_some_and(|missing| missing > 0) => Some(Err(self.wrong_length())),
             None => {
-                self.tracked.handle_end();
+                self.handle_end();
                 None
             }
         })
     }
 
-    fn handle_frame(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ForwardError> {
-        if let Some(trailers) = frame.trailers_ref() {
-            self.tracked.handle_trailers(trailers);
+    fn handle_frame(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, ResponseError> {
+        if let (Some(trailers), Some(tracked)) = (frame.trailers_ref(), &mut self.tracked) {
+            tracked.handle_trailers(trailers);
         }
         if let (Some(missing), Some(data)) = (&mut self.missing, frame.data_ref()) {
             match missing.checked_sub(data.len() as u64) {
@@ -129,22 +159,22 @@ impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Streaming<R> {
             }
         }
         if self.body.is_end_stream() && self.missing.is_none_or(|missing| missing == 0) {
-            self.tracked.handle_end();
+            self.handle_end();
         }
         Ok(frame)
     }
 
-    fn wrong_length(&mut self) -> ForwardError {
-        self.tracked.report(Outcome::Unreachable);
-        ForwardError::Length
+    fn wrong_length(&mut self) -> ResponseError {
+        self.handle_break();
+        ResponseError::Length
     }
 }
 
-impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for ForwardBody<R> {
+impl<R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for ResponseBody<R> {
     type Data = Bytes;
-    type Error = ForwardError;
+    type Error = ResponseError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ForwardError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = self.get_mut();
         let frame = match &mut this.kind {
             Kind::Over => return Poll::Ready(None),

@@ -1,0 +1,141 @@
+//! References between objects that lead nowhere. What refers is used all the same, as by the Gateway API: the other object may
+//! come later.
+
+use mesh_core::name::NamespacedName;
+
+use super::Faults;
+use crate::admission::schema::{BackendRef, Metadata, ParentRef, PolicyTarget, RouteFilter};
+use crate::finding::Finding;
+use crate::translate::binding::{self, Object, Traffic};
+use crate::world::World;
+
+/// All references of routes and policies.
+pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
+    for (origin, route) in world.http_routes.values() {
+        let (metadata, faults) = (&route.metadata, &mut Faults::new(origin, findings));
+        faults.each("parentRefs", &route.spec.parent_refs, |faults, parent| parent_of(world, metadata, parent, faults));
+        faults.each("rules", route.spec.rules.as_deref().unwrap_or_default(), |faults, rule| {
+            backends(world, metadata, &rule.backend_refs, &rule.filters, faults);
+        });
+    }
+    for (origin, route) in world.grpc_routes.values() {
+        let (metadata, faults) = (&route.metadata, &mut Faults::new(origin, findings));
+        faults.each("parentRefs", &route.spec.parent_refs, |faults, parent| parent_of(world, metadata, parent, faults));
+        faults.each("rules", route.spec.rules.as_deref().unwrap_or_default(), |faults, rule| {
+            backends(world, metadata, &rule.backend_refs, &rule.filters, faults);
+        });
+    }
+    for (origin, policy) in world.policies.values() {
+        let (metadata, faults) = (&policy.metadata, &mut Faults::new(origin, findings));
+        targets(world, metadata, policy.spec.target_ref.as_ref(), &policy.spec.target_refs, faults);
+    }
+    for (origin, tokens) in world.tokens.values() {
+        let (metadata, faults) = (&tokens.metadata, &mut Faults::new(origin, findings));
+        targets(world, metadata, tokens.spec.target_ref.as_ref(), &tokens.spec.target_refs, faults);
+    }
+}
+
+fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut Faults<'_>) {
+    let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);
+    let key = NamespacedName::new(namespace, parent.name.as_str());
+    let ports: Vec<(u16, &str)> = match (parent.group.as_deref(), parent.kind.as_deref()) {
+        (Some("" | "core"), Some("Service")) => {
+            let Some((_, service)) = world.services.get(&key) else {
+                return faults.warning("name", format_args!("Service `{key}` is not there"));
+            };
+            waypoint_of(world, &service.metadata, "the route has no effect", faults);
+            service.spec.ports.iter().map(|port| (port.port, port.name.as_str())).collect()
+        }
+        (Some("networking.istio.io"), Some("ServiceEntry")) => {
+            let Some((_, entry)) = world.service_entries.get(&key) else {
+                return faults.warning("name", format_args!("ServiceEntry `{key}` is not there"));
+            };
+            waypoint_of(world, &entry.metadata, "the route has no effect", faults);
+            entry.spec.ports.iter().map(|port| (port.number, port.name.as_str())).collect()
+        }
+        (_, kind) => {
+            let kind = kind.unwrap_or("Gateway");
+            return faults.warning("kind", format_args!("routes of a {kind} have no effect here"));
+        }
+    };
+    let selected = |(port, name): &(u16, &str)| {
+        parent.port.is_none_or(|wanted| wanted == *port)
+            && parent.section_name.as_deref().is_none_or(|wanted| wanted == *name)
+    };
+    if !ports.iter().any(selected) {
+        faults.warning("port", format_args!("`{key}` has no such port"));
+    }
+}
+
+fn backends(world: &World, route: &Metadata, refs: &[BackendRef], filters: &[RouteFilter], faults: &mut Faults<'_>) {
+    let answered = "its share of the requests is answered with an error";
+    faults.each("backendRefs", refs, |faults, one| backend(world, route, one, answered, faults));
+    faults.each("filters", filters, |faults, filter| {
+        if let Some(mirror) = &filter.request_mirror {
+            let dropped = "nothing is copied there";
+            let part = "requestMirror.backendRef";
+            faults.within(part, |faults| backend(world, route, &mirror.backend_ref, dropped, faults));
+        }
+    });
+}
+
+fn backend(world: &World, route: &Metadata, backend: &BackendRef, effect: &str, faults: &mut Faults<'_>) {
+    let namespace = backend.namespace.as_deref().unwrap_or(&route.namespace);
+    let key = NamespacedName::new(namespace, backend.name.as_str());
+    let has = match (backend.group.as_deref().unwrap_or_default(), backend.kind.as_deref().unwrap_or("Service")) {
+        ("" | "core", "Service") => match world.services.get(&key) {
+            Some((_, service)) if service.spec.r#type.as_deref() == Some("ExternalName") => {
+                return faults.warning("name", format_args!("`{key}` is an ExternalName; {effect}"));
+            }
+            Some((_, service)) => service.spec.ports.iter().any(|port| Some(port.port) == backend.port),
+            None => return faults.warning("name", format_args!("Service `{key}` is not there; {effect}")),
+        },
+        ("networking.istio.io", "Hostname") => return,
+        (group, kind) => {
+            return faults.warning("kind", format_args!("`{group}/{kind}` is no backend; {effect}"));
+        }
+    };
+    if !has {
+        faults.warning("port", format_args!("`{key}` has no such port; {effect}"));
+    }
+}
+
+fn targets(
+    world: &World,
+    policy: &Metadata,
+    one: Option<&PolicyTarget>,
+    several: &[PolicyTarget],
+    faults: &mut Faults<'_>,
+) {
+    if let Some(target) = one {
+        faults.within("targetRef", |faults| target_of(world, policy, target, faults));
+    }
+    faults.each("targetRefs", several, |faults, target| target_of(world, policy, target, faults));
+}
+
+fn target_of(world: &World, policy: &Metadata, target: &PolicyTarget, faults: &mut Faults<'_>) {
+    let key = NamespacedName::new(policy.namespace.as_str(), target.name.as_str());
+    let effect = "the policy is not enforced";
+    match target.kind.as_str() {
+        "Service" => match world.services.get(&key) {
+            Some((_, service)) => waypoint_of(world, &service.metadata, effect, faults),
+            None => faults.warning("name", format_args!("Service `{key}` is not there; {effect}")),
+        },
+        "ServiceEntry" => match world.service_entries.get(&key) {
+            Some((_, entry)) => waypoint_of(world, &entry.metadata, effect, faults),
+            None => faults.warning("name", format_args!("ServiceEntry `{key}` is not there; {effect}")),
+        },
+        "Gateway" if !world.gateways.contains_key(&key) => {
+            faults.warning("name", format_args!("Gateway `{key}` is not there; {effect}"));
+        }
+        _ => {}
+    }
+}
+
+/// What is for a service is done by its waypoint.
+fn waypoint_of(world: &World, service: &Metadata, effect: &str, faults: &mut Faults<'_>) {
+    if binding::bound(world, Object::new(Traffic::Service, service)).waypoint.is_none() {
+        let Metadata { namespace, name, .. } = service;
+        faults.warning("name", format_args!("`{namespace}/{name}` has no waypoint; {effect}"));
+    }
+}

@@ -1,0 +1,212 @@
+//! Golden translations: a directory of manifests and, beside it, what its waypoint is programmed with. With
+//! `MESH_GOLDEN_WRITE=1` in the environment the expected texts are written anew.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use mesh_core::balance::Discovery;
+use mesh_core::listener::{FilterChain, HttpManager, ListenerKind, RouteSource, Terminal};
+use mesh_core::name::parse_trust_domain;
+use mesh_core::route::{Action, Route};
+use mesh_xds::envoy::cluster::decode_cluster;
+use mesh_xds::envoy::endpoint::decode_assignment;
+use mesh_xds::envoy::listener::decode_listener;
+
+use super::*;
+use crate::admission::admit;
+use crate::source::dir;
+use crate::translate::translate;
+
+pub(super) fn place() -> Place {
+    Place {
+        trust_domain: parse_trust_domain("cluster.local").unwrap(),
+        cluster_id: "c1".into(),
+        network: String::new(),
+        root_namespace: "istio-system".into(),
+        cluster_domain: "cluster.local".into(),
+    }
+}
+
+/// The resources of the one waypoint of a directory.
+fn of(directory: &Path, locality: &Locality) -> Resources {
+    let (world, _) = admit(&dir::read(directory).unwrap()).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    let place = place();
+    let translation = translate(&world, &place);
+    let waypoints = Waypoints::new(&world, &place, &translation);
+    let key = waypoints.keys().next().unwrap();
+    waypoints.resources(key, locality)
+}
+
+fn golden_root() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-waypoint")
+}
+
+fn shown(resources: &Resources) -> String {
+    let mut text = String::new();
+    for listener in &resources.listeners {
+        let ListenerKind::Internal(internal) = &listener.kind else { panic!("{listener:?}") };
+        writeln!(text, "listener {} {:?}", listener.name, internal.inspectors).unwrap();
+        for chain in &internal.chains {
+            show_chain(&mut text, chain);
+        }
+    }
+    for cluster in &resources.clusters {
+        writeln!(text, "cluster {}", cluster.name).unwrap();
+        match &cluster.discovery {
+            Discovery::Eds { .. } => {}
+            other => writeln!(text, "  {other:?}").unwrap(),
+        }
+        writeln!(text, "  {:?} {:?} panic {}%", cluster.policy, cluster.protocol, cluster.panic_threshold).unwrap();
+        let circuit = &cluster.circuit.default;
+        writeln!(
+            text,
+            "  connect within {:?}, limits {}/{}/{} {:?}, {:?} requests per connection",
+            cluster.connect_timeout,
+            circuit.max_connections,
+            circuit.max_pending_requests,
+            circuit.max_requests,
+            circuit.retries,
+            cluster.max_requests_per_connection
+        )
+        .unwrap();
+        if let Some(outlier) = &cluster.outlier {
+            writeln!(text, "  outlier after {} within {:?}", outlier.consecutive_5xx, outlier.interval).unwrap();
+        }
+    }
+    for assignment in &resources.assignments {
+        writeln!(text, "endpoints {}", assignment.cluster).unwrap();
+        for locality in &assignment.localities {
+            writeln!(
+                text,
+                "  priority {} at {:?} weight {:?}",
+                locality.priority,
+                locality.locality.to_string(),
+                locality.weight
+            )
+            .unwrap();
+            for endpoint in &locality.endpoints {
+                let tunnel = endpoint
+                    .tunnel
+                    .as_ref()
+                    .map(|tunnel| tunnel.identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "));
+                writeln!(
+                    text,
+                    "    {} {:?} weight {} {} through {}",
+                    endpoint.address,
+                    endpoint.health,
+                    endpoint.weight,
+                    endpoint.workload,
+                    tunnel.as_deref().unwrap_or("nothing")
+                )
+                .unwrap();
+            }
+        }
+    }
+    text
+}
+
+fn show_chain(text: &mut String, chain: &FilterChain) {
+    let ranges: Vec<_> = chain.matcher.destination_ranges.iter().map(ToString::to_string).collect();
+    let port = chain.matcher.destination_port.map_or_else(|| "any".to_owned(), |port| port.to_string());
+    let protocols: Vec<_> = chain.matcher.application_protocols.iter().map(ToString::to_string).collect();
+    writeln!(text, "chain {} for {}:{port} {}", chain.name, ranges.join(","), protocols.join(",")).unwrap();
+    for rbac in &chain.rbac {
+        writeln!(text, "  rbac {:?}", rbac.filter).unwrap();
+    }
+    match &chain.terminal {
+        Terminal::Tcp(proxy) => {
+            writeln!(text, "  {:?} idle {:?} at most {:?}", proxy.target, proxy.idle_timeout, proxy.max_duration)
+                .unwrap();
+        }
+        Terminal::Http(manager) => show_manager(text, manager),
+        Terminal::Close => writeln!(text, "  close").unwrap(),
+    }
+}
+
+fn show_manager(text: &mut String, manager: &HttpManager) {
+    for filter in &manager.filters {
+        writeln!(text, "  filter {}", filter.name).unwrap();
+        for line in format!("{:#?}", filter.kind).lines() {
+            writeln!(text, "    {line}").unwrap();
+        }
+    }
+    let RouteSource::Inline(table) = &manager.routes else { panic!("{manager:?}") };
+    for host in &table.config().hosts {
+        for Route { name, matcher, action, headers, .. } in &host.routes {
+            writeln!(text, "  route {name}").unwrap();
+            let asked = [
+                format!("{:?}", matcher.path),
+                if matcher.headers.is_empty() { String::new() } else { format!("headers {:?}", matcher.headers) },
+                if matcher.peer.is_empty() { String::new() } else { format!("peer {:?}", matcher.peer) },
+                if matcher.grpc { "grpc".to_owned() } else { String::new() },
+            ];
+            let asked: Vec<_> = asked.into_iter().filter(|part| !part.is_empty()).collect();
+            writeln!(text, "    if {}", asked.join(" and ")).unwrap();
+            if *headers != mesh_core::route::HeaderEdits::default() {
+                writeln!(text, "    edits {headers:?}").unwrap();
+            }
+            match action {
+                Action::Forward(forward) => {
+                    writeln!(text, "    to {:?}", forward.cluster).unwrap();
+                    writeln!(
+                        text,
+                        "    within {:?} retry {:?}",
+                        forward.timeout,
+                        forward.retry.as_ref().map(|retry| (retry.retries, retry.per_try_timeout, &retry.status_codes))
+                    )
+                    .unwrap();
+                    for (what, shown) in [
+                        ("path", forward.path.as_ref().map(|path| format!("{path:?}"))),
+                        ("hash", (!forward.hash.is_empty()).then(|| format!("{:?}", forward.hash))),
+                        ("mirrors", (!forward.mirrors.is_empty()).then(|| format!("{:?}", forward.mirrors))),
+                    ] {
+                        if let Some(shown) = shown {
+                            writeln!(text, "    {what} {shown}").unwrap();
+                        }
+                    }
+                }
+                other => writeln!(text, "    {other:?}").unwrap(),
+            }
+        }
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the switch between comparing and writing")]
+fn golden() {
+    let mut count = 0;
+    for entry in fs::read_dir(golden_root()).unwrap() {
+        let directory = entry.unwrap().path();
+        let resources = of(&directory, &Locality::new("eu", "a", ""));
+        let text = shown(&resources);
+        let expected = directory.join("expected.txt");
+        if std::env::var("MESH_GOLDEN_WRITE").is_ok() {
+            fs::write(&expected, &text).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&expected).unwrap_or_default(), text, "{}", directory.display());
+        count += 1;
+    }
+    assert!(count >= 3, "{count} topics");
+}
+
+#[test]
+fn what_is_sent_is_what_is_meant() {
+    for entry in fs::read_dir(golden_root()).unwrap() {
+        let resources = of(&entry.unwrap().path(), &Locality::default());
+        let [(_, clusters), (_, assignments), (_, listeners)] = resources.encode(Flavour::Mesh, &place().trust_domain);
+        for (listener, (_, bytes)) in resources.listeners.iter().zip(&listeners) {
+            let decoded = decode_listener(bytes).unwrap();
+            assert_eq!((&decoded.value, decoded.warnings.len()), (listener, 0));
+        }
+        for (cluster, (_, bytes)) in resources.clusters.iter().zip(&clusters) {
+            let decoded = decode_cluster(bytes).unwrap();
+            assert_eq!((&decoded.value, decoded.warnings.len()), (cluster, 0));
+        }
+        for (assignment, (_, bytes)) in resources.assignments.iter().zip(&assignments) {
+            let decoded = decode_assignment(bytes).unwrap();
+            assert_eq!((&decoded.value, decoded.warnings.len()), (assignment, 0));
+        }
+        assert_eq!(resources.assignments.iter().map(|assignment| assignment.validate()).find(Result::is_err), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! Waypoints at the control plane as a process: each proves who it is, and gets what is its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test"
+)]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mesh_core::balance::{Assignment, Cluster};
+use mesh_core::listener::{Listener, ListenerKind};
+use mesh_core::live::Publisher;
+use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
+use mesh_identity::bundle::{Bundle, BundleSet};
+use mesh_identity::clock::SystemClock;
+use mesh_identity::connect::Connector;
+use mesh_identity::source::{CsrSource, Identities, TokenSource};
+use mesh_identity::tls::server_authenticated_client;
+use mesh_identity::verify::Expected;
+use mesh_xds::client::machine::{ServerTraits, Variant};
+use mesh_xds::client::{Client, Group};
+use mesh_xds::envoy::LISTENER_TYPE;
+use mesh_xds::pb::Node;
+use mesh_xds::pb::discovery::DiscoveryRequest;
+use mesh_xds::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+const MANIFESTS: &str = r#"
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint}}
+---
+kind: Namespace
+metadata: {name: bank}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: shop}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: waypoint, namespace: bank}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+kind: Pod
+metadata: {name: waypoint-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: waypoint}}
+spec: {nodeName: node-a, serviceAccountName: waypoint}
+status: {podIP: 10.0.0.100}
+---
+kind: Pod
+metadata: {name: waypoint-1, namespace: bank, labels: {gateway.networking.k8s.io/gateway-name: waypoint}}
+spec: {nodeName: node-a, serviceAccountName: waypoint}
+status: {podIP: 10.0.0.101}
+---
+kind: Service
+metadata: {name: carts, namespace: shop}
+spec: {clusterIP: 10.1.0.1, selector: {app: carts}, ports: [{name: http, port: 80}]}
+---
+kind: Pod
+metadata: {name: carts-1, namespace: shop, labels: {app: carts}}
+spec: {nodeName: node-a, serviceAccountName: carts}
+status: {podIP: 10.0.0.1, conditions: [{type: Ready, status: "True"}]}
+"#;
+
+const ANOTHER: &str = r#"
+kind: Pod
+metadata: {name: carts-2, namespace: shop, labels: {app: carts}}
+status: {podIP: 10.0.0.2, conditions: [{type: Ready, status: "True"}]}
+"#;
+
+struct Running {
+    dir: tempfile::TempDir,
+    mesh: u16,
+    admin: u16,
+    child: Child,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::create_dir(path("manifests")).unwrap();
+        std::fs::write(path("manifests/mesh.yaml"), MANIFESTS).unwrap();
+        std::fs::write(path("token"), TOKEN).unwrap();
+        let [mesh, admin] =
+            [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).map(|one| one.local_addr().unwrap().port());
+        let settings = format!(
+            "listen: 127.0.0.1:{mesh}\nadmin: 127.0.0.1:{admin}\n\
+             sources: {{directory: {0}/manifests, poll_interval_ms: 20}}\nauthority: {{dir: {0}/authority}}\n\
+             nodes: [{{name: node-a, token_file: {0}/token}}]\n",
+            dir.path().display()
+        );
+        std::fs::write(path("settings.yaml"), settings).unwrap();
+        let log = std::fs::File::create(path("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_control-plane"))
+            .args(["serve", "--config"])
+            .arg(path("settings.yaml"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let running = Self { dir, mesh, admin, child };
+        until("it is ready", || running.get("/healthz/ready").is_some_and(|answer| answer.contains("200 OK"))).await;
+        running
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    fn endpoint(&self, config: Arc<rustls::ClientConfig>) -> Channel {
+        let connector = Connector::new(config).to(format!("127.0.0.1:{}", self.mesh));
+        Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector)
+    }
+
+    /// A channel of somebody who has no certificate.
+    fn nobody(&self) -> Channel {
+        let (_, bundles) = Publisher::new(self.bundles());
+        self.endpoint(server_authenticated_client(bundles, server(), Arc::new(SystemClock), &[b"h2"]).unwrap())
+    }
+
+    /// A channel by the certificate of an identity, which the node's token is good for.
+    async fn channel_of(&self, id: &str) -> Channel {
+        let token = TokenSource::Fixed(TOKEN.into());
+        let source = CsrSource::new(self.nobody(), token, Duration::from_secs(3600), Arc::new(SystemClock));
+        let identities = Identities::builder(Arc::new(source), self.bundles()).build();
+        let identity = identities.identity(&parse_spiffe_id(id).unwrap()).await.unwrap();
+        self.endpoint(identity.client_config(server(), &[b"h2"]).unwrap())
+    }
+
+    fn bundles(&self) -> BundleSet {
+        let roots = std::fs::read(self.path("authority/root-cert.pem")).unwrap();
+        BundleSet::default().with(Bundle::from_pem(parse_trust_domain("cluster.local").unwrap(), &roots).unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
+        }
+    }
+}
+
+fn server() -> Expected {
+    Expected::Ids(vec![parse_spiffe_id("spiffe://cluster.local/ns/istio-system/sa/control-plane").unwrap()])
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("did not come about: {what}");
+}
+
+fn node(id: &str) -> Node {
+    Node { id: id.to_owned(), ..Node::default() }
+}
+
+/// How a stream ends that begins with this node.
+async fn refused(channel: Channel, node: Node) -> Option<Code> {
+    let request = DiscoveryRequest { node: Some(node), type_url: LISTENER_TYPE.into(), ..DiscoveryRequest::default() };
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    sender.send(request).await.unwrap();
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    match client.stream_aggregated_resources(requests).await {
+        Ok(answers) => answers.into_inner().message().await.err().map(|status| status.code()),
+        Err(status) => Some(status.code()),
+    }
+}
+
+const SHOP: &str = "waypoint~10.0.0.100~waypoint-1.shop~shop.svc.cluster.local";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waypoint_gets_what_is_its_own_and_nothing_else() {
+    let running = Running::start().await;
+    let shop = running.channel_of("spiffe://cluster.local/ns/shop/sa/waypoint").await;
+    let bank = running.channel_of("spiffe://cluster.local/ns/bank/sa/waypoint").await;
+    let carts = running.channel_of("spiffe://cluster.local/ns/shop/sa/carts").await;
+    for (channel, id, expected) in [
+        (&shop, SHOP, None),
+        (&bank, "waypoint~10.0.0.101~waypoint-1.bank~bank.svc.cluster.local", None),
+        // Of another namespace, of another account, of no waypoint, nobody at all.
+        (&bank, SHOP, Some(Code::PermissionDenied)),
+        (&carts, SHOP, Some(Code::PermissionDenied)),
+        (&shop, "waypoint~10.0.0.1~carts-1.shop~shop.svc.cluster.local", None),
+        (&carts, "waypoint~10.0.0.1~carts-1.shop~shop.svc.cluster.local", Some(Code::PermissionDenied)),
+        (&shop, "ztunnel~10.0.0.100~waypoint-1.shop~shop.svc.cluster.local", Some(Code::PermissionDenied)),
+        (&shop, "waypoint", Some(Code::PermissionDenied)),
+        (&running.nobody(), SHOP, Some(Code::Unauthenticated)),
+    ] {
+        assert_eq!(refused(channel.clone(), node(id)).await, expected, "{id}");
+    }
+
+    for variant in [Variant::Delta, Variant::StateOfTheWorld] {
+        let groups = vec![Group::new(vec![ServerTraits::new("cp", variant)])];
+        let (client, driver) = Client::new(&node(SHOP), groups, BTreeMap::new(), SystemTime::now);
+        let cancel = CancellationToken::new();
+        let channel = shop.clone();
+        let connect = move || Ok((channel.clone(), MetadataMap::new()));
+        let run = tokio::spawn(driver.run(vec![vec![connect]], cancel.clone()));
+        let listeners = client.watch_all::<Listener>();
+        let clusters = client.watch_all::<Cluster>();
+        let name = "inbound-vip|80|http|carts.shop.svc.cluster.local";
+        let endpoints = client.watch::<Assignment>(name);
+        let addresses = || -> Vec<String> {
+            let assignment = endpoints.value();
+            assignment.iter().flat_map(|all| all.endpoints()).map(|one| one.address.to_string()).collect()
+        };
+        until("everything is there", || {
+            !listeners.values().is_empty() && !clusters.values().is_empty() && endpoints.value().is_some()
+        })
+        .await;
+        let all = listeners.values();
+        let [listener] = all.values().collect::<Vec<_>>()[..] else { panic!("{all:?}") };
+        let ListenerKind::Internal(internal) = &listener.kind else { panic!("{listener:?}") };
+        assert_eq!((listener.name.as_str(), internal.chains.len()), ("main_internal", 1));
+        assert_eq!(clusters.values().keys().map(|name| name.to_string()).collect::<Vec<_>>(), [name]);
+        assert_eq!(addresses(), ["10.0.0.1:80"]);
+
+        std::fs::write(running.path("manifests/more.yaml"), ANOTHER).unwrap();
+        until("the new endpoint is there", || addresses().len() == 2).await;
+        // What is bad changes nothing.
+        std::fs::write(running.path("manifests/more.yaml"), "kind: HTTPRoute\nmetadata: [").unwrap();
+        until("it is told of", || running.get("/findings").is_some_and(|text| text.contains("more.yaml"))).await;
+        assert_eq!(addresses().len(), 2);
+        std::fs::remove_file(running.path("manifests/more.yaml")).unwrap();
+        until("it is gone again", || addresses().len() == 1).await;
+        cancel.cancel();
+        run.await.unwrap();
+    }
+}
