@@ -2,34 +2,59 @@ use std::sync::Arc;
 
 use http::{StatusCode, request};
 use mesh_core::authn::{Authenticate, Verifier};
+use mesh_core::companion::ext_authz::{Authorizer, ExternalAuthorization, ExternalAuthz};
+use mesh_core::companion::rate_limit::{GlobalRateLimit, GlobalRateLimiting, RateLimiter};
 use mesh_core::filter::{Answer, Authorize, Exchange, Filter, Flag, Named, NormalizePath, Step};
 use mesh_core::listener::{HttpFilterKind, HttpManager, UpgradeSupport};
+use mesh_core::name::Text;
 use mesh_core::path::PathNormalization;
+use mesh_core::resilience::{BodyLimit, Cors, EditHeaders, Faults, LocalRateLimiting, Sessions};
+
+use super::runtime::Shared;
+use super::upstreams::ClustersAtWork;
 
 use crate::http::upgrade;
 
-/// What filters need that is not in their configuration: whom they ask.
+/// What filters need that is not in their configuration: whom they ask. Without anybody to ask, a filter refuses: what it was
+/// to hold back is held back.
 pub trait Extensions: Send + Sync + 'static {
-    /// Who verifies tokens. Without anybody, whatever asks for tokens refuses.
+    /// Who verifies tokens.
     fn verifier(&self) -> Option<Arc<dyn Verifier>> {
         None
     }
+
+    /// Who authorizes requests, as the settings of a filter say.
+    fn authorizer(&self, settings: &ExternalAuthz, clusters: &ClustersAtWork) -> Option<Arc<dyn Authorizer>> {
+        let _ = (settings, clusters);
+        None
+    }
+
+    /// Who counts requests, as the settings of a filter say.
+    fn rate_limiter(&self, settings: &GlobalRateLimit, clusters: &ClustersAtWork) -> Option<Arc<dyn RateLimiter>> {
+        let _ = (settings, clusters);
+        None
+    }
+
+    /// The cluster that we are of ourselves, by which requests may be counted.
+    fn own_cluster(&self) -> Text {
+        Text::default()
+    }
 }
 
-/// Nobody is asked: filters that would have to ask somebody refuse.
+/// Nobody is asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoExtensions;
 
 impl Extensions for NoExtensions {}
 
 /// The filters of a manager, in their order, between what makes paths normal and what lets protocols be changed.
-pub(super) fn of(manager: &HttpManager, extensions: &dyn Extensions) -> Vec<Named> {
+pub(super) fn of(manager: &HttpManager, shared: &Shared) -> Vec<Named> {
     // Routes name no filter by this name.
     let first = (manager.path != PathNormalization::default()).then(|| Named::new("", NormalizePath(manager.path)));
     let mut named: Vec<Named> = first.into_iter().collect();
     let filters = manager.filters.iter().map(|filter| Named {
         name: filter.name.clone(),
-        filter: made(&filter.kind, extensions),
+        filter: made(&filter.kind, shared),
         disabled: filter.disabled,
     });
     named.extend(filters);
@@ -37,9 +62,26 @@ pub(super) fn of(manager: &HttpManager, extensions: &dyn Extensions) -> Vec<Name
     named
 }
 
-fn made(kind: &HttpFilterKind, extensions: &dyn Extensions) -> Arc<dyn Filter> {
+fn made(kind: &HttpFilterKind, shared: &Shared) -> Arc<dyn Filter> {
+    let extensions = &*shared.extensions;
     match kind {
         HttpFilterKind::Rbac(filter) => Arc::new(Authorize::new(filter.clone())),
+        HttpFilterKind::Cors => Arc::new(Cors::default()),
+        HttpFilterKind::Fault(fault) => Arc::new(Faults::new((**fault).clone())),
+        HttpFilterKind::Session(session) => Arc::new(Sessions::new(session.clone())),
+        HttpFilterKind::LocalRateLimit(limit) => {
+            Arc::new(LocalRateLimiting::new((**limit).clone(), extensions.own_cluster()))
+        }
+        HttpFilterKind::HeaderMutation(mutation) => Arc::new(EditHeaders::new(mutation.clone())),
+        HttpFilterKind::BodyLimit(most) => Arc::new(BodyLimit::new(*most)),
+        HttpFilterKind::ExternalAuthz(settings) => match extensions.authorizer(settings, &shared.clusters) {
+            Some(authorizer) => Arc::new(ExternalAuthorization::new((**settings).clone(), authorizer)),
+            None => Arc::new(Refuse("nobody authorizes requests here")),
+        },
+        HttpFilterKind::RateLimit(settings) => match extensions.rate_limiter(settings, &shared.clusters) {
+            Some(limiter) => Arc::new(GlobalRateLimiting::new((**settings).clone(), extensions.own_cluster(), limiter)),
+            None => Arc::new(Refuse("nobody counts requests here")),
+        },
         HttpFilterKind::Authn(authentication) => {
             let Some(verifier) = extensions.verifier() else { return Arc::new(Refuse("nobody verifies tokens here")) };
             match Authenticate::new((**authentication).clone(), verifier) {

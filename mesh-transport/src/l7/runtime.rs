@@ -137,7 +137,7 @@ impl Runtime {
 
 impl Http {
     fn new(manager: &HttpManager, routes: Option<&Arc<RouteTable>>, shared: &Arc<Shared>) -> Self {
-        let filters = filters::of(manager, &*shared.extensions);
+        let filters = filters::of(manager, shared);
         let (publisher, live) = Publisher::new(Chain { routes: routes.map(Arc::clone), filters: filters.clone() });
         let tasks = shared.tasks.clone();
         let spawn = move |work: Work| tasks.spawn(work);
