@@ -9,12 +9,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mesh_core::authz::http::{
+    Authorization, AuthorizationPolicy, Condition, Mesh, Operation, PolicyAction, Rule, Source, Values,
+};
+use mesh_core::authz::rbac::{Facts, Peer, Verdict};
 use mesh_core::balance::{
     Assignment, Balancer, Choice, Cluster, Discovery, Endpoint, EndpointValue, Hashing, LeastRequest, LocalCluster,
     Localities, LocalityEndpoints, Maglev, Outcome, OutlierSettings, Policy, Request, RetryLimit, RingHash, Setup,
     SlowStart, SubsetSelector, SubsetSettings,
 };
 use mesh_core::name::Locality;
+use mesh_core::path::PathNormalization;
+use mesh_core::request::{self, Metadata};
 use mesh_core::route::{MetadataValue, Subset};
 
 struct Counting;
@@ -114,4 +120,55 @@ fn a_pick_and_its_report_allocate_nothing() {
             assert_eq!(counted, 0, "{policy:?}, {localities:?}, subsets: {divided}");
         }
     }
+}
+
+#[test]
+fn a_verdict_about_a_request_allocates_nothing() {
+    let any_of = |value: &str| Values::any_of([value]);
+    let source = Source {
+        principals: Values::none_of(["*/sa/batch"]),
+        namespaces: any_of("sh*"),
+        service_accounts: any_of("web"),
+        request_principals: any_of("issuer/*"),
+        remote_ip_blocks: any_of("10.0.0.0/8"),
+        ..Source::default()
+    };
+    let operation = Operation {
+        hosts: any_of("*.example"),
+        ports: any_of("80"),
+        methods: any_of("GET"),
+        paths: Values { any_of: vec!["/cart/{*}".into()], none_of: vec!["/cart/admin*".into()] },
+    };
+    let when = vec![
+        Condition { key: "request.headers[x-team]".into(), values: any_of("blue") },
+        Condition { key: "request.auth.claims[groups]".into(), values: any_of("admin") },
+    ];
+    let rule = Rule { from: vec![source], to: vec![operation], when };
+    let mut policies = vec![AuthorizationPolicy::new("shop/p".parse().unwrap(), PolicyAction::Allow, vec![rule])];
+    let authorization = Authorization::compile(&policies, &Mesh::default());
+    policies[0].action = PolicyAction::Deny;
+    let denial = Authorization::compile(&policies, &Mesh::default());
+
+    let headers = http::HeaderMap::from_iter([("x-team".parse().unwrap(), "blue".parse().unwrap())]);
+    let uris = ["spiffe://cluster.local/ns/shop/sa/web".into()];
+    let mut metadata = Metadata::default();
+    let claims = serde_json::json!({"iss": "issuer", "sub": "alice", "groups": ["ops", "admin"]});
+    metadata.set("envoy.filters.http.jwt_authn", "payload", claims);
+    let facts = Facts {
+        peer: Some(Peer { uris: &uris, ..Peer::default() }),
+        request: Some(request::Request::new(&http::Method::GET, "shop.example", "/cart/7?x", &headers)),
+        metadata: Some(&metadata),
+        ..Facts::new("10.0.0.1".parse().unwrap(), "10.0.0.7:80".parse().unwrap())
+    };
+    // Expressions take memory when they are first used.
+    assert!(matches!(authorization.evaluate(&facts), Some(Verdict::Allowed(_))));
+    assert!(matches!(denial.evaluate(&facts), Some(Verdict::Denied(_))));
+    let asked = || {
+        std::hint::black_box(authorization.evaluate(&facts));
+        std::hint::black_box(denial.evaluate(&facts));
+    };
+    assert_eq!(allocations(asked), 0);
+
+    let path = "/api/v1/items/%2f/7;a=b?q=/../";
+    assert_eq!(allocations(|| assert!(PathNormalization::MERGE_SLASHES.apply(path).is_ok())), 0);
 }

@@ -16,7 +16,9 @@ use std::time::Duration;
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use mesh_core::authz::rbac::{Action as Rule, Permission, Policy as RbacPolicy, Principal, Rbac, RbacFilter};
-use mesh_core::balance::{Assignment, Cluster, Discovery, Endpoint, LocalityEndpoints, Policy};
+use mesh_core::balance::{
+    Assignment, Cluster, Discovery, Endpoint, HealthCheck, HttpProbe, LocalityEndpoints, Policy, Probe,
+};
 use mesh_core::config::{Assembly, Config, Resources};
 use mesh_core::filter::Connection;
 use mesh_core::listener::{
@@ -429,6 +431,34 @@ async fn connects(at: SocketAddr, wanted: bool) -> Option<TcpStream> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{at} does not change");
+}
+
+#[tokio::test]
+async fn a_backend_that_is_of_no_use_is_found_by_its_answer() {
+    let mut scene = Scene::new();
+    let (zombie, alive) = (backend("zombie").await, backend("alive").await);
+    scene.assembly = Assembly::probing();
+    scene.cluster("shop", &[zombie, alive]);
+    let mut probe = HttpProbe::new("/health");
+    probe.receive = vec![b"alive".to_vec()];
+    let millis = Duration::from_millis;
+    let cluster = scene.resources.clusters.get_mut("shop").unwrap();
+    let mut checked = Cluster::clone(cluster);
+    checked.health_checks = vec![HealthCheck::new(Probe::Http(probe), SOON, millis(20))];
+    checked.panic_threshold = 0;
+    *cluster = Arc::new(checked);
+    scene.routes(vec![route("/", "shop")]);
+    scene.http(|_| {});
+    scene.apply().await;
+    let mut answered = 0;
+    let waiting = async {
+        while answered < 10 {
+            let answer = scene.get("/").await;
+            assert!(!answer.contains("zombie"), "{answer}");
+            answered += usize::from(answer.ends_with("alive / "));
+        }
+    };
+    tokio::time::timeout(SOON, waiting).await.expect("what passes its check is used");
 }
 
 #[tokio::test]

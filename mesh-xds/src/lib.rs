@@ -57,6 +57,7 @@
 //! | [`client`] | typed watches, by name or of all, over several servers and authorities; below them the pure machine of both variants, the ladder of servers, the shell, the last good state on disk |
 //! | [`channel`] | `xds:///service` for tonic: routes, balancing, retries, limits |
 //! | [`proxy`] | all that a proxy is told, as one whole that follows its control plane |
+//! | [`companion`] | clients of external authorizers, by gRPC and HTTP, and of the rate limit service |
 //! | [`server`] | the versioned cache, what each client sees of it, the machine of one stream, the tonic service, the status of clients |
 //! | [`resource`] | what a resource is to a client: type, name (plain or `xdstp://`), decoder |
 //! | [`envoy`] | Envoy's resources ↔ `mesh_core` |
@@ -73,8 +74,8 @@
 //!
 //! | resource | table | honoured | rejected |
 //! | --- | --- | --- | --- |
-//! | `Listener` (LDS) | [`envoy::listener`] | addresses, chains and their matches, inspectors, TLS, TCP proxy, HTTP manager, RBAC, API listeners | unknown filters unless optional, tunneling, scoped routes, discovery of filters (ECDS), QUIC |
-//! | `RouteConfiguration` (RDS) | [`envoy::route`] | hosts, matches, weights, rewrites, redirects, header edits, retries, hashes, mirrors, timeouts, RBAC per route | matcher trees, on-demand hosts, TLS and metadata matches, rate limits, CORS |
+//! | `Listener` (LDS) | [`envoy::listener`] | addresses, chains and their matches, inspectors, TLS, TCP proxy, HTTP manager and its filters, API listeners | unknown filters unless optional, tunneling, scoped routes, discovery of filters (ECDS), QUIC |
+//! | `RouteConfiguration` (RDS) | [`envoy::route`] | hosts, matches, weights, rewrites, redirects, header edits, retries, hashes, mirrors, timeouts, rate limits, filters per route | matcher trees, on-demand hosts, TLS and metadata matches |
 //! | `Cluster` (CDS) | [`envoy::cluster`] | EDS, static, DNS, aggregates; all policies, subsets, zone-aware routing; outlier detection, circuit breakers, health checks, TLS | custom types, lists of metadata to try, TLS settings that cannot be kept |
 //! | `ClusterLoadAssignment` (EDS) | [`envoy::endpoint`] | localities, priorities, weights, health, drops, metadata for TLS, hashing and subsets | addresses that are none, gaps of priorities, weights that overflow |
 //! | `Secret` (SDS) | [`envoy::tls`] | certificates, validation contexts, generic secrets | session ticket keys, data from environment variables |
@@ -99,6 +100,7 @@
 
 pub mod channel;
 pub mod client;
+pub mod companion;
 mod dns;
 pub mod envoy;
 pub mod limits;

@@ -67,7 +67,7 @@ impl Keeper {
             listeners: client.watch_all(),
             clusters: client.watch_all(),
             resources: Resources::default(),
-            assembly: Assembly::default(),
+            assembly: Assembly::probing(),
             routes: BTreeMap::new(),
             assignments: BTreeMap::new(),
             names: BTreeMap::new(),

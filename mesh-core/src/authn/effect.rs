@@ -33,7 +33,11 @@ pub(super) fn apply(head: &mut request::Parts, exchange: &mut Exchange, provider
 fn write_headers(head: &mut request::Parts, provider: &Provider, token: &Token) -> bool {
     if let Some(header) = &provider.payload_header {
         let payload = token.encoded_payload();
-        let padding = if header.padded { &"=="[..(4 - payload.len() % 4) % 4] } else { "" };
+        let padding = match payload.len() % 4 {
+            2 if header.padded => "==",
+            3 if header.padded => "=",
+            _ => "",
+        };
         if let Ok(value) = HeaderValue::try_from(format!("{payload}{padding}")) {
             head.headers.append(&header.name, value);
         }

@@ -250,6 +250,8 @@ fn a_refusal_challenges_as_a_bearer_is_challenged() {
     assert_eq!(challenge(&answer).unwrap(), "Bearer realm=\"http://shop.example/cart\"");
     let answer = refused(&config, "http://shop.example/a\"b", Some("x"));
     assert_eq!(challenge(&answer).unwrap(), "Bearer realm=\"http://shop.example/ab\", error=\"invalid_token\"");
+    let long = challenge(&refused(&config, &format!("http://h/{}", "a".repeat(1_000)), None)).unwrap();
+    assert_eq!(long.len(), "Bearer realm=\"http://h\"".len() + 256);
     let answer = refused(&config, "/", Some(&good("a")));
     assert_eq!((answer.status, &answer.body[..]), (StatusCode::FORBIDDEN, &b"Audiences in Jwt are not allowed"[..]));
 
@@ -407,6 +409,60 @@ fn claims_reach_the_service_and_policies_and_nobody_can_forge_them() {
     ask(&filter, &mut request, &mut known).unwrap();
     assert!(forged.iter().all(|(name, _)| !request.headers.contains_key(*name)));
     assert_eq!(known.metadata.of(METADATA), None);
+}
+
+#[test]
+fn a_payload_is_padded_if_it_must_be() {
+    let mut provider = of("a");
+    provider.payload_header = Some(PayloadHeader { name: HeaderName::from_static("x-payload"), padded: true });
+    let filter = filter(config([("p", provider)], Requirement::provider("p")));
+    for padding in ["", "x", "xx", "xxx"] {
+        let payload = json!({"iss": "a", "pad": padding});
+        let mut request = head("/", &[("authorization", &bearer(&token(&payload, "ka")))]);
+        ask(&filter, &mut request, &mut exchange()).unwrap();
+        let sent = request.headers.get("x-payload").unwrap();
+        let decoded = base64::engine::general_purpose::URL_SAFE.decode(sent).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&decoded).unwrap(), payload);
+    }
+}
+
+#[test]
+fn a_token_that_was_taken_is_not_there_for_the_next_provider() {
+    let twice = |forward: bool| {
+        let (mut one, mut two) = (of("a"), of("a"));
+        (one.forward, two.forward) = (forward, forward);
+        let both = Requirement::All(vec![Requirement::provider("p"), Requirement::provider("q")]);
+        let filter = filter(config([("p", one), ("q", two)], both));
+        let (mut headers, query) = (vec![], format!("/?access_token={}", good("a")));
+        let by_query = reason(&filter, &query, &headers);
+        let value = bearer(&good("a"));
+        headers.push(("authorization", value.as_str()));
+        (by_query, reason(&filter, "/", &headers))
+    };
+    assert_eq!(twice(true), (None, None));
+    let missing = || Some("Jwt is missing".to_owned());
+    assert_eq!(twice(false), (missing(), missing()));
+}
+
+#[test]
+fn without_a_provider_in_demand_a_token_is_judged_by_its_issuers() {
+    let mut anybody = of("z");
+    anybody.issuer = None;
+    let verdict = |requirement: Requirement, providers: Vec<(&'static str, Provider)>, text: &str| {
+        reason(&filter(config(providers, requirement)), "/", &[("authorization", &bearer(text))]).unwrap_or_default()
+    };
+    let both = || vec![("a", of("a")), ("z", anybody.clone())];
+    let by_z = token(&json!({"iss": "b"}), "kz");
+    assert_eq!(verdict(Requirement::AllowMissing, both(), &good("a")), "");
+    assert_eq!(verdict(Requirement::AllowMissing, both(), &by_z), "");
+    assert_eq!(verdict(Requirement::AllowMissing, both(), &good("b")), "Jwt verification fails");
+    assert_eq!(verdict(Requirement::AllowMissing, vec![("a", of("a"))], &by_z), "Jwt issuer is not configured");
+    assert_eq!(verdict(Requirement::AllowMissing, both(), "x"), reason_of("x"));
+    assert_eq!(verdict(Requirement::AllowMissingOrFailed, both(), "x"), "");
+}
+
+fn reason_of(text: &str) -> String {
+    Names::default().read(text).unwrap_err().to_string()
 }
 
 #[test]

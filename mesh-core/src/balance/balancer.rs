@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +9,12 @@ use super::assignment::{Assignment, Endpoint, Health};
 use super::circuit::Circuit;
 use super::cluster::Cluster;
 use super::connection::ConnectionGuard;
-use super::load::Track;
+use super::control::Control;
 use super::member::Member;
 use super::outlier::{Change, Detection, Detector};
 use super::pick::{Pick, PickError, Request};
 use super::picker::Ask;
 use super::snapshot::Snapshot;
-use super::spread::{Condition, Place, Terms};
 use super::zone::{Local, LocalCluster};
 use crate::name::Locality;
 use crate::route::Priority;
@@ -89,17 +87,7 @@ impl Balancer {
     #[must_use]
     pub fn new(cluster: Arc<Cluster>, assignment: &Assignment, setup: Setup, now: Instant) -> Self {
         let circuit = Circuit::new(cluster.circuit);
-        let mut control = Control {
-            assignment: Assignment::new(cluster.name.clone(), Vec::new()),
-            cluster: Arc::clone(&cluster),
-            local: None,
-            places: Vec::new(),
-            known: HashMap::new(),
-            detector: None,
-            probing: setup.probing,
-            epoch: now,
-            rng: fastrand::Rng::with_seed(setup.seed),
-        };
+        let mut control = Control::new(Arc::clone(&cluster), setup, now);
         let empty = control.snapshot(circuit);
         let inner = Inner {
             snapshot: ArcSwap::from_pointee(empty),
@@ -220,16 +208,14 @@ impl Balancer {
     #[must_use]
     pub fn endpoint(&self, address: SocketAddr) -> Option<Endpoint> {
         let control = self.inner.control();
-        let mut members = control.places.iter().flat_map(|place| &place.members);
-        members.find(|(member, _)| member.address() == address).map(|(member, _)| member.endpoint.clone())
+        control.members().find(|member| member.address() == address).map(|member| member.endpoint.clone())
     }
 
     /// The endpoints as they are seen now.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
         let control = self.inner.control();
-        let members = control.places.iter().flat_map(|place| &place.members);
-        let status = |(member, _): &(Arc<Member>, Condition)| Status {
+        let status = |member: &Arc<Member>| Status {
             address: member.address(),
             locality: Arc::clone(&member.locality),
             priority: member.priority,
@@ -238,7 +224,7 @@ impl Balancer {
             ejected: control.is_ejected(member.address()),
             active: member.track.active(),
         };
-        members.map(status).collect()
+        control.members().map(status).collect()
     }
 }
 
@@ -248,9 +234,7 @@ impl Balancer {
     }
 
     pub(super) fn members(&self) -> Vec<Arc<Member>> {
-        let control = self.inner.control();
-        let members = control.places.iter().flat_map(|place| &place.members);
-        members.map(|(member, _)| Arc::clone(member)).collect()
+        self.inner.control().members().cloned().collect()
     }
 }
 
@@ -279,128 +263,5 @@ impl Inner {
     fn publish(&self, control: &mut Control) {
         let circuit = self.snapshot.load().circuit.with_settings(control.cluster.circuit);
         self.snapshot.store(Arc::new(control.snapshot(circuit)));
-    }
-}
-
-/// What changes seldom, and all that decides what changes.
-#[derive(Debug)]
-struct Control {
-    cluster: Arc<Cluster>,
-    local: Option<Local>,
-    /// Without its endpoints, which are in `places`.
-    assignment: Assignment,
-    places: Vec<OwnedPlace>,
-    known: HashMap<SocketAddr, Known>,
-    detector: Option<Detector>,
-    probing: Probing,
-    epoch: Instant,
-    rng: fastrand::Rng,
-}
-
-#[derive(Debug)]
-struct OwnedPlace {
-    locality: Arc<Locality>,
-    priority: u32,
-    weight: u32,
-    members: Vec<(Arc<Member>, Condition)>,
-}
-
-impl OwnedPlace {
-    fn view(&self) -> Place<'_> {
-        Place { locality: &self.locality, priority: self.priority, weight: self.weight, members: &self.members }
-    }
-}
-
-#[derive(Debug)]
-struct Known {
-    track: Arc<Track>,
-    probed: Option<Probed>,
-}
-
-impl Control {
-    fn replace(&mut self, inner: &Arc<Inner>, cluster: Arc<Cluster>, assignment: &Assignment, now: Instant) {
-        let mut before = std::mem::take(&mut self.known);
-        self.places.clear();
-        for locality in &assignment.localities {
-            let place = Arc::new(locality.locality.clone());
-            let mut member = |endpoint: &Endpoint| {
-                let address = endpoint.address;
-                let new = || Known { track: Arc::new(Track::new(self.epoch, now)), probed: None };
-                let stays = before.remove(&address);
-                let known = self.known.entry(address).or_insert_with(|| stays.unwrap_or_else(new));
-                let member = Member {
-                    endpoint: endpoint.clone(),
-                    locality: Arc::clone(&place),
-                    priority: locality.priority,
-                    track: Arc::clone(&known.track),
-                    cluster: Arc::clone(&cluster),
-                    balancer: Arc::downgrade(inner),
-                };
-                (Arc::new(member), Condition::Unhealthy)
-            };
-            let members = locality.endpoints.iter().map(&mut member).collect();
-            let weight = locality.weight.map_or(0, |weight| weight.get());
-            self.places.push(OwnedPlace { locality: place, priority: locality.priority, weight, members });
-        }
-        self.places.sort_by_key(|place| place.priority);
-        self.assignment = Assignment { localities: Vec::new(), ..assignment.clone() };
-        self.replace_detector(&cluster, now);
-        self.cluster = cluster;
-    }
-
-    fn replace_detector(&mut self, cluster: &Cluster, now: Instant) {
-        let Some(settings) = cluster.outlier.clone() else {
-            self.detector = None;
-            return;
-        };
-        match &mut self.detector {
-            Some(detector) if cluster.outlier != self.cluster.outlier => detector.handle_settings(settings, now),
-            Some(_) => {}
-            None => self.detector = Some(Detector::new(settings, self.rng.u64(..), now)),
-        }
-        if let Some(detector) = &mut self.detector {
-            detector.handle_endpoints(self.known.iter().map(|(at, known)| (*at, Arc::clone(&known.track.monitor))));
-        }
-    }
-
-    fn snapshot(&mut self, circuit: Circuit) -> Snapshot {
-        let mut places = std::mem::take(&mut self.places);
-        for (member, condition) in places.iter_mut().flat_map(|place| &mut place.members) {
-            *condition = self.condition(member);
-        }
-        self.places = places;
-        let places: Vec<_> = self.places.iter().map(OwnedPlace::view).collect();
-        let terms = Terms {
-            cluster: &self.cluster,
-            localities: self.cluster.localities,
-            local: self.local.as_ref(),
-            factor: self.assignment.overprovisioning_factor.get(),
-            by_weight: self.assignment.weighted_priority_health,
-        };
-        Snapshot::new(&places, terms, &self.assignment.drops, circuit, &mut self.rng)
-    }
-
-    fn condition(&self, member: &Member) -> Condition {
-        let probed = match self.probing {
-            Probing::Active if !self.cluster.health_checks.is_empty() && !member.endpoint.probe.disabled => {
-                self.known.get(&member.address()).and_then(|known| known.probed)
-            }
-            _ => Some(Probed::Passing),
-        };
-        if self.is_ejected(member.address()) || probed == Some(Probed::Failing) {
-            return Condition::Unhealthy;
-        }
-        match member.endpoint.health {
-            Health::Unhealthy | Health::Draining | Health::Timeout => Condition::Unhealthy,
-            _ if probed.is_none() && self.cluster.ignore_unchecked => Condition::Excluded,
-            _ if probed.is_none() => Condition::Unhealthy,
-            Health::Degraded => Condition::Degraded,
-            _ if probed == Some(Probed::Degraded) => Condition::Degraded,
-            Health::Unknown | Health::Healthy => Condition::Healthy,
-        }
-    }
-
-    fn is_ejected(&self, address: SocketAddr) -> bool {
-        self.detector.as_ref().is_some_and(|detector| detector.is_ejected(address))
     }
 }

@@ -40,6 +40,7 @@ mod balancer;
 mod circuit;
 mod cluster;
 mod connection;
+mod control;
 mod hash;
 mod health;
 mod load;

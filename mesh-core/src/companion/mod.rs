@@ -8,7 +8,6 @@
 mod draw;
 mod edit;
 pub mod ext_authz;
-mod later;
 pub mod rate_limit;
 mod service;
 

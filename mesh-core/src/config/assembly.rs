@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::balance::{Assignment, Balancer, Cluster, Discovery, Setup};
+use crate::balance::{Assignment, Balancer, Cluster, Discovery, Probing, Setup};
 use crate::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, Terminal};
 use crate::name::Text;
 use crate::route::RouteTable;
@@ -109,9 +109,16 @@ impl Resources {
 pub struct Assembly {
     served: BTreeMap<Text, Arc<Served>>,
     clusters: Arc<Clusters>,
+    probing: Probing,
 }
 
 impl Assembly {
+    /// For a proxy that probes the endpoints of clusters that ask for it: they are unhealthy until they have passed.
+    #[must_use]
+    pub fn probing() -> Self {
+        Self { probing: Probing::Active, ..Self::default() }
+    }
+
     /// The whole, as far as it is one.
     pub fn assemble(&mut self, resources: &Resources, now: Instant) -> Config {
         self.clusters = Arc::new(self.clusters(resources, now));
@@ -125,7 +132,14 @@ impl Assembly {
     }
 
     fn clusters(&self, resources: &Resources, now: Instant) -> Clusters {
-        let mut made = Making { resources, before: &self.clusters, now, done: BTreeMap::new(), path: Vec::new() };
+        let mut made = Making {
+            resources,
+            before: &self.clusters,
+            probing: self.probing,
+            now,
+            done: BTreeMap::new(),
+            path: Vec::new(),
+        };
         for name in resources.clusters.keys() {
             made.cluster(name);
         }
@@ -166,6 +180,7 @@ fn same<T>(one: &BTreeMap<Text, Arc<T>>, other: &BTreeMap<Text, Arc<T>>) -> bool
 struct Making<'a> {
     resources: &'a Resources,
     before: &'a Clusters,
+    probing: Probing,
     now: Instant,
     /// `None` for what cannot serve.
     done: BTreeMap<Text, Option<Arc<Upstream>>>,
@@ -235,7 +250,7 @@ impl Making<'_> {
                 Some(Arc::new(Upstream::Endpoints { cluster, assignment, balancer }))
             }
             _ => {
-                let setup = Setup { seed: fastrand::u64(..), ..Setup::default() };
+                let setup = Setup { seed: fastrand::u64(..), probing: self.probing, ..Setup::default() };
                 let balancer = Balancer::new(Arc::clone(cluster), &assignment, setup, self.now);
                 Some(Arc::new(Upstream::Endpoints { cluster: Arc::clone(cluster), assignment, balancer }))
             }

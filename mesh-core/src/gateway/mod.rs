@@ -47,8 +47,8 @@
 //!
 //! `retry.backoff` is the base of Envoy's exponential back-off with full jitter, not the shortest wait. A session is kept
 //! within the backend that the weights choose, idle timeouts of sessions are not kept, and two rules share a session if they
-//! name the same cookie. A redirect that keeps a host known by a wildcard only names a port in Envoy even where it goes
-//! without saying.
+//! name the same cookie. Beside a backend that is invalid, one that is only not known yet is answered with the same error. A
+//! redirect that keeps a host known by a wildcard only names a port in Envoy even where it goes without saying.
 
 mod backend;
 mod clients;

@@ -45,6 +45,17 @@ impl ConnectionFacts<'_> {
 type Fit = Option<usize>;
 
 impl SocketListener {
+    /// Whether there is a chain for some connection to this address.
+    #[must_use]
+    pub fn serves(&self, destination: SocketAddr) -> bool {
+        let leads_here = |chain: &FilterChain| {
+            let port = chain.matcher.destination_port;
+            port.is_none_or(|port| port == destination.port())
+                && fit_ranges(&chain.matcher.destination_ranges, destination.ip()).is_some()
+        };
+        self.default_chain.is_some() || self.chains.iter().any(leads_here)
+    }
+
     /// The chain for a connection; `None` when it is to be closed without a byte.
     ///
     /// Field by field, in Envoy's order, only the chains stay whose field fits best. There is no way back: a chain that fits

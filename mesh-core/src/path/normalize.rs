@@ -55,10 +55,12 @@ impl PathNormalization {
         if target.contains('#') {
             return Err(PathError::Fragment);
         }
-        if !path.starts_with('/') {
-            return Err(PathError::Relative);
-        }
-        let mut path = Cow::Borrowed(path);
+        let mut path = match path {
+            // `http://shop?q` has the path of `http://shop/?q`.
+            "" => Cow::Owned("/".to_owned()),
+            path if path.starts_with('/') => Cow::Borrowed(path),
+            _ => return Err(PathError::Relative),
+        };
         let mut redirect = false;
         if self.escaped_slashes != EscapedSlashes::Keep
             && let Some(unescaped) = unescape_slashes(&path)

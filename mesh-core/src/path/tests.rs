@@ -81,7 +81,8 @@ fn the_normal_form_is_envoys() {
         ("/a#b", "Fragment"),
         ("/a?b#c", "Fragment"),
         ("a/b", "Relative"),
-        ("?a", "Relative"),
+        ("?a", "/?a"),
+        ("#a", "Fragment"),
         ("*", "*"),
         ("", ""),
     ] {
@@ -195,6 +196,9 @@ fn a_request_gets_its_normal_form() {
     assert_eq!(PathNormalization::BASE.apply_to(&mut sent), Ok(Some(true)));
     assert_eq!(sent.uri, "https://shop.example:8443/b?c=1".parse::<Uri>().unwrap());
     assert_eq!(PathNormalization::BASE.apply_to(&mut sent), Ok(Some(false)));
+    let mut bare = head("http://shop.example?q");
+    assert_eq!(PathNormalization::NONE.apply_to(&mut bare), Ok(Some(true)));
+    assert_eq!(bare.uri.path_and_query().unwrap().as_str(), "/?q");
     let redirect = PathNormalization { escaped_slashes: EscapedSlashes::Redirect, ..PathNormalization::BASE };
     let mut sent = head("/a%2fb");
     assert_eq!(redirect.apply_to(&mut sent), Ok(None));

@@ -34,6 +34,11 @@ impl Metadata {
         self.by_filter.get(filter)
     }
 
+    /// All who said something, with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&Text, &Map<String, Value>)> {
+        self.by_filter.iter()
+    }
+
     /// The value that a path of keys leads to. Lists are not entered; an empty path leads nowhere.
     #[must_use]
     pub fn at<K: AsRef<str>>(&self, filter: &str, path: &[K]) -> Option<&Value> {

@@ -339,8 +339,8 @@ pin_project! {
         #[pin]
         send: T::Send,
         ticket: Option<T::Ticket>,
-        // Until its response begins: what streams for hours must not take the place of retries.
-        guard: Option<CircuitGuard>,
+        // Goes with this, when the response begins: what streams for hours must not take the place of retries.
+        _guard: Option<CircuitGuard>,
         number: u32,
         began: Instant,
         slow: bool,
@@ -351,7 +351,7 @@ pin_project! {
 impl<T: Tries> Running<T> {
     fn new(send: T::Send, ticket: T::Ticket, guard: Option<CircuitGuard>, number: u32) -> Self {
         let (began, timer) = (Instant::now(), Timer::default());
-        Self { send, ticket: Some(ticket), guard, number, began, slow: false, timer }
+        Self { send, ticket: Some(ticket), _guard: guard, number, began, slow: false, timer }
     }
 
     fn ticket(&self, number: u32) -> Option<&T::Ticket> {
@@ -395,8 +395,6 @@ impl<T: Tries> Running<T> {
                 }
             },
         };
-        // Before another attempt asks for room.
-        *this.guard = None;
         Poll::Ready(Event { number: *this.number, what })
     }
 }

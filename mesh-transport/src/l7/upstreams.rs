@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use mesh_core::balance::{self, Balancer, Circuit, Cluster, Pick, PickError};
+use mesh_core::balance::{self, Assignment, Balancer, Circuit, Cluster, Endpoint, Pick, PickError};
 use mesh_core::config::{Clusters, Upstream as Configured};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
@@ -18,6 +18,7 @@ use mesh_identity::task::Tasks;
 use tower::Service;
 
 use super::{BoxError, Connect, Target};
+use crate::health::{HealthChecks, ProbeTarget};
 use crate::http::{self as transport, Body, Client, ClientSettings, Counting, Transport};
 
 /// The clusters of a proxy, with the connections to their endpoints. Cheap to clone.
@@ -68,13 +69,15 @@ pub(super) struct Works {
     connect: Arc<dyn Connect>,
     tasks: Tasks,
     leaves: BTreeMap<Text, Arc<Leaf>>,
+    /// By the cluster whose endpoints are probed.
+    checks: BTreeMap<Text, HealthChecks>,
     publisher: Publisher<BTreeMap<Text, Arc<ClusterAtWork>>>,
 }
 
 impl Works {
     pub(super) fn new(connect: Arc<dyn Connect>, tasks: Tasks) -> (Self, ClustersAtWork) {
         let (publisher, live) = Publisher::new(BTreeMap::new());
-        (Self { connect, tasks, leaves: BTreeMap::new(), publisher }, ClustersAtWork { live })
+        (Self { connect, tasks, leaves: BTreeMap::new(), checks: BTreeMap::new(), publisher }, ClustersAtWork { live })
     }
 
     /// Goes on with these clusters. Connections to endpoints that stay are kept.
@@ -86,7 +89,22 @@ impl Works {
             self.collect(upstream, &mut before, &mut leaves);
             works.insert(name.clone(), Arc::new(ClusterAtWork { upstream: Arc::clone(upstream), leaves }));
         }
+        let Self { leaves, checks, .. } = self;
+        checks.retain(|name, _| leaves.contains_key(name));
         self.publisher.publish(works);
+    }
+
+    /// Has the endpoints of a cluster probed, if it says so.
+    fn check(&mut self, cluster: &Arc<Cluster>, assignment: &Assignment, leaf: &Leaf) {
+        match self.checks.get(&cluster.name) {
+            _ if cluster.health_checks.is_empty() => drop(self.checks.remove(&cluster.name)),
+            Some(checks) => checks.update(&cluster.health_checks, assignment),
+            None => {
+                let connector = Prober(leaf.connector.clone());
+                let started = HealthChecks::start(leaf.balancer.clone(), cluster, assignment, connector, &self.tasks);
+                self.checks.extend(started.map(|checks| (cluster.name.clone(), checks)));
+            }
+        }
     }
 
     fn collect(
@@ -104,6 +122,7 @@ impl Works {
                     let leaf = kept.unwrap_or_else(|| Arc::new(self.leaf(cluster, balancer, made)));
                     let there: HashSet<SocketAddr> = assignment.endpoints().map(|endpoint| endpoint.address).collect();
                     leaf.client.retain(|address| there.contains(address));
+                    self.check(cluster, assignment, &leaf);
                     self.leaves.insert(name.clone(), leaf);
                 }
                 if let Some(leaf) = self.leaves.get(name) {
@@ -122,6 +141,24 @@ impl Works {
             Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
         let client = Client::new(connector.clone(), made.settings, balancer.circuit(), self.tasks.clone());
         Leaf { client, connector, made, balancer: balancer.clone() }
+    }
+}
+
+/// Connects to endpoints of one cluster, to probe them.
+#[derive(Clone)]
+struct Prober(Connector);
+
+impl Service<ProbeTarget> for Prober {
+    type Response = Box<dyn Transport>;
+    type Error = BoxError;
+    type Future = super::connect::Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, target: ProbeTarget) -> Self::Future {
+        self.0.reach(target.address, Some(&target.endpoint))
     }
 }
 
@@ -149,14 +186,19 @@ impl Service<SocketAddr> for Connector {
     }
 
     fn call(&mut self, address: SocketAddr) -> Self::Future {
-        let endpoint = self.balancer.endpoint(address);
-        let hostname = endpoint.as_ref().map(|endpoint| endpoint.hostname.clone()).unwrap_or_default();
-        let tls = match &endpoint {
+        self.reach(address, self.balancer.endpoint(address).as_ref())
+    }
+}
+
+impl Connector {
+    fn reach(&self, address: SocketAddr, endpoint: Option<&Endpoint>) -> super::connect::Connecting {
+        let hostname = endpoint.map(|endpoint| endpoint.hostname.clone()).unwrap_or_default();
+        let tls = match endpoint {
             Some(endpoint) => self.cluster.tls_of(endpoint),
             None => self.cluster.tls.as_ref(),
         };
         let tls = tls.map(|tls| Arc::new(tls.clone()));
-        let tunnel = endpoint.and_then(|endpoint| endpoint.tunnel);
+        let tunnel = endpoint.and_then(|endpoint| endpoint.tunnel.clone());
         self.connect.connect(Target { address, hostname, cluster: self.cluster.name.clone(), tls, tunnel })
     }
 }

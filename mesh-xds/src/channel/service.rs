@@ -138,7 +138,8 @@ impl<'c> Call<'c> {
         loop {
             tries += 1;
             let attempt = tries + unseen - 1;
-            let request = balance::Request { hash, attempt, priority: forward.priority, subset: Some(&subset) };
+            let request =
+                balance::Request { hash, attempt, priority: forward.priority, subset: Some(&subset), preferred: None };
             let picked = upstream.pick(&request, now()).map_err(|error| refused(name, &error))?;
             let circuit = picked.from.balancer().circuit();
             let per_try = retry.and_then(|retry| retry.per_try_timeout).map(|limit| Instant::now() + limit);

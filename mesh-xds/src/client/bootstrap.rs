@@ -12,7 +12,7 @@ use super::fallback::Fallback;
 use super::known::OnDataError;
 use super::machine::{ServerTraits, Variant};
 use super::watch::{Client, Driver, Group};
-use crate::pb::{Kind, Locality, Node, Struct, Value};
+use crate::pb::{Locality, Node, structure};
 use crate::resource::ResourceName;
 
 /// Environment variable with the path of the file.
@@ -344,23 +344,6 @@ fn node(file: FileNode) -> Node {
         client_features: vec!["envoy.lb.does_not_support_overprovisioning".to_owned(), text.to_owned()],
         ..Node::default()
     }
-}
-
-fn structure(map: serde_json::Map<String, Json>) -> Struct {
-    Struct { fields: map.into_iter().map(|(key, json)| (key, value(json))).collect() }
-}
-
-fn value(json: Json) -> Value {
-    use crate::pb::ListValue;
-    let kind = match json {
-        Json::Null => Kind::NullValue(0),
-        Json::Bool(value) => Kind::BoolValue(value),
-        Json::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or_default()),
-        Json::String(value) => Kind::StringValue(value),
-        Json::Array(list) => Kind::ListValue(ListValue { values: list.into_iter().map(value).collect() }),
-        Json::Object(map) => Kind::StructValue(structure(map)),
-    };
-    Value { kind: Some(kind) }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) fn same_server(report: &mut Report, field: &str, source: Option<&Conf
     })
 }
 
-fn v3(report: &Report, field: &str, version: i32) -> Result<(), Error> {
+pub(super) fn v3(report: &Report, field: &str, version: i32) -> Result<(), Error> {
     match ApiVersion::try_from(version) {
         Ok(ApiVersion::Auto | ApiVersion::V3) => Ok(()),
         _ => Err(Error::Unsupported { field: report.at(field) }),

@@ -1,10 +1,11 @@
-//! Envoy's `MetadataMatcher` ↔ [`MetadataMatch`], `ValueMatcher` ↔ [`ValueMatch`].
+//! Envoy's `MetadataMatcher` ↔ [`MetadataMatch`], `ValueMatcher` ↔ [`ValueMatch`], `MetadataKey` ↔ [`MetadataPath`].
 //!
 //! | field | how it is taken |
 //! | --- | --- |
 //! | `filter`, `path` of keys, `value`, `invert` | honoured; without a filter or a path: NACK |
 //! | `null_match`, `double_match`, `string_match`, `bool_match`, `present_match`, `list_match.one_of` | honoured |
 //! | `or_match` | honoured; of less than two: NACK |
+//! | **MetadataKey** `key`, `path` of keys | honoured; without a path, or with an index in it: NACK |
 //!
 //! Values within values are followed to a depth of [`MAX_CONDITION_DEPTH`].
 
@@ -15,9 +16,13 @@ use envoy_types::pb::envoy::r#type::matcher::v3::value_matcher::{MatchPattern, N
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     DoubleMatcher, ListMatcher, MetadataMatcher, OrMatcher, ValueMatcher, double_matcher,
 };
+use envoy_types::pb::envoy::r#type::metadata::v3::MetadataKey;
+use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key;
+use envoy_types::pb::envoy::r#type::metadata::v3::metadata_key::path_segment::Segment as KeySegment;
 use envoy_types::pb::envoy::r#type::v3::DoubleRange;
 use mesh_core::name::Text;
 use mesh_core::request::{MetadataMatch, NumberMatch, ValueMatch};
+use mesh_core::route::MetadataPath;
 
 use super::error::{Error, Report};
 use super::string_matcher::{pattern, wire_pattern};
@@ -118,4 +123,24 @@ fn wire_value(value: &ValueMatch) -> ValueMatcher {
         }
     };
     ValueMatcher { match_pattern: Some(matched) }
+}
+
+pub(super) fn metadata_path(report: &mut Report, wire: &MetadataKey) -> Result<MetadataPath, Error> {
+    let MetadataKey { key, path } = wire;
+    let keys = report.each("path", path, |report, metadata_key::PathSegment { segment }| {
+        match report.required("segment", segment.as_ref())? {
+            KeySegment::Key(key) => report.named("key", key),
+            KeySegment::Index(_) => Err(Error::Unsupported { field: report.at("index") }),
+        }
+    })?;
+    Ok(MetadataPath {
+        filter: report.named("key", key)?,
+        keys: report.required("path", Some(keys).filter(|keys| !keys.is_empty()))?,
+    })
+}
+
+pub(super) fn wire_metadata_path(path: &MetadataPath) -> MetadataKey {
+    let MetadataPath { filter, keys } = path;
+    let segment = |key: &Text| metadata_key::PathSegment { segment: Some(KeySegment::Key(key.to_string())) };
+    MetadataKey { key: filter.to_string(), path: keys.iter().map(segment).collect() }
 }

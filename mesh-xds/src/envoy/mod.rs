@@ -10,6 +10,7 @@
 mod authn;
 mod cidr;
 pub mod cluster;
+mod companion;
 mod config_source;
 pub mod endpoint;
 mod error;
@@ -27,6 +28,8 @@ pub mod tls;
 mod wire;
 
 pub use error::{Decoded, Error, Warning};
+pub(crate) use route::{unit_of, wire_unit};
+pub(crate) use wire::wire_address;
 
 /// Type URL of `envoy.config.listener.v3.Listener`.
 pub const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";

@@ -101,7 +101,7 @@ pub(super) fn tcp_address<T>(
     })
 }
 
-pub(super) fn wire_address(at: SocketAddr) -> Address {
+pub(crate) fn wire_address(at: SocketAddr) -> Address {
     let socket = SocketAddress {
         address: at.ip().to_string(),
         port_specifier: Some(PortSpecifier::PortValue(at.port().into())),

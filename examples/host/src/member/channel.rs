@@ -10,6 +10,7 @@ use mesh_core::name::{TrustDomain, parse_spiffe_id, parse_trust_domain};
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
 use mesh_identity::source::TokenSource;
+use mesh_identity::tls::Identity;
 use mesh_identity::tls::{server_authenticated_client, server_named_client};
 use mesh_identity::verify::Expected;
 use mesh_transport::socket::Sockets;
@@ -62,9 +63,10 @@ pub(super) fn channel(
     settings: &Settings,
     trusted: Live<BundleSet>,
     roots: &Roots,
+    identity: Option<&Identity>,
 ) -> Result<Channel, Error> {
     let (address, sockets) = (Address::parse(address)?, settings.sockets.clone());
-    let tls = if address.tls { Some(Verify::new(settings, trusted, roots)?) } else { None };
+    let tls = if address.tls { Some(Verify::new(settings, trusted, roots, identity)?) } else { None };
     let uri = format!("http://{}:{}", settings.control_plane_name.as_deref().unwrap_or("control-plane"), address.port);
     let connect = tower::service_fn(move |_: Uri| {
         let (address, tls, sockets) = (address.clone(), tls.clone(), sockets.clone());
@@ -113,7 +115,12 @@ enum Verify {
 }
 
 impl Verify {
-    fn new(settings: &Settings, trusted: Live<BundleSet>, roots: &Roots) -> Result<Self, Error> {
+    fn new(
+        settings: &Settings,
+        trusted: Live<BundleSet>,
+        roots: &Roots,
+        identity: Option<&Identity>,
+    ) -> Result<Self, Error> {
         if let Some(name) = &settings.control_plane_name {
             let domain = parse_trust_domain(&settings.trust_domain)?;
             let name = ServerName::try_from(name.clone())?;
@@ -126,7 +133,11 @@ impl Verify {
             Some(id) => parse_spiffe_id(id)?,
             None => parse_spiffe_id(&format!("spiffe://{}/ns/istio-system/sa/control-plane", settings.trust_domain))?,
         };
-        let config = server_authenticated_client(trusted, Expected::Ids(vec![id]), Arc::new(SystemClock), ALPN)?;
+        let expected = Expected::Ids(vec![id]);
+        let config = match identity {
+            Some(identity) => identity.client_config(expected, ALPN)?,
+            None => server_authenticated_client(trusted, expected, Arc::new(SystemClock), ALPN)?,
+        };
         // The name is ignored by our verifier and not sent; rustls wants one.
         Ok(Self::Id(config, ServerName::try_from("control-plane")?))
     }
@@ -226,7 +237,7 @@ mod tests {
         let settings = Settings { control_plane_name: Some("istiod.test".to_owned()), ..Settings::default() };
         let (publisher, trusted) = Publisher::new(BundleSet::default().with(bundle(&cas[0])));
         let roots = Roots::load(&file).await.unwrap();
-        let verify = Verify::new(&settings, trusted, &roots).unwrap();
+        let verify = Verify::new(&settings, trusted, &roots, None).unwrap();
         let believes = async |wanted: [bool; 4]| {
             for (leaf, wanted) in leaves.iter().zip(wanted) {
                 assert_eq!(believed(&verify, leaf).await, wanted);

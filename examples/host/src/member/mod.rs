@@ -13,6 +13,7 @@ use mesh_identity::clock::SystemClock;
 use mesh_identity::file;
 use mesh_identity::source::{CsrSource, Identities, LocalSource, SvidSource, TokenSource};
 use mesh_identity::task::Tasks;
+use mesh_identity::tls::Identity;
 use mesh_transport::socket::Sockets;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
@@ -125,9 +126,21 @@ impl Member {
     /// # Errors
     /// An address is none, or what the control plane must prove cannot be proven.
     pub fn connects(&self) -> Result<Vec<ControlPlane>, Error> {
+        self.connects_with(None)
+    }
+
+    /// The same, as a member of the mesh: a control plane that is known by its SPIFFE id learns who this is by certificate.
+    ///
+    /// # Errors
+    /// As [`connects`](Self::connects).
+    pub fn connects_as(&self, identity: &Identity) -> Result<Vec<ControlPlane>, Error> {
+        self.connects_with(Some(identity))
+    }
+
+    fn connects_with(&self, identity: Option<&Identity>) -> Result<Vec<ControlPlane>, Error> {
         let mut connects: Vec<ControlPlane> = Vec::new();
         for address in &self.settings.control_planes {
-            let channel = channel::channel(address, &self.settings, self.trust.live(), &self.trust.roots)?;
+            let channel = channel::channel(address, &self.settings, self.trust.live(), &self.trust.roots, identity)?;
             let (settings, token) = (self.settings.clone(), self.token.clone());
             connects.push(Box::new(move || Ok((channel.clone(), channel::headers(&settings, token.as_ref())?))));
         }
@@ -149,7 +162,7 @@ fn identities(
         let address =
             address.ok_or("no certificates: name a control plane, a certificate service or a local authority")?;
         let token = token.ok_or("no token: the certificate service wants to know who asks (token_file)")?.clone();
-        let channel = channel::channel(address, settings, trust.live(), &trust.roots)?;
+        let channel = channel::channel(address, settings, trust.live(), &trust.roots, None)?;
         let source = CsrSource::new(channel, token, life, Arc::new(SystemClock));
         Arc::new(if settings.impersonates { source } else { source.without_impersonation() })
     };

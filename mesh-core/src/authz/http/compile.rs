@@ -60,7 +60,8 @@ const FILTER: &str = "envoy.filters.http.rbac";
 /// Beginning of what that filter says there.
 const AUTHORIZER_PREFIX: &str = "istio_ext_authz_";
 
-/// Compiles the policies that apply to some requests. A pure function: the same policies in another order give the same.
+/// Compiles the policies that apply to some requests. Their order does not matter, and each has a name of its own; if two have
+/// the same, both count.
 #[must_use]
 pub fn compile(policies: &[AuthorizationPolicy], mesh: &Mesh) -> Compiled {
     let mut problems = Vec::new();
@@ -141,7 +142,7 @@ impl RuleSet {
             format!("{prefix}ns[{}]-policy[{}]-rule[{at}]", namespaced.namespace, namespaced.name).into()
         };
         if policy.rules.is_empty() {
-            rbac.policies.insert(name(0), never());
+            insert(rbac, name(0), never());
         }
         let (lenience, effect) = match action {
             Action::Allow => (Lenience::Drop, Effect::RuleDropped),
@@ -154,7 +155,7 @@ impl RuleSet {
                 problems.push(Problem { policy: policy.name.clone(), field, reason, effect });
             };
             if let Ok(compiled) = place.compile(rule, &mut refuse) {
-                rbac.policies.insert(name(at), compiled);
+                insert(rbac, name(at), compiled);
             }
         }
     }
@@ -164,6 +165,15 @@ impl RuleSet {
         let shadow_prefix = if shadow.is_some() { prefix.into() } else { Text::default() };
         (rules.is_some() || shadow.is_some()).then_some(RbacFilter { rules, shadow, shadow_prefix })
     }
+}
+
+/// Adds a policy. One of the same name stays: nothing that denies gets lost.
+fn insert(rbac: &mut Rbac, name: Text, policy: Policy) {
+    let mut free = name;
+    while rbac.policies.contains_key(&free) {
+        free = format!("{free}+").into();
+    }
+    rbac.policies.insert(free, policy);
 }
 
 /// A policy without rules.

@@ -210,7 +210,11 @@ fn a_result_counts_once_and_only_for_who_is_still_there() {
     assert_eq!(shell.checker.handle_result(other.id, ProbeResult::Passed, shell.now), None);
     shell.assign(2);
     assert_eq!(shell.checker.handle_result(other.id, ProbeResult::Passed, shell.now), None);
-    assert_eq!(shell.checker.take_due(shell.now).unwrap().id.endpoint(), at(1));
+    let again = shell.checker.take_due(shell.now).unwrap();
+    assert_eq!(again.id.endpoint(), at(1));
+    // Not even while the probe of its new life is under way.
+    assert_eq!(shell.checker.handle_result(other.id, ProbeResult::Passed, shell.now), None);
+    assert_eq!(shell.checker.handle_result(again.id, ProbeResult::Failed, shell.now), Some((at(1), Probed::Failing)));
     // Gone while it waited: it is not probed any more.
     shell.assign(0);
     assert_eq!(shell.checker.next_due(), None);

@@ -9,7 +9,7 @@ use super::check::{Check, Told};
 use super::decision::{Allowance, Authorizer, Decision, Refusal};
 use super::settings::ExternalAuthz;
 use crate::companion::draw::{Draw, takes};
-use crate::companion::{CompanionError, HeaderEdits, later};
+use crate::companion::{CompanionError, HeaderEdits};
 use crate::filter::{Answer, BodyDemand, Exchange, Filter, Flag, Step};
 
 /// Marks a request that passes although there was no answer about it.
@@ -56,7 +56,9 @@ impl Filter for ExternalAuthorization {
     }
 
     fn on_response(&self, head: &mut response::Parts, exchange: &mut Exchange) {
-        later::make(&mut head.headers, exchange);
+        if let Some(edits) = exchange.take_kept::<HeaderEdits>() {
+            edits.apply(&mut head.headers);
+        }
     }
 
     fn body(&self, head: &request::Parts, exchange: &Exchange) -> Option<BodyDemand> {
@@ -120,7 +122,7 @@ impl ExternalAuthz {
             head.headers.remove(name);
         }
         let changed = !edits.is_empty() || !removals.is_empty() || !query.is_empty();
-        later::keep(response, exchange);
+        exchange.keep(response);
         self.take(metadata, exchange);
         if self.clear_route_cache && changed {
             exchange.reroute();

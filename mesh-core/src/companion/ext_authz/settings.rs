@@ -1,9 +1,9 @@
 use http::StatusCode;
 
-use super::condition::MetadataMatch;
 use super::http_service::HttpService;
 use crate::companion::{EditRules, GrpcService};
 use crate::name::Text;
+use crate::request::MetadataMatch;
 use crate::route::{CheckBody, Fraction};
 use crate::string_match::Pattern;
 

@@ -8,7 +8,7 @@ use super::descriptor::{Descriptor, Facts, descriptor};
 use super::header::{retry_after, told};
 use super::settings::{GlobalRateLimit, RequestKind};
 use crate::companion::draw::{Draw, takes};
-use crate::companion::{CompanionError, HeaderEdits, later};
+use crate::companion::{CompanionError, HeaderEdits};
 use crate::filter::{Answer, Exchange, Filter, Flag, Step};
 use crate::name::Text;
 use crate::route::{FilterOverride, HostLimits, RateLimit, RateLimitOverride};
@@ -88,7 +88,9 @@ impl Filter for GlobalRateLimiting {
     }
 
     fn on_response(&self, head: &mut response::Parts, exchange: &mut Exchange) {
-        later::make(&mut head.headers, exchange);
+        if let Some(edits) = exchange.take_kept::<HeaderEdits>() {
+            edits.apply(&mut head.headers);
+        }
     }
 }
 
@@ -125,7 +127,7 @@ impl GlobalRateLimit {
             return self.failed(exchange);
         };
         request.apply(&mut head.headers);
-        later::keep(response.with(about_limits), exchange);
+        exchange.keep(response.with(about_limits));
         Step::Next
     }
 

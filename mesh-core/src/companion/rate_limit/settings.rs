@@ -34,7 +34,7 @@ pub struct GlobalRateLimit {
     pub headers: bool,
     /// Whether requests that are too many (429) are answered with `retry-after`.
     pub retry_after: bool,
-    /// What is done to the headers of the answer to requests that are too many.
+    /// What is done to the headers of the answer to requests that are too many. Envoy knows additions only.
     pub response: Mutation,
     /// The requests that are counted; `None` for all.
     pub enabled: Option<Fraction>,

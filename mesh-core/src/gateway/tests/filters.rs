@@ -180,19 +180,28 @@ fn headers_are_set_added_and_removed_as_they_are_written() {
 #[test]
 fn what_a_backend_says_counts_more_than_what_its_rule_says() {
     let host = |name: &str| Filter::Rewrite(UrlRewrite { hostname: Some(name.parse().unwrap()), path: None });
-    let of_rule = modifier(&[("x-a", "rule"), ("x-b", "rule"), ("x-d", "rule")], &[("x-e", "rule")], &[]);
+    let of_rule = modifier(
+        &[("x-a", "rule"), ("x-b", "rule"), ("x-d", "rule")],
+        &[("x-e", "rule"), ("x-f", "rule")],
+        &["x-gone"],
+    );
     let mut rule = filtered(prefix("/"), Filter::RequestHeaders(of_rule));
     rule.filters.push(host("rule.com"));
     rule.backends[0].filters = vec![
-        Filter::RequestHeaders(modifier(&[("x-a", "backend")], &[("x-b", "backend")], &["x-d", "x-e"])),
+        Filter::RequestHeaders(modifier(
+            &[("x-a", "backend"), ("x-f", "backend")],
+            &[("x-b", "backend")],
+            &["x-d", "x-e"],
+        )),
         Filter::ResponseHeaders(modifier(&[("x-c", "backend")], &[], &[])),
         host("backend.com"),
     ];
     rule.backends.push(BackendRef::to("d", 1));
     let table = table(&[one("r", rule)]);
-    let (sent, answered) = edited(&table, &[("x-c", "0")]);
-    assert_eq!(sent, headers(&[("x-a", "backend"), ("x-b", "rule"), ("x-b", "backend"), ("x-c", "0")]));
-    assert_eq!(answered, headers(&[("x-c", "backend")]));
+    let (sent, answered) = edited(&table, &[("x-c", "0"), ("x-gone", "0")]);
+    let expected = [("x-a", "backend"), ("x-b", "rule"), ("x-b", "backend"), ("x-c", "0"), ("x-f", "backend")];
+    assert_eq!(sent, headers(&expected));
+    assert_eq!(answered, headers(&[("x-c", "backend"), ("x-gone", "0")]));
     let at = |share: u64| ask(&table, &Method::GET, "http://h/", &[], share << 32);
     assert_eq!((at(0), at(1)), ("c backend.com".into(), "d rule.com".into()));
     assert_eq!(table.config().hosts[0].routes.len(), 1, "weighted clusters can do all this");

@@ -29,7 +29,7 @@ fn choice(destinations: &[Destination]) -> ClusterChoice {
         [Destination { backend, headers, .. }] if *headers == Headers::default() => ClusterChoice::Named(name(backend)),
         // The weight of the only one says nothing, and need not be more than zero.
         [one] => weighted(vec![WeightedCluster { weight: 1, ..cluster(one) }]),
-        several => weighted(several.iter().filter(|one| one.weight > 0).map(cluster).collect()),
+        several => weighted(several.iter().map(cluster).collect()),
     }
 }
 

@@ -35,6 +35,7 @@
 mod circuit;
 mod discovery;
 mod health_check;
+mod legacy;
 mod locality;
 mod number;
 mod outlier;
@@ -191,7 +192,7 @@ fn cluster(report: &mut Report, message: &WireCluster) -> Result<Cluster, Error>
                 return Err(Error::Unsupported { field: report.at("original_dst_lb_config") });
             }
             let subsets = report.optional("lb_subset_config", lb_subset_config.as_ref(), subset::legacy_subsets)?;
-            let policy = policy::legacy_policy(report, *lb_policy, lb_config.as_ref(), common.hashing)?;
+            let policy = legacy::policy(report, *lb_policy, lb_config.as_ref(), common.hashing)?;
             Chosen { policy, localities: None, subsets: subsets.flatten() }
         }
     };
@@ -311,7 +312,7 @@ fn common_lb(report: &mut Report, config: &CommonLbConfig, cluster: &mut Cluster
     }
     cluster.ignore_unchecked = *ignore_new_hosts_until_first_hc;
     Ok(Common {
-        hashing: policy::legacy_hashing(report, consistent_hashing_lb_config.as_ref())?,
+        hashing: legacy::hashing(report, consistent_hashing_lb_config.as_ref())?,
         localities: locality::legacy_localities(report, locality_config_specifier.as_ref())?,
     })
 }

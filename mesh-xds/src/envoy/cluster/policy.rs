@@ -1,10 +1,8 @@
-//! How an endpoint is chosen: `load_balancing_policy`, and before it `lb_policy` with its settings.
+//! How an endpoint is chosen: `load_balancing_policy`.
 
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config as legacy;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{LbConfig, LbPolicy};
 use envoy_types::pb::envoy::config::cluster::v3::load_balancing_policy::Policy as Entry;
 use envoy_types::pb::envoy::config::core::v3::{RuntimeDouble, TypedExtensionConfig};
 use envoy_types::pb::envoy::extensions::load_balancing_policies::cluster_provided::v3::ClusterProvided;
@@ -128,83 +126,6 @@ fn typed(report: &mut Report, config: &Any, depth: usize) -> Result<Option<Chose
     })
 }
 
-/// The policy of `lb_policy`, which has its settings beside it.
-pub(super) fn legacy_policy(
-    report: &mut Report,
-    lb_policy: i32,
-    lb_config: Option<&LbConfig>,
-    hashing: Hashing,
-) -> Result<Policy, Error> {
-    let Ok(kind) = LbPolicy::try_from(lb_policy) else {
-        return Err(report.invalid("lb_policy", format_args!("unknown policy {lb_policy}")));
-    };
-    let policy = match (kind, lb_config) {
-        (LbPolicy::RoundRobin, Some(LbConfig::RoundRobinLbConfig(config))) => {
-            let cluster::cluster::RoundRobinLbConfig { slow_start_config } = config;
-            report.within("round_robin_lb_config", |report| {
-                let slow_start = slow_start(report, slow_start_config.clone().map(from_legacy))?;
-                Ok(Policy::RoundRobin { slow_start })
-            })?
-        }
-        (LbPolicy::LeastRequest, Some(LbConfig::LeastRequestLbConfig(config))) => {
-            let cluster::cluster::LeastRequestLbConfig { choice_count, active_request_bias, slow_start_config } =
-                config;
-            report.within("least_request_lb_config", |report| {
-                let slow_start = slow_start(report, slow_start_config.clone().map(from_legacy))?;
-                let bias = bias(report, active_request_bias.as_ref())?;
-                let choice = Choice::Random(choices(report, *choice_count)?);
-                Ok(Policy::LeastRequest(LeastRequest { choice, bias, slow_start }))
-            })?
-        }
-        (LbPolicy::RingHash, Some(LbConfig::RingHashLbConfig(config))) => {
-            use cluster::cluster::ring_hash_lb_config::HashFunction as Legacy;
-            let cluster::cluster::RingHashLbConfig { minimum_ring_size, hash_function, maximum_ring_size } = config;
-            report.within("ring_hash_lb_config", |report| {
-                let function = match Legacy::try_from(*hash_function) {
-                    Ok(Legacy::XxHash) => HashFunction::XxHash,
-                    Ok(Legacy::MurmurHash2) => HashFunction::Murmur2,
-                    Err(_) => return Err(report.invalid("hash_function", "unknown function")),
-                };
-                ring(report, function, *minimum_ring_size, *maximum_ring_size, hashing)
-            })?
-        }
-        (LbPolicy::Maglev, Some(LbConfig::MaglevLbConfig(config))) => {
-            let cluster::cluster::MaglevLbConfig { table_size } = config;
-            let table_size =
-                report.within("maglev_lb_config", |report| size_of_table(report, "table_size", *table_size))?;
-            Policy::Maglev(Maglev { table_size, hashing })
-        }
-        (kind, lb_config) => {
-            // Settings of another policy than the one that is chosen.
-            report.ignored("lb_config", &lb_config.is_some());
-            match kind {
-                LbPolicy::RoundRobin => Policy::RoundRobin { slow_start: None },
-                LbPolicy::LeastRequest => Policy::LeastRequest(LeastRequest::default()),
-                LbPolicy::RingHash => Policy::RingHash(RingHash { hashing, ..RingHash::default() }),
-                LbPolicy::Maglev => Policy::Maglev(Maglev { hashing, ..Maglev::default() }),
-                LbPolicy::Random => Policy::Random,
-                LbPolicy::ClusterProvided => Policy::ClusterProvided,
-                LbPolicy::LoadBalancingPolicyConfig => {
-                    return Err(Error::Missing { field: report.at("load_balancing_policy") });
-                }
-            }
-        }
-    };
-    Ok(policy)
-}
-
-/// Settings of consistent hashing beside `lb_policy`.
-pub(super) fn legacy_hashing(
-    report: &Report,
-    config: Option<&legacy::ConsistentHashingLbConfig>,
-) -> Result<Hashing, Error> {
-    let Some(legacy::ConsistentHashingLbConfig { use_hostname_for_hashing, hash_balance_factor }) = config else {
-        return Ok(Hashing::default());
-    };
-    let balance_factor = balance_factor(report, "consistent_hashing_lb_config", *hash_balance_factor)?;
-    Ok(Hashing { by_hostname: *use_hostname_for_hashing, balance_factor })
-}
-
 pub(super) fn wire_policy(cluster: &Cluster) -> cluster::LoadBalancingPolicy {
     let Cluster { policy, localities, subsets, .. } = cluster;
     let locality_lb_config = wire_localities(localities);
@@ -307,14 +228,14 @@ fn least_request(report: &mut Report, message: &WireLeastRequest) -> Result<Chos
     Ok(Chosen::new(policy, localities(report, locality_lb_config.as_ref())?))
 }
 
-fn choices(report: &Report, count: Option<UInt32Value>) -> Result<u32, Error> {
+pub(super) fn choices(report: &Report, count: Option<UInt32Value>) -> Result<u32, Error> {
     match count.map_or(2, |count| count.value) {
         count @ (0 | 1) => Err(report.invalid("choice_count", format_args!("{count} is below 2"))),
         count => Ok(count),
     }
 }
 
-fn bias(report: &mut Report, bias: Option<&RuntimeDouble>) -> Result<f64, Error> {
+pub(super) fn bias(report: &mut Report, bias: Option<&RuntimeDouble>) -> Result<f64, Error> {
     let bias = double(report, "active_request_bias", bias)?.unwrap_or(1.0);
     match bias >= 0.0 {
         true => Ok(bias),
@@ -358,7 +279,7 @@ fn ring_hash(report: &mut Report, message: &WireRingHash) -> Result<Chosen, Erro
     Ok(Chosen::new(policy, weighted(*locality_weighted_lb_config)))
 }
 
-fn ring(
+pub(super) fn ring(
     report: &Report,
     function: HashFunction,
     min: Option<UInt64Value>,
@@ -382,7 +303,7 @@ fn ring(
     Ok(Policy::RingHash(RingHash { function, min_size, max_size, hashing }))
 }
 
-fn size_of_table(report: &Report, field: &str, size: Option<UInt64Value>) -> Result<TableSize, Error> {
+pub(super) fn size_of_table(report: &Report, field: &str, size: Option<UInt64Value>) -> Result<TableSize, Error> {
     let Some(UInt64Value { value }) = size else { return Ok(TableSize::default()) };
     let size = u32::try_from(value).unwrap_or(u32::MAX);
     TableSize::try_new(size).map_err(|error| report.invalid(field, error))
@@ -407,7 +328,7 @@ fn wire_hashing(hashing: &Hashing) -> common::ConsistentHashingLbConfig {
     }
 }
 
-fn balance_factor(report: &Report, field: &str, factor: Option<UInt32Value>) -> Result<Option<u32>, Error> {
+pub(super) fn balance_factor(report: &Report, field: &str, factor: Option<UInt32Value>) -> Result<Option<u32>, Error> {
     match factor.map(|factor| factor.value) {
         Some(factor) if factor < 100 => Err(report.invalid(field, format_args!("{factor} is below 100"))),
         factor => Ok(factor),
@@ -415,19 +336,14 @@ fn balance_factor(report: &Report, field: &str, factor: Option<UInt32Value>) -> 
 }
 
 /// The two messages of slow start hold the same.
-type SlowStartParts = (Option<Span>, Option<RuntimeDouble>, Option<Percent>);
+pub(super) type SlowStartParts = (Option<Span>, Option<RuntimeDouble>, Option<Percent>);
 
 fn from_common(config: common::SlowStartConfig) -> SlowStartParts {
     let common::SlowStartConfig { slow_start_window, aggression, min_weight_percent } = config;
     (slow_start_window, aggression, min_weight_percent)
 }
 
-fn from_legacy(config: cluster::cluster::SlowStartConfig) -> SlowStartParts {
-    let cluster::cluster::SlowStartConfig { slow_start_window, aggression, min_weight_percent } = config;
-    (slow_start_window, aggression, min_weight_percent)
-}
-
-fn slow_start(report: &mut Report, parts: Option<SlowStartParts>) -> Result<Option<SlowStart>, Error> {
+pub(super) fn slow_start(report: &mut Report, parts: Option<SlowStartParts>) -> Result<Option<SlowStart>, Error> {
     let Some((window, aggression, min_weight)) = parts else { return Ok(None) };
     report.within("slow_start_config", |report| {
         let window = report.required("slow_start_window", window)?;

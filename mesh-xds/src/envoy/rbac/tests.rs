@@ -353,14 +353,27 @@ fn policies_are_whole_or_refused() {
 }
 
 #[test]
-fn a_connection_has_neither_headers_nor_a_path() {
+fn a_connection_has_nothing_of_a_request() {
     use permission::Rule;
     use principal::Identifier;
     let header = || HeaderMatcher { name: "x".into(), ..Default::default() };
     let path = || root_path();
+    let said = || MetadataMatch::new("f", vec!["k".into()], ValueMatch::Null);
+    let template = || super::permission::wire_permission(&Permission::PathTemplate(PathTemplate::new("/a/*").unwrap()));
     for (name, permission, principal) in [
         ("permissions[0].header", may(Rule::Header(header())), who(Identifier::Any(true))),
         ("permissions[0].url_path", may(Rule::UrlPath(path())), who(Identifier::Any(true))),
+        ("permissions[0].uri_template", template(), who(Identifier::Any(true))),
+        (
+            "permissions[0].metadata",
+            super::permission::wire_permission(&Permission::Metadata(said())),
+            who(Identifier::Any(true)),
+        ),
+        (
+            "principals[0].metadata",
+            may(Rule::Any(true)),
+            super::principal::wire_principal(&Principal::Metadata(said())),
+        ),
         ("principals[0].header", may(Rule::Any(true)), who(Identifier::Header(header()))),
         ("principals[0].url_path", may(Rule::Any(true)), who(Identifier::UrlPath(path()))),
     ] {

@@ -5,12 +5,12 @@
 //! | `host_rewrite_literal`, `auto_host_rewrite`, `host_rewrite_header`, `host_rewrite_path_regex` | honoured |
 //! | `timeout`, `idle_timeout`, `max_stream_duration`, the deprecated `max_grpc_timeout` and `grpc_timeout_offset` | honoured |
 //! | `retry_policy`, `hedge_policy`, `hash_policy`, `request_mirror_policies`, `priority` | honoured |
+//! | `rate_limits`, the deprecated `include_vh_rate_limits` | honoured where a filter asks the rate limit service |
 //! | `upgrade_configs` | honoured without `connect_config`; with it, or one protocol twice: NACK |
 //! | `flush_timeout`, `early_data_policy` | warning: there is no early data |
 //! | `internal_redirect_policy` | warning: the client follows the redirect |
-//! | the deprecated `include_vh_rate_limits` | warning: there are no rate limits that it could concern |
 //! | `cluster_specifier_plugin`, `inline_cluster_specifier_plugin`, `path_rewrite_policy`, `host_rewrite` | NACK |
-//! | `rate_limits`, `retry_policy_typed_config`, the deprecated `cors`, `internal_redirect_action`, `max_internal_redirects` | NACK |
+//! | `retry_policy_typed_config`, the deprecated `cors`, `internal_redirect_action`, `max_internal_redirects` | NACK |
 
 use std::collections::HashSet;
 
@@ -27,6 +27,7 @@ use mesh_core::route::{
 use super::cluster::{cluster, mirror, subset, wire_cluster, wire_mirror, wire_subset};
 use super::hash::{hash_policy, wire_hash_policy};
 use super::mutation::template;
+use super::rate_limit::{rate_limits_of_route, wire_rate_limit};
 use super::retry::{hedge, retry, wire_hedge, wire_retry};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::header_matcher::field;
@@ -67,13 +68,11 @@ pub(super) fn forward(report: &mut Report, wire: &wire::RouteAction) -> Result<F
     } = wire;
     report.refused("path_rewrite_policy", path_rewrite_policy)?;
     report.refused("retry_policy_typed_config", retry_policy_typed_config)?;
-    report.refused("rate_limits", rate_limits)?;
     report.refused("cors", cors)?;
     report.refused("internal_redirect_action", internal_redirect_action)?;
     report.refused("max_internal_redirects", max_internal_redirects)?;
     report.ignored("flush_timeout", flush_timeout);
     report.ignored("early_data_policy", early_data_policy);
-    report.ignored("include_vh_rate_limits", include_vh_rate_limits);
     report.ignored("internal_redirect_policy", internal_redirect_policy);
     let path = PathFields { prefix: prefix_rewrite, regex: regex_rewrite.as_ref(), whole: path_rewrite };
     Ok(Forward {
@@ -92,6 +91,8 @@ pub(super) fn forward(report: &mut Report, wire: &wire::RouteAction) -> Result<F
         hash: report.each("hash_policy", hash_policies, hash_policy)?.into_iter().flatten().collect(),
         mirrors: report.each("request_mirror_policies", request_mirror_policies, mirror)?,
         priority: priority_of(report, *priority)?,
+        rate_limits: rate_limits_of_route(report, rate_limits)?,
+        include_host_rate_limits: include_vh_rate_limits.is_some_and(|include| include.value),
         upgrades: upgrades(report, upgrade_configs)?,
     })
 }
@@ -113,6 +114,8 @@ pub(super) fn wire_forward(forward: &Forward) -> wire::RouteAction {
         hash,
         mirrors,
         priority,
+        rate_limits,
+        include_host_rate_limits,
         upgrades,
     } = forward;
     let not_found = match missing {
@@ -133,6 +136,8 @@ pub(super) fn wire_forward(forward: &Forward) -> wire::RouteAction {
         retry_policy: retry.as_ref().map(wire_retry),
         request_mirror_policies: mirrors.iter().map(wire_mirror).collect(),
         priority: priority.into(),
+        rate_limits: rate_limits.iter().map(wire_rate_limit).collect(),
+        include_vh_rate_limits: include_host_rate_limits.then(|| boolean(true)),
         hash_policy: hash.iter().map(wire_hash_policy).collect(),
         max_grpc_timeout: grpc_timeout.map(|timeout| span(timeout.max)),
         grpc_timeout_offset: grpc_timeout.and_then(|timeout| timeout.offset).map(span),

@@ -10,6 +10,7 @@ use super::cluster::{mirror, wire_mirror};
 use super::filters::{overrides, wire_overrides};
 use super::matcher::{route_match, wire_route_match};
 use super::mutation::{Edits, edits};
+use super::rate_limit::{rate_limits_of_route, wire_rate_limit};
 use super::retry::{hedge, retry, wire_hedge, wire_retry};
 use crate::envoy::error::{Error, Report};
 
@@ -42,7 +43,6 @@ pub(super) fn host(report: &mut Report, wire: &wire::VirtualHost, largest: u32) 
         route_specifiers,
     } = wire;
     report.refused("matcher", matcher)?;
-    report.refused("rate_limits", rate_limits)?;
     report.refused("cors", cors)?;
     report.refused("retry_policy_typed_config", retry_policy_typed_config)?;
     report.refused("route_specifiers", route_specifiers)?;
@@ -70,6 +70,7 @@ pub(super) fn host(report: &mut Report, wire: &wire::VirtualHost, largest: u32) 
         hedge: report.optional("hedge_policy", hedge_policy.as_ref(), hedge)?,
         mirrors: report.each("request_mirror_policies", request_mirror_policies, mirror)?,
         body_buffer: body_buffer(request_body_buffer_limit.as_ref(), per_request_buffer_limit_bytes.as_ref()),
+        rate_limits: rate_limits_of_route(report, rate_limits)?,
         filters: overrides(report, typed_per_filter_config)?,
     })
 }
@@ -87,6 +88,7 @@ pub(super) fn wire_host(host: &VirtualHost) -> wire::VirtualHost {
         hedge,
         mirrors,
         body_buffer,
+        rate_limits,
         filters,
     } = host;
     let Edits { request_add, request_remove, response_add, response_remove } = Edits::from(headers);
@@ -100,6 +102,7 @@ pub(super) fn wire_host(host: &VirtualHost) -> wire::VirtualHost {
         request_headers_to_remove: request_remove,
         response_headers_to_add: response_add,
         response_headers_to_remove: response_remove,
+        rate_limits: rate_limits.iter().map(wire_rate_limit).collect(),
         typed_per_filter_config: wire_overrides(filters),
         include_request_attempt_count: *attempt_count_in_request,
         include_attempt_count_in_response: *attempt_count_in_response,

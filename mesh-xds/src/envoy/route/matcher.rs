@@ -70,7 +70,7 @@ fn path(report: &mut Report, specifier: Option<&PathSpecifier>, ignore_case: boo
     }
 }
 
-fn query_match(report: &mut Report, wire: &wire::QueryParameterMatcher) -> Result<QueryMatch, Error> {
+pub(super) fn query_match(report: &mut Report, wire: &wire::QueryParameterMatcher) -> Result<QueryMatch, Error> {
     let wire::QueryParameterMatcher { name, query_parameter_match_specifier } = wire;
     let condition = match query_parameter_match_specifier {
         None => QueryCondition::Present(true),
@@ -103,7 +103,7 @@ fn peer(report: &mut Report, wire: &FilterStateMatcher) -> Result<Pattern, Error
     }
 }
 
-pub(super) fn fraction(report: &mut Report, wire: &RuntimeFractionalPercent) -> Result<Fraction, Error> {
+pub(in crate::envoy) fn fraction(report: &mut Report, wire: &RuntimeFractionalPercent) -> Result<Fraction, Error> {
     let RuntimeFractionalPercent { default_value, runtime_key } = wire;
     report.ignored("runtime_key", runtime_key);
     fractional_percent(report, "default_value", report.required("default_value", default_value.as_ref())?)
@@ -146,7 +146,7 @@ pub(in crate::envoy) fn wire_route_match(matcher: &RouteMatch) -> wire::RouteMat
     }
 }
 
-fn wire_query_match(matcher: &QueryMatch) -> wire::QueryParameterMatcher {
+pub(super) fn wire_query_match(matcher: &QueryMatch) -> wire::QueryParameterMatcher {
     let QueryMatch { name, condition } = matcher;
     let specifier = match condition {
         QueryCondition::Present(present) => Specifier::PresentMatch(*present),
@@ -164,11 +164,11 @@ fn wire_cookie_match(matcher: &CookieMatch) -> wire::CookieMatcher {
     wire::CookieMatcher { name: name.to_string(), string_match: Some(wire_pattern(pattern)), invert_match: *invert }
 }
 
-pub(super) fn wire_fraction(fraction: Fraction) -> RuntimeFractionalPercent {
+pub(in crate::envoy) fn wire_fraction(fraction: Fraction) -> RuntimeFractionalPercent {
     RuntimeFractionalPercent { default_value: Some(wire_fractional_percent(fraction)), runtime_key: String::new() }
 }
 
-pub(super) fn wire_fractional_percent(fraction: Fraction) -> FractionalPercent {
+pub(in crate::envoy) fn wire_fractional_percent(fraction: Fraction) -> FractionalPercent {
     let denominator = match fraction.denominator {
         Denominator::Hundred => DenominatorType::Hundred,
         Denominator::TenThousand => DenominatorType::TenThousand,

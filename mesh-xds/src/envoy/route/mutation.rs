@@ -57,7 +57,7 @@ pub(super) fn header_name(report: &Report, field: &str, name: &str) -> Result<He
 }
 
 /// Path and authority are rewritten by other means; what else begins with a colon makes the message what it is.
-fn editable(report: &Report, field: &str, name: &str) -> Result<HeaderName, Error> {
+pub(super) fn editable(report: &Report, field: &str, name: &str) -> Result<HeaderName, Error> {
     let name = header_name(report, field, name)?;
     match name == http::header::HOST {
         true => Err(report.invalid(field, "`host` is rewritten, not edited")),
@@ -65,7 +65,7 @@ fn editable(report: &Report, field: &str, name: &str) -> Result<HeaderName, Erro
     }
 }
 
-fn addition(report: &mut Report, wire: &HeaderValueOption) -> Result<Addition, Error> {
+pub(in crate::envoy) fn addition(report: &mut Report, wire: &HeaderValueOption) -> Result<Addition, Error> {
     let HeaderValueOption { header, append, append_action, keep_empty_value } = wire;
     let action = HeaderAppendAction::try_from(*append_action)
         .map_err(|_| report.invalid("append_action", format_args!("{append_action} is not known")))?;
@@ -84,7 +84,7 @@ fn addition(report: &mut Report, wire: &HeaderValueOption) -> Result<Addition, E
     Ok(Addition { name, value, action, keep_empty: *keep_empty_value })
 }
 
-fn header_value(report: &mut Report, wire: &WireValue) -> Result<(HeaderName, Template), Error> {
+pub(in crate::envoy) fn header_value(report: &mut Report, wire: &WireValue) -> Result<(HeaderName, Template), Error> {
     let WireValue { key, value, raw_value } = wire;
     let name = editable(report, "key", key)?;
     if !value.is_empty() && !raw_value.is_empty() {
@@ -105,7 +105,7 @@ pub(super) fn template(report: &Report, field: &str, text: &str) -> Result<Templ
     Template::new(text).map_err(|error| report.invalid(field, error))
 }
 
-fn wire_addition(addition: &Addition) -> HeaderValueOption {
+pub(in crate::envoy) fn wire_addition(addition: &Addition) -> HeaderValueOption {
     let Addition { name, value, action, keep_empty } = addition;
     let action = match action {
         AppendAction::AppendIfExistsOrAdd => HeaderAppendAction::AppendIfExistsOrAdd,

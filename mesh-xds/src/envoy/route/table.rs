@@ -27,9 +27,9 @@ const DIRECT_BODY: u32 = 4096;
 /// | **VirtualHost** `name`, `domains`, `routes`, `require_tls` NONE and ALL, the four lists of headers | honoured |
 /// | `include_request_attempt_count`, `include_attempt_count_in_response`, `retry_policy`, `hedge_policy` | honoured |
 /// | `request_body_buffer_limit`, the deprecated `per_request_buffer_limit_bytes`, `request_mirror_policies` | honoured |
-/// | `typed_per_filter_config` | honoured |
+/// | `typed_per_filter_config`; `rate_limits` where a filter asks the rate limit service | honoured |
 /// | `virtual_clusters`, `include_is_timeout_retry_header`, `metadata` | warning |
-/// | `require_tls` EXTERNAL_ONLY, `rate_limits`, `matcher`, `route_specifiers`, `retry_policy_typed_config`, the deprecated `cors` | NACK |
+/// | `require_tls` EXTERNAL_ONLY, `matcher`, `route_specifiers`, `retry_policy_typed_config`, the deprecated `cors` | NACK |
 /// | no or an empty domain, a domain that stands there twice | NACK |
 /// | **Route** `name`, `match`, `typed_per_filter_config`, the four lists of headers | honoured |
 /// | `route`, `redirect`, `direct_response`, `non_forwarding_action` | honoured |

@@ -1,3 +1,5 @@
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation as Rule;
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::Action as RuleAction;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier as DataSpecifier;
 use envoy_types::pb::envoy::config::rbac::v3 as rbac;
@@ -11,11 +13,17 @@ use envoy_types::pb::envoy::config::route::v3::route_action::{
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{retry_policy, route_match};
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::LocalRateLimitDescriptor;
+use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::FaultDelay;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
+use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::buffer_per_route::Override as BufferOverride;
+use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::{Buffer, BufferPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::ErrorType;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault};
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{HeaderMutationPerRoute, Mutations};
+use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::stateful_session_per_route::Override;
 use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::{
@@ -25,7 +33,7 @@ use envoy_types::pb::envoy::extensions::http::stateful_session::cookie::v3::Cook
 use envoy_types::pb::envoy::extensions::http::stateful_session::header::v3::HeaderBasedSessionState;
 use envoy_types::pb::envoy::r#type::matcher::v3::filter_state_matcher::Matcher as StateMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::{FilterStateMatcher, RegexMatchAndSubstitute, RegexMatcher};
-use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
+use envoy_types::pb::envoy::r#type::v3::{FractionalPercent, HttpStatus, TokenBucket};
 use envoy_types::pb::google::protobuf::{Any, Duration as Span, UInt64Value};
 use mesh_core::request::Condition;
 use mesh_core::route::{
@@ -46,6 +54,7 @@ pub(in crate::envoy) mod values {
     use std::time::Duration;
 
     use http::HeaderName;
+    use mesh_core::limit::TokenBucket;
     use mesh_core::name::Text;
     use mesh_core::request::{Condition, Field, HeaderMatch};
     use mesh_core::route::*;
@@ -55,6 +64,7 @@ pub(in crate::envoy) mod values {
     use proptest::prelude::*;
     use proptest::sample::select;
 
+    use crate::envoy::companion::tests::values as companion;
     use crate::envoy::rbac::tests::values as rbac;
     use crate::envoy::testing::{pattern, text};
 
@@ -164,7 +174,80 @@ pub(in crate::envoy) mod values {
         let fault = fault().prop_map(FilterOverride::Fault).boxed();
         let session = session().prop_map(FilterOverride::Session).boxed();
         let authn = option::of(text()).prop_map(FilterOverride::Authn).boxed();
-        btree_map(text(), prop_oneof![Just(FilterOverride::Disabled), rbac, cors, fault, session, authn], 0..2)
+        let companion = companion::overrides().boxed();
+        let limit = local_rate_limit(bucket().prop_map(Some));
+        let limit = limit.prop_map(|limit| FilterOverride::LocalRateLimit(OwnRateLimit::new(limit))).boxed();
+        let edits = header_mutation().prop_map(|edits| HeaderMutation { most_specific_wins: false, ..edits });
+        let edits = edits.prop_map(FilterOverride::HeaderMutation).boxed();
+        let body = (1..=u32::MAX).prop_map(FilterOverride::BodyLimit).boxed();
+        let ours = prop_oneof![limit, edits, body].boxed();
+        let overrides = prop_oneof![Just(FilterOverride::Disabled), rbac, cors, fault, session, authn, companion, ours];
+        btree_map(text(), overrides, 0..2)
+    }
+
+    fn bucket() -> impl Strategy<Value = TokenBucket> {
+        let interval = duration().prop_map(|duration| duration + Duration::from_millis(50));
+        (any::<u32>(), 1..=u32::MAX, interval).prop_map(|(max_tokens, tokens_per_fill, fill_interval)| TokenBucket {
+            max_tokens,
+            tokens_per_fill,
+            fill_interval,
+        })
+    }
+
+    /// One removal or one addition, as Envoy's filter has them.
+    fn step() -> impl Strategy<Value = Mutation> {
+        (mutation(), any::<bool>()).prop_map(|(Mutation { mut remove, mut add }, removes)| {
+            let first = remove.pop().unwrap_or(http::header::COOKIE);
+            match add.pop().filter(|_| !removes) {
+                Some(addition) => Mutation { remove: Vec::new(), add: vec![addition] },
+                None => Mutation { remove: vec![first], add: Vec::new() },
+            }
+        })
+    }
+
+    pub(in crate::envoy) fn header_mutation() -> impl Strategy<Value = HeaderMutation> {
+        (vec(step(), 0..3), vec(step(), 0..3), any::<bool>()).prop_map(|(request, response, most_specific_wins)| {
+            HeaderMutation { request, response, most_specific_wins }
+        })
+    }
+
+    /// What a filter has for itself.
+    pub(in crate::envoy) fn own_local_rate_limit() -> impl Strategy<Value = LocalRateLimit> {
+        local_rate_limit(option::of(bucket()))
+    }
+
+    fn local_rate_limit(bucket: impl Strategy<Value = Option<TokenBucket>>) -> impl Strategy<Value = LocalRateLimit> {
+        let additions = || mutation().prop_map(|Mutation { add, .. }| Mutation { remove: Vec::new(), add });
+        let descriptor = (vec((text(), text()), 1..3), self::bucket(), any::<bool>())
+            .prop_map(|(entries, bucket, shadow)| LocalDescriptor { entries, bucket, shadow });
+        let action = (text(), text()).prop_map(|(key, value)| DescriptorAction::GenericKey { key, value });
+        let limits = vec(action, 1..3).prop_map(|actions| RateLimit { actions, ..RateLimit::default() });
+        let host = select(vec![HostLimits::Override, HostLimits::Include, HostLimits::Ignore]);
+        let status = (400..600_u16).prop_map(|status| http::StatusCode::from_u16(status).unwrap());
+        let lists = (additions(), additions(), vec(descriptor, 0..2), vec(limits, 0..2));
+        let flags = any::<(bool, bool, bool, bool, bool)>();
+        (bucket, fraction(), fraction(), status, lists, 0..=10_u32, host, flags).prop_map(
+            |(bucket, enabled, enforced, status, (response, unenforced, descriptors, limits), stage, host, flags)| {
+                let (per_connection, headers, retry_after, always_takes, resource_exhausted) = flags;
+                LocalRateLimit {
+                    bucket,
+                    enabled,
+                    enforced,
+                    status,
+                    response,
+                    unenforced,
+                    descriptors,
+                    stage,
+                    per_connection,
+                    headers,
+                    retry_after,
+                    host,
+                    always_takes,
+                    resource_exhausted,
+                    limits,
+                }
+            },
+        )
     }
 
     fn cors() -> impl Strategy<Value = CorsPolicy> {
@@ -187,7 +270,7 @@ pub(in crate::envoy) mod values {
         )
     }
 
-    fn fault() -> impl Strategy<Value = Fault> {
+    pub(in crate::envoy) fn fault() -> impl Strategy<Value = Fault> {
         let length = prop_oneof![duration().prop_map(FaultLength::Fixed), Just(FaultLength::Header)];
         let status = prop_oneof![
             (200..600_u16).prop_map(FaultStatus::Http),
@@ -206,7 +289,7 @@ pub(in crate::envoy) mod values {
         )
     }
 
-    fn session() -> impl Strategy<Value = StatefulSession> {
+    pub(in crate::envoy) fn session() -> impl Strategy<Value = StatefulSession> {
         let state = prop_oneof![cookie_key().prop_map(SessionState::Cookie), name().prop_map(SessionState::Header)];
         (state, any::<bool>()).prop_map(|(state, strict)| StatefulSession { state, strict })
     }
@@ -348,12 +431,14 @@ pub(in crate::envoy) mod values {
             let one = |(protocol, enabled): (String, _)| Upgrade { protocol: protocol.into(), enabled };
             upgrades.into_iter().map(one).collect()
         });
-        (to, times, again, priority, upgrades).prop_map(
+        let limits = (vec(companion::rate_limit(0..=10).boxed(), 0..2), any::<bool>());
+        (to, times, again, priority, limits, upgrades).prop_map(
             |(
                 (cluster, missing, subset, path, host, append_forwarded_host),
                 (timeout, grpc_timeout, idle_timeout, stream_duration),
                 (retry, hedge, hash, mirrors),
                 priority,
+                (rate_limits, include_host_rate_limits),
                 upgrades,
             )| Forward {
                 cluster,
@@ -371,6 +456,8 @@ pub(in crate::envoy) mod values {
                 hash,
                 mirrors,
                 priority,
+                rate_limits,
+                include_host_rate_limits,
                 upgrades,
             },
         )
@@ -420,14 +507,15 @@ pub(in crate::envoy) mod values {
     fn host() -> impl Strategy<Value = VirtualHost> {
         let policies = (option::of(retry()), option::of(hedge()), vec(mirror(), 0..2));
         let flags = any::<(bool, bool, bool)>();
-        let more = (headers(), option::of(any::<u64>()), filters());
+        let limits = vec(companion::rate_limit(0..=10).boxed(), 0..2);
+        let more = (headers(), option::of(any::<u64>()), limits, filters());
         (text(), vec(route(), 0..3), flags, policies, more).prop_map(
             |(
                 name,
                 routes,
                 (require_tls, request, response),
                 (retry, hedge, mirrors),
-                (headers, body_buffer, filters),
+                (headers, body_buffer, rate_limits, filters),
             )| {
                 VirtualHost {
                     name,
@@ -441,6 +529,7 @@ pub(in crate::envoy) mod values {
                     hedge,
                     mirrors,
                     body_buffer,
+                    rate_limits,
                     filters,
                 }
             },
@@ -643,7 +732,7 @@ fn what_would_hold_back_or_send_elsewhere_is_refused_by_name() {
         (with_host(|host| host.matcher = Some(Default::default())), "H.matcher"),
         (with_host(|host| host.require_tls = 1), "H.require_tls"),
         (with_host(|host| host.require_tls = 9), "H.require_tls"),
-        (with_host(|host| host.rate_limits = limit()), "H.rate_limits"),
+        (with_host(|host| host.rate_limits = limit()), "H.rate_limits[0].actions"),
         (with_host(|host| host.cors = Some(Default::default())), "H.cors"),
         (with_host(|host| host.retry_policy_typed_config = Some(Any::default())), "H.retry_policy_typed_config"),
         (with_host(|host| host.route_specifiers = vec![extension()]), "H.route_specifiers"),
@@ -691,7 +780,7 @@ fn what_would_hold_back_or_send_elsewhere_is_refused_by_name() {
         (with_action(|a| a.cluster_not_found_response_code = 9), "R.route.cluster_not_found_response_code"),
         (with_action(|a| a.priority = 9), "R.route.priority"),
         (with_action(|a| a.path_rewrite_policy = Some(extension())), "R.route.path_rewrite_policy"),
-        (with_action(|a| a.rate_limits = limit()), "R.route.rate_limits"),
+        (with_action(|a| a.rate_limits = limit()), "R.route.rate_limits[0].actions"),
         (with_action(|a| a.cors = Some(Default::default())), "R.route.cors"),
         (with_action(|a| a.internal_redirect_action = 1), "R.route.internal_redirect_action"),
         (with_action(|a| a.max_internal_redirects = Some(uint32(1))), "R.route.max_internal_redirects"),
@@ -998,4 +1087,86 @@ fn absent_fields_have_envoys_defaults() {
         m.path_specifier = Some(PathSpecifier::ConnectMatcher(route_match::ConnectMatcher {}));
     }));
     assert_eq!(insensitive.matcher.path, PathMatch::Connect);
+}
+
+#[test]
+fn local_rate_limits_that_cannot_be_are_refused() {
+    let bucket = |max_tokens, millis: i32| TokenBucket {
+        max_tokens,
+        tokens_per_fill: None,
+        fill_interval: Some(Span { seconds: 0, nanos: millis * 1_000_000 }),
+    };
+    let plain = || LocalRateLimit { token_bucket: Some(bucket(1, 50)), ..LocalRateLimit::default() };
+    let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
+    let descriptor = |entries, token_bucket| LocalRateLimitDescriptor { entries, token_bucket, shadow_mode: false };
+    let of = |descriptor| LocalRateLimit { descriptors: vec![descriptor], ..plain() };
+    let table = [
+        (LocalRateLimit::default(), "token_bucket"),
+        (LocalRateLimit { token_bucket: Some(bucket(1, 49)), ..plain() }, "token_bucket.fill_interval"),
+        (LocalRateLimit { token_bucket: Some(TokenBucket::default()), ..plain() }, "token_bucket.fill_interval"),
+        (LocalRateLimit { local_cluster_rate_limit: Some(Default::default()), ..plain() }, "local_cluster_rate_limit"),
+        (LocalRateLimit { stage: 11, ..plain() }, "stage"),
+        (LocalRateLimit { vh_rate_limits: 3, ..plain() }, "vh_rate_limits"),
+        (LocalRateLimit { enable_x_ratelimit_headers: 2, ..plain() }, "enable_x_ratelimit_headers"),
+        (LocalRateLimit { status: Some(HttpStatus { code: 600 }), ..plain() }, "status"),
+        (of(descriptor(vec![], Some(bucket(1, 50)))), "descriptors[0].entries"),
+        (of(descriptor(vec![entry("a", "")], Some(bucket(1, 50)))), "descriptors[0].entries[0].value"),
+        (of(descriptor(vec![entry("a", "b")], None)), "descriptors[0].token_bucket"),
+    ];
+    for (limit, at) in table {
+        assert_eq!(place(with_filter(pack(&limit))), format!("R.typed_per_filter_config[f].{at}"));
+    }
+    // Both parts are zero unless they are said: nothing is refused by accident.
+    let limit = LocalRateLimit { status: Some(HttpStatus { code: 200 }), ..plain() };
+    let decoded = with_filter(pack(&limit)).unwrap().value;
+    let Some(FilterOverride::LocalRateLimit(own)) = decoded.config().hosts[0].routes[0].filters.get("f") else {
+        panic!("a local rate limit")
+    };
+    let settings = own.settings();
+    assert_eq!(
+        (settings.enabled, settings.enforced),
+        (mesh_core::route::Fraction::percent(0), mesh_core::route::Fraction::percent(0))
+    );
+    assert_eq!((settings.status.as_u16(), settings.always_takes), (429, true));
+}
+
+#[test]
+fn edits_and_buffers_that_cannot_be_are_refused() {
+    let edit = |mutations| HeaderMutationPerRoute { mutations: Some(mutations) };
+    let rule = |action| Mutations { request_mutations: vec![Rule { action }], ..Mutations::default() };
+    let table = [
+        (edit(rule(None)), "mutations.request_mutations[0].action"),
+        (edit(rule(Some(RuleAction::Remove("host".into())))), "mutations.request_mutations[0].remove"),
+        (edit(rule(Some(RuleAction::Remove(":path".into())))), "mutations.request_mutations[0].remove"),
+        (
+            edit(rule(Some(RuleAction::RemoveOnMatch(Default::default())))),
+            "mutations.request_mutations[0].remove_on_match",
+        ),
+        (
+            edit(Mutations { query_parameter_mutations: vec![Default::default()], ..Mutations::default() }),
+            "mutations.query_parameter_mutations",
+        ),
+        (
+            edit(Mutations { response_trailers_mutations: vec![Default::default()], ..Mutations::default() }),
+            "mutations.response_trailers_mutations",
+        ),
+        (
+            edit(Mutations { request_trailers_mutations: vec![Default::default()], ..Mutations::default() }),
+            "mutations.request_trailers_mutations",
+        ),
+    ];
+    for (edits, at) in table {
+        assert_eq!(place(with_filter(pack(&edits))), format!("R.typed_per_filter_config[f].{at}"));
+    }
+    let buffer = |setting| BufferPerRoute { r#override: setting };
+    let zero = Buffer { max_request_bytes: Some(uint32(0)) };
+    let table = [
+        (None, "override"),
+        (Some(BufferOverride::Disabled(false)), "disabled"),
+        (Some(BufferOverride::Buffer(Buffer::default())), "buffer.max_request_bytes"),
+        (Some(BufferOverride::Buffer(zero)), "buffer.max_request_bytes"),
+    ];
+    for (setting, at) in table {
+        assert_eq!(place(with_filter(pack(&buffer(setting)))), format!("R.typed_per_filter_config[f].{at}"));
+    }
 }

@@ -299,6 +299,15 @@ fn a_policy_without_rules_never_matches() {
 }
 
 #[test]
+fn policies_of_one_name_all_count() {
+    let paths = |path: &str| to(Operation { paths: Values::any_of([path]), ..Operation::default() });
+    let policies = ["/a", "/b", "/cart"].map(|path| policy("shop/p", PolicyAction::Deny, vec![paths(path)]));
+    let authorization = Authorization::compile(&policies, &Mesh::default());
+    let verdict = World::new().with(|facts| authorization.evaluate(facts).unwrap().to_string());
+    assert_eq!(verdict, "denied: a deny policy matches (ns[shop]-policy[p]-rule[0]++)");
+}
+
+#[test]
 fn dry_runs_are_shadows() {
     let dry = |name, action| AuthorizationPolicy { dry_run: true, ..policy(name, action, vec![Rule::default()]) };
     let compiled = compile(&[dry("shop/d", PolicyAction::Deny), dry("shop/a", PolicyAction::Allow)], &Mesh::default());

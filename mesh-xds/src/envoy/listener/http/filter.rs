@@ -1,7 +1,7 @@
 //! | field of **HttpFilter** | how it is taken |
 //! | --- | --- |
 //! | `name`, `disabled` | honoured; names that are empty or not different, a router that is disabled: NACK |
-//! | `typed_config` | honoured: access control, authentication by tokens, and the router, which must be there and last |
+//! | `typed_config` | honoured: access control, authentication by tokens, external authorizers, the rate limit service, CORS, faults, sessions, local rate limits, edits of headers, buffers, and the router, which must be there and last |
 //! | `is_optional` | honoured: an unsupported type that is optional is left out with a warning, any other: NACK |
 //! | `config_discovery` | NACK |
 //! | **Router** `strict_check_headers`, `upstream_http_filters`, `reject_connect_request_early_data` | NACK |
@@ -9,7 +9,9 @@
 
 use std::collections::BTreeSet;
 
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
 use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::JwtAuthentication;
+use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::RateLimit;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as wire;
@@ -17,9 +19,12 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use mesh_core::listener::{HttpFilter, HttpFilterKind};
 use mesh_core::name::Text;
 
+use super::traffic::{traffic_filter, wire_cors, wire_session};
 use crate::envoy::authn::{authentication, wire_authentication};
+use crate::envoy::companion::{ext_authz, global_rate_limit, wire_ext_authz, wire_global_rate_limit};
 use crate::envoy::error::{Error, Report};
 use crate::envoy::rbac::{http_rbac, wire_http_rbac};
+use crate::envoy::route::{wire_body_limit, wire_fault, wire_header_mutation, wire_local_rate_limit};
 use crate::envoy::wire::{any, holds, unpack};
 
 enum Kind {
@@ -72,6 +77,16 @@ fn one(report: &mut Report, wire: &wire::HttpFilter) -> Result<(Text, Kind, bool
         let wire = unpack(report, "typed_config", any)?;
         let authn = report.within("typed_config", |report| authentication(report, &wire))?;
         Kind::Filter(HttpFilterKind::Authn(Box::new(authn)))
+    } else if holds::<ExtAuthz>(any) {
+        let wire = unpack(report, "typed_config", any)?;
+        let filter = report.within("typed_config", |report| ext_authz(report, &wire))?;
+        Kind::Filter(HttpFilterKind::ExternalAuthz(Box::new(filter)))
+    } else if holds::<RateLimit>(any) {
+        let wire = unpack(report, "typed_config", any)?;
+        let filter = report.within("typed_config", |report| global_rate_limit(report, &wire))?;
+        Kind::Filter(HttpFilterKind::RateLimit(Box::new(filter)))
+    } else if let Some(kind) = traffic_filter(report, any)? {
+        Kind::Filter(kind)
     } else if *is_optional {
         report.ignored("typed_config", &true);
         Kind::LeftOut
@@ -113,6 +128,14 @@ pub(super) fn wire_filters(filters: &[HttpFilter], router: &Text) -> Vec<wire::H
         let config = match kind {
             HttpFilterKind::Rbac(filter) => any(&wire_http_rbac(filter)),
             HttpFilterKind::Authn(authn) => any(&wire_authentication(authn)),
+            HttpFilterKind::ExternalAuthz(filter) => any(&wire_ext_authz(filter)),
+            HttpFilterKind::RateLimit(filter) => any(&wire_global_rate_limit(filter)),
+            HttpFilterKind::Cors => wire_cors(),
+            HttpFilterKind::Fault(fault) => any(&wire_fault(fault)),
+            HttpFilterKind::Session(session) => wire_session(session.as_ref()),
+            HttpFilterKind::LocalRateLimit(limit) => any(&wire_local_rate_limit(limit)),
+            HttpFilterKind::HeaderMutation(mutation) => any(&wire_header_mutation(mutation)),
+            HttpFilterKind::BodyLimit(max_bytes) => any(&wire_body_limit(*max_bytes)),
         };
         wire::HttpFilter {
             name: name.to_string(),

@@ -5,5 +5,6 @@ mod forwarding;
 mod manager;
 mod options;
 mod timeouts;
+mod traffic;
 
 pub(super) use manager::{http_manager, wire_http_manager};

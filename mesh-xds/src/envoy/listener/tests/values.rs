@@ -17,7 +17,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::envoy::authn::tests::values as authn;
+use crate::envoy::companion::tests::values as companion;
 use crate::envoy::rbac::tests::values as rbac;
+use crate::envoy::route::tests::values as route;
 use crate::envoy::testing::text;
 use crate::envoy::tls::tests::values as tls;
 
@@ -162,6 +164,24 @@ fn tcp_proxy() -> impl Strategy<Value = TcpProxy> {
     )
 }
 
+fn kind() -> impl Strategy<Value = HttpFilterKind> {
+    let traffic = prop_oneof![
+        Just(HttpFilterKind::Cors),
+        route::fault().boxed().prop_map(|fault| HttpFilterKind::Fault(Box::new(fault))),
+        option::of(route::session()).boxed().prop_map(HttpFilterKind::Session),
+        route::own_local_rate_limit().boxed().prop_map(|limit| HttpFilterKind::LocalRateLimit(Box::new(limit))),
+        route::header_mutation().boxed().prop_map(HttpFilterKind::HeaderMutation),
+        (1..=u32::MAX).prop_map(HttpFilterKind::BodyLimit),
+    ];
+    prop_oneof![
+        rbac::filter(true).boxed().prop_map(HttpFilterKind::Rbac),
+        authn::filter().boxed().prop_map(|authn| HttpFilterKind::Authn(Box::new(authn))),
+        companion::ext_authz().boxed().prop_map(|filter| HttpFilterKind::ExternalAuthz(Box::new(filter))),
+        companion::global_rate_limit().boxed().prop_map(|filter| HttpFilterKind::RateLimit(Box::new(filter))),
+        traffic.boxed(),
+    ]
+}
+
 fn routes() -> impl Strategy<Value = RouteSource> {
     let overrides = || {
         let setting =
@@ -227,11 +247,7 @@ fn client_cert() -> impl Strategy<Value = ClientCertHeader> {
 
 pub(super) fn manager() -> impl Strategy<Value = HttpManager> {
     let codec = select(vec![Codec::Auto, Codec::Http1, Codec::Http2]);
-    let kind = prop_oneof![
-        rbac::filter(true).boxed().prop_map(HttpFilterKind::Rbac),
-        authn::filter().boxed().prop_map(|authn| HttpFilterKind::Authn(Box::new(authn))),
-    ];
-    let filters = btree_map("[a-z]{1,3}", (kind, any::<bool>()), 0..3).prop_map(|filters| {
+    let filters = btree_map("[a-z]{1,3}", (kind().boxed(), any::<bool>()), 0..3).prop_map(|filters| {
         let one = |(name, (kind, disabled)): (String, _)| HttpFilter { name: name.into(), kind, disabled };
         filters.into_iter().map(one).collect::<Vec<_>>()
     });

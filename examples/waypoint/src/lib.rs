@@ -1,0 +1,16 @@
+//! The waypoint: stands between the tunnels of a mesh and does for HTTP and TCP what a node proxy does not: routes by
+//! content, enforces policies on requests, retries, balances.
+//!
+//! Read `wire.rs` first: it joins the parts. `tunnels.rs` takes streams out of tunnels, `program.rs` says what the waypoint
+//! is programmed with, `extensions.rs` whom its filters ask.
+
+mod cli;
+mod extensions;
+mod metrics;
+mod program;
+pub mod settings;
+mod show;
+mod tunnels;
+mod wire;
+
+pub use cli::main_with_args;
