@@ -5,8 +5,9 @@ use std::time::Duration;
 /// Time for a client to begin HTTP/2 in earnest.
 pub const HTTP2_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Largest frame of HTTP/2 that is accepted, in bytes.
-pub const FRAME_BYTES: u32 = 64 * 1024;
+/// Largest frame of HTTP/2 that is accepted, in bytes: what everybody takes (RFC 9113 section 4.2). Streams of requests
+/// take turns by frames, so larger ones would make them wait for each other.
+pub const FRAME_BYTES: u32 = 16 * 1024;
 
 /// Bytes that a stream of HTTP/2 may have written and not sent.
 pub const SEND_BUFFER_BYTES: usize = 400 * 1024;

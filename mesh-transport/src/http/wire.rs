@@ -46,7 +46,9 @@ enum State {
     ChunkData(u64),
     ChunkEnd,
     Trailers,
-    /// Bytes that may be no HTTP.
+    /// The connection may change protocols, which the answer decides.
+    Undecided,
+    /// Bytes that came before that was decided, so that nobody knows where the next message begins.
     Unknown,
 }
 
@@ -87,7 +89,10 @@ impl Framing {
         let mut bytes = all;
         while !bytes.is_empty() {
             match self.state {
-                State::Unknown => return Ok(()),
+                State::Undecided | State::Unknown => {
+                    self.state = State::Unknown;
+                    return Ok(());
+                }
                 State::Body(left) => bytes = self.skip(bytes, left, State::Body, State::Idle),
                 State::ChunkData(left) => bytes = self.skip(bytes, left, State::ChunkData, State::ChunkEnd),
                 State::Idle | State::Head | State::ChunkHead | State::ChunkEnd | State::Trailers => {
@@ -96,6 +101,13 @@ impl Framing {
             }
         }
         Ok(())
+    }
+
+    /// The connection goes on with HTTP/1.1.
+    pub(super) fn stays(&mut self) {
+        if matches!(self.state, State::Undecided) {
+            self.state = State::Idle;
+        }
     }
 
     fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, more: fn(u64) -> State, end: State) -> &'a [u8] {
@@ -143,7 +155,7 @@ impl Framing {
                     (Some(_), true) => return Err(Desync::BothLengths),
                     (_, true) => State::ChunkHead,
                     (Some(length), _) if length > 0 => State::Body(length),
-                    _ if self.head.may_switch => State::Unknown,
+                    _ if self.head.may_switch => State::Undecided,
                     _ => State::Idle,
                 };
             }
@@ -158,7 +170,7 @@ impl Framing {
             State::ChunkEnd => return Err(Desync::Chunk),
             State::Trailers if length == 0 => self.state = State::Idle,
             State::Trailers if line.starts_with(b" ") || line.starts_with(b"\t") => return Err(Desync::Fold),
-            State::Trailers | State::Body(_) | State::ChunkData(_) | State::Unknown => {}
+            State::Trailers | State::Body(_) | State::ChunkData(_) | State::Undecided | State::Unknown => {}
         }
         Ok(())
     }
@@ -247,6 +259,22 @@ mod tests {
         assert!(!framing.is_in_head());
         framing.feed(b"G").unwrap();
         assert!(framing.is_in_head());
+    }
+
+    #[test]
+    fn an_upgrade_that_does_not_come_about_changes_nothing() {
+        let ask = b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: h2c\r\n\r\n";
+        let mut framing = Framing::default();
+        framing.feed(ask).unwrap();
+        framing.stays();
+        assert_eq!(framing.feed(b"GET / HTTP/1.1\n"), Err((0, Desync::BareLineFeed)));
+
+        // What came too early may be of another protocol.
+        let mut framing = Framing::default();
+        framing.feed(ask).unwrap();
+        framing.feed(b"\x16\x03\n").unwrap();
+        framing.stays();
+        framing.feed(b"\n").unwrap();
     }
 
     proptest! {

@@ -349,7 +349,7 @@ async fn a_client_that_leaves_takes_its_request_with_it() {
         settings.protocol = protocol;
         let (client, _) = client(settings, CircuitSettings::default());
         let asks = proxy(client.clone(), to);
-        let (mut io, served, _) = serve(&manager(), move |request| asks(request));
+        let (mut io, served, _) = serve(&manager(), asks);
         io.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
         drop(io);

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::disallowed_methods,
     clippy::large_futures,
+    clippy::single_range_in_vec_init,
     unreachable_pub,
     missing_docs,
     missing_debug_implementations,

@@ -372,3 +372,26 @@ async fn endless_headers_of_http2_are_refused() {
     tokio::time::timeout(Duration::from_secs(20), flood).await.expect("an end");
     assert!(matches!(served.await.unwrap(), Err(ServeError::Http2(_))));
 }
+
+/// For suites from elsewhere, such as h2spec: serves plaintext on port 18080 for two minutes.
+#[tokio::test]
+#[ignore = "for suites that bring their own client"]
+async fn serves_for_a_suite() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:18080").await.unwrap();
+    let accept = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let server = mesh_transport::http::Server::new(&manager());
+            tokio::spawn(async move {
+                let service = tower::service_fn(async |request: Request<Body>| {
+                    // As a file server would, so that there is something to count.
+                    drop(crate::support::read(request.into_body()).await);
+                    Ok::<_, std::convert::Infallible>(Response::new(Body::from("hello, world\n")))
+                });
+                let accepted = mesh_transport::http::Accepted::new(crate::support::downstream(), ());
+                let _ = server.serve(stream, accepted, service, tokio_util::sync::CancellationToken::new()).await;
+            });
+        }
+    };
+    let _: Result<(), _> = tokio::time::timeout(Duration::from_secs(120), accept).await;
+}

@@ -251,6 +251,23 @@ async fn what_is_in_order_is_served_and_the_connection_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upgrade_that_is_not_made_does_not_open_a_way() {
+    let (mut io, served, _) = serve(&manager(), describe);
+    tokio::io::AsyncWriteExt::write_all(
+        &mut io,
+        b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n",
+    )
+    .await
+    .unwrap();
+    assert!(crate::support::until(&mut io, "body=").await.starts_with("HTTP/1.1 200 "));
+    let (_, bytes, status) = REFUSED[0];
+    let answer = exchange(&mut io, format!("{bytes}{SMUGGLED}").as_bytes()).await;
+    assert!(answer.contains(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(!answer.contains("/smuggled"));
+    let _ = served.await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn underscores_are_refused_dropped_or_passed() {
     let bytes = b"GET / HTTP/1.1\r\nhost: a\r\nx_y: z\r\nconnection: close\r\n\r\n";
     for (rule, status, passed) in [

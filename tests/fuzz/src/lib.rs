@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, reason = "a target that finds something says so")]
 
+mod http;
 mod identity;
 mod requests;
 mod targets;

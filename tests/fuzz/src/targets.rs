@@ -18,7 +18,7 @@ use mesh_xds::workload::{
     refusing_address, refusing_policy,
 };
 
-use crate::{Target, identity, requests, xds};
+use crate::{Target, http as http_targets, identity, requests, xds};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -35,6 +35,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "certificate_request", run: certificate_request, seeds: certificate_requests },
     Target { name: "bundle", run: bundle, seeds: bundles },
     Target { name: "revocations", run: revocations, seeds: || vec![CRL.to_vec()] },
+    http_targets::HEAD,
+    http_targets::SERVER,
     identity::CHAIN,
     identity::TOKEN,
     identity::BEARER,

@@ -33,6 +33,42 @@ use super::limits::UPSTREAM_STREAMS;
 ///
 /// A target is whatever the connector needs to know: an address, whom to expect there, by which tunnel. Targets that are
 /// equal share connections.
+///
+/// ```
+/// use http::Request;
+/// use mesh_core::balance::{Circuit, CircuitSettings};
+/// use mesh_core::route::Priority;
+/// use mesh_identity::task::Tasks;
+/// use mesh_transport::http::{Body, Client, ClientSettings};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // An endpoint that answers whatever it is asked.
+/// async fn endpoint(mut io: DuplexStream) {
+///     let mut bytes = [0; 1024];
+///     while io.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+///         let _ = io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+///     }
+/// }
+///
+/// let tasks = Tasks::default();
+/// let spawner = tasks.clone();
+/// let connector = tower::service_fn(move |_target: &'static str| {
+///     let (near, far) = tokio::io::duplex(1024);
+///     spawner.spawn(endpoint(far));
+///     async move { Ok::<_, std::io::Error>(near) }
+/// });
+/// let circuit = Circuit::new(CircuitSettings::default());
+/// let client = Client::new(connector, ClientSettings::default(), circuit, tasks);
+/// for _ in 0..2 {
+///     let request = Request::get("/").header("host", "a.example").body(Body::empty())?;
+///     let response = client.send(&"a", Priority::Default, request).await?;
+///     assert_eq!(response.status(), 200);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Client<T> {
     shared: Arc<Shared<T>>,
 }

@@ -168,7 +168,7 @@ where
         with_length(&mut response);
     }
     *response.version_mut() = Version::HTTP_11;
-    life.responds();
+    life.responds(switches);
     watch.touch();
     let hides_body = is_bodiless(&method, response.status());
     Ok(response.map(|body| Outgoing {
@@ -285,8 +285,12 @@ impl Life {
         UnderWay(Arc::clone(self))
     }
 
-    fn responds(&self) {
-        self.now.lock().responds = true;
+    fn responds(&self, switches: bool) {
+        let mut now = self.now.lock();
+        now.responds = true;
+        if !switches {
+            now.framing.stays();
+        }
     }
 
     fn served(&self) -> u64 {

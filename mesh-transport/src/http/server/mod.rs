@@ -5,6 +5,7 @@ mod http1;
 mod http2;
 mod io;
 mod sniff;
+mod stream;
 
 use std::fmt;
 use std::sync::Arc;
