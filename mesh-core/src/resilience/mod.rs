@@ -3,7 +3,6 @@
 
 mod attempts;
 mod body;
-mod copy;
 mod deadline;
 mod filter;
 mod forward;

@@ -246,7 +246,8 @@ where
                 let broken = text.is_err();
                 record.lock().unwrap().seen[index].body = Some(text);
                 if broken {
-                    return Err(SendFailure::Local.into());
+                    // As one does that cannot tell whose fault it was.
+                    return Err(SendFailure::Closed { sent: true }.into());
                 }
             }
             sleep(millis(act.after)).await;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 
-use super::replay::BodyError;
+use super::BodyError;
 
 /// The feeding side. The copy is given up when this is dropped before the end.
 pub(super) struct Copied {

@@ -1,5 +1,7 @@
 //! The body of a request that may be sent more than once.
 
+mod copy;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
@@ -12,8 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use self::copy::{Copied, CopyBody};
 use super::BoxError;
-use super::copy::{Copied, CopyBody};
 use super::progress::{Observed, Progress, Watched};
 
 /// A body of which several attempts may be made: what was read of it is kept up to a limit, until an attempt counts.
@@ -108,7 +110,7 @@ impl<B: Body<Data = Bytes>> Replay<B> {
         let source = match &self.shared {
             None => Source::Nothing,
             Some(shared) => {
-                let (copied, body) = super::copy::pair(most_behind);
+                let (copied, body) = copy::pair(most_behind);
                 lock(shared).copies.push(copied);
                 Source::Copy(body)
             }
@@ -361,3 +363,6 @@ impl<B> Drop for ReplayBody<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
