@@ -115,23 +115,3 @@ fn is_binomial(count: usize, of: usize, share: f64) -> bool {
     let of = of as f64;
     (count as f64 - of * share).abs() <= 4.0 * (of * share * (1.0 - share)).sqrt().max(0.25)
 }
-
-#[test]
-fn an_endpoint_is_preferred_as_long_as_it_is_healthy() {
-    let mut endpoints: Vec<_> = (1..=5).map(|at| Endpoint::new(([10, 0, 0, at], 80).into())).collect();
-    endpoints[4].health = Health::Unhealthy;
-    let assignment = Assignment::new("c", vec![LocalityEndpoints::new(Locality::default(), endpoints)]);
-    let mut bench = Bench::new(cluster(Policy::default()), &assignment);
-    let mut pick = |at: u8, strict| {
-        let preferred = Some(Preferred { address: ([10, 0, 0, at], 80).into(), strict });
-        let picked = bench.balancer.pick(&Request { preferred, ..Request::default() }, &mut bench.rng, bench.now);
-        picked.map(|pick| pick.address())
-    };
-    for _ in 0..20 {
-        assert_eq!(pick(3, false), Ok(([10, 0, 0, 3], 80).into()));
-    }
-    for gone in [5, 6] {
-        assert!(pick(gone, false).is_ok_and(|other| other != ([10, 0, 0, gone], 80).into()));
-        assert_eq!(pick(gone, true), Err(PickError::NoHealthyEndpoint));
-    }
-}
