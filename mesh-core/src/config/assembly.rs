@@ -253,7 +253,7 @@ impl Making<'_> {
                 Some(Arc::new(Upstream::Endpoints { cluster, assignment, balancer }))
             }
             _ => {
-                let setup = Setup { seed: fastrand::u64(..), probing: self.probing, ..Setup::default() };
+                let setup = Setup { seed: fastrand::u64(..), probing: self.probing };
                 let balancer = Balancer::new(Arc::clone(cluster), &assignment, setup, self.now);
                 Some(Arc::new(Upstream::Endpoints { cluster: Arc::clone(cluster), assignment, balancer }))
             }

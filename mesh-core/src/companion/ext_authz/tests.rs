@@ -12,7 +12,7 @@ use crate::companion::{CompanionError, EditRules, GrpcService, HeaderEdit};
 use crate::filter::{Chain, Connection, Exchange, FilterLayer, Named, PeerNames};
 use crate::live::Live;
 use crate::name::parse_spiffe_id;
-use crate::request::{MetadataMatch, NumberMatch, ValueMatch};
+use crate::request::{MetadataMatch, ValueMatch};
 use crate::route::{
     Action, BodyOverride, CheckBody, CheckOverride, FilterOverride, Forward, Fraction, PathMatch, Route, RouteConfig,
     RouteMatch, RouteTable, Template, VirtualHost,
