@@ -17,7 +17,7 @@
 //! use mesh_core::companion::ext_authz::{
 //!     Allowance, Authorizer, Check, Checking, Decision, ExternalAuthorization, ExternalAuthz, Refusal, Service,
 //! };
-//! use mesh_core::filter::FilterLayer;
+//! use mesh_core::filter::{Begun, FilterLayer};
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
 //! /// Lets in who knows the word.
@@ -40,7 +40,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let settings = ExternalAuthz::new(Service::Grpc(GrpcService::new("door", None)));
 //! let filter = ExternalAuthorization::new(settings, Arc::new(Word));
-//! let shop = service_fn(async |_: Request<Empty<Bytes>>| {
+//! let shop = service_fn(async |_: Request<Begun<Empty<Bytes>>>| {
 //!     Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("cart"))))
 //! });
 //! let service = FilterLayer::new(filter).layer(shop);
