@@ -63,12 +63,18 @@ fn jwt_rule(source: &schema::JwtRule) -> JwtRule {
 pub(crate) fn faults(source: &schema::RequestAuthentication) -> Vec<(Severity, String)> {
     let spec = &source.spec;
     let mut faults = target_faults(spec.target_ref.as_ref(), &spec.target_refs, spec.selector.is_some());
-    let mut error = |message: String| faults.push((Severity::Error, message));
     if spec.target_ref.is_none() && spec.target_refs.is_empty() {
-        error("spec.targetRefs: there is none; only waypoints look at tokens, it would not be enforced".to_owned());
+        let message = "spec.targetRefs: there is none; only waypoints look at tokens, it would not be enforced";
+        faults.push((Severity::Error, message.to_owned()));
     }
     for (index, rule) in spec.jwt_rules.iter().enumerate() {
         let at = format!("spec.jwtRules[{index}]");
+        if rule.jwks.is_none() && rule.jwks_uri.is_none() {
+            let message =
+                format!("{at}.jwksUri: there is no `jwks` either; a real Envoy does not find out where keys are");
+            faults.push((Severity::Warning, message));
+        }
+        let mut error = |message: String| faults.push((Severity::Error, message));
         if rule.issuer.is_empty() {
             error(format!("{at}.issuer: is missing"));
         }
