@@ -34,7 +34,7 @@ impl Resources {
         let mut clusters: Vec<_> = clusters.iter().map(cluster).collect();
         let mut listeners: Vec<_> = listeners.iter().map(listener).collect();
         if flavour == Flavour::Envoy {
-            let (more_listeners, more_clusters) = envoy::around(&mut listeners, trust_domain);
+            let (more_listeners, more_clusters) = envoy::around(&mut listeners, &mut clusters, trust_domain);
             listeners.extend(more_listeners);
             clusters.extend(more_clusters);
         }
