@@ -391,6 +391,19 @@ fn references_that_lead_nowhere_are_told_of() {
             policy("{group: gateway.networking.k8s.io, kind: Gateway, name: g}"),
             "spec.targetRefs[0].name: Gateway `default/g` is not there",
         ),
+        (
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: w}\n\
+             spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n"
+                .to_owned(),
+            "spec.addresses: there are none, and no Service of this name; what is bound to the waypoint is refused",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n\
+             metadata: {name: e, labels: {istio.io/use-waypoint: w}}\n\
+             spec: {hosts: [a.example, b.example], addresses: [10.0.0.1], ports: [{number: 80}]}\n"
+                .to_owned(),
+            "spec.addresses: `a.example` has 10.0.0.1:80 too; at their waypoint `b.example` is not reached by it",
+        ),
         (parent("name: bound"), ""),
         (backend("name: s, port: 80"), ""),
         (policy("{kind: Service, name: bound}"), ""),

@@ -1,9 +1,11 @@
 //! References between objects that lead nowhere. What refers is used all the same, as by the Gateway API: the other object may
 //! come later.
 
+use std::collections::BTreeMap;
+
 use mesh_core::name::NamespacedName;
 
-use super::Faults;
+use super::{Faults, WAYPOINT_CLASS};
 use crate::admission::schema::{BackendRef, Metadata, ParentRef, PolicyTarget, RouteFilter};
 use crate::finding::Finding;
 use crate::translate::binding::{self, Object, Traffic};
@@ -25,6 +27,14 @@ pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
             backends(world, metadata, &rule.backend_refs, &rule.filters, faults);
         });
     }
+    for (key, (origin, gateway)) in &world.gateways {
+        let named = !gateway.spec.addresses.is_empty() || !gateway.status.addresses.is_empty();
+        if gateway.spec.gateway_class_name == WAYPOINT_CLASS && !named && !world.services.contains_key(key) {
+            let message = "there are none, and no Service of this name; what is bound to the waypoint is refused";
+            Faults::new(origin, findings).warning("addresses", message);
+        }
+    }
+    shared_addresses(world, findings);
     for (origin, policy) in world.policies.values() {
         let (metadata, faults) = (&policy.metadata, &mut Faults::new(origin, findings));
         targets(world, metadata, policy.spec.target_ref.as_ref(), &policy.spec.target_refs, faults);
@@ -32,6 +42,32 @@ pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
     for (origin, tokens) in world.tokens.values() {
         let (metadata, faults) = (&tokens.metadata, &mut Faults::new(origin, findings));
         targets(world, metadata, tokens.spec.target_ref.as_ref(), &tokens.spec.target_refs, faults);
+    }
+}
+
+/// Hosts that have an address and a port in common. A waypoint tells services apart by where they are addressed.
+fn shared_addresses(world: &World, findings: &mut Vec<Finding>) {
+    let mut taken: BTreeMap<(&str, u16), &str> = BTreeMap::new();
+    for (origin, entry) in world.service_entries.values() {
+        if binding::bound(world, Object::new(Traffic::Service, &entry.metadata)).waypoint.is_none() {
+            continue;
+        }
+        let places = entry
+            .spec
+            .addresses
+            .iter()
+            .flat_map(|address| entry.spec.ports.iter().map(move |port| (address.as_str(), port.number)));
+        for place in places {
+            for host in &entry.spec.hosts {
+                let first = *taken.entry(place).or_insert(host.as_str());
+                if first != host.as_str() {
+                    let (address, port) = place;
+                    let message =
+                        format!("`{first}` has {address}:{port} too; at their waypoint `{host}` is not reached by it");
+                    Faults::new(origin, findings).warning("addresses", message);
+                }
+            }
+        }
     }
 }
 

@@ -20,10 +20,13 @@ pub enum Flavour {
     Envoy,
 }
 
+/// Clusters, endpoints and listeners, each by its type URL and name.
+pub type ByType<T> = [(&'static str, Vec<(String, T)>); 3];
+
 impl Resources {
     /// The messages by type, with their names. The trust domain is that of peers that an Envoy accepts.
     #[must_use]
-    pub fn encode(&self, flavour: Flavour, trust_domain: &TrustDomain) -> [(&'static str, Vec<(String, Vec<u8>)>); 3] {
+    pub fn encode(&self, flavour: Flavour, trust_domain: &TrustDomain) -> ByType<Vec<u8>> {
         let Self { listeners, clusters, assignments } = self;
         let cluster = |cluster: &Cluster| (cluster.name.to_string(), encode_cluster(cluster));
         let listener = |listener: &Listener| (listener.name.to_string(), encode_listener(listener));
@@ -31,7 +34,7 @@ impl Resources {
         let mut clusters: Vec<_> = clusters.iter().map(cluster).collect();
         let mut listeners: Vec<_> = listeners.iter().map(listener).collect();
         if flavour == Flavour::Envoy {
-            let (more_listeners, more_clusters) = envoy::around(&mut listeners, trust_domain);
+            let (more_listeners, more_clusters) = envoy::around(&mut listeners, &mut clusters, trust_domain);
             listeners.extend(more_listeners);
             clusters.extend(more_clusters);
         }
@@ -40,11 +43,7 @@ impl Resources {
     }
 
     /// The same, as they are served.
-    pub(crate) fn entries(
-        &self,
-        flavour: Flavour,
-        trust_domain: &TrustDomain,
-    ) -> [(&'static str, Vec<(String, Entry)>); 3] {
+    pub(crate) fn entries(&self, flavour: Flavour, trust_domain: &TrustDomain) -> ByType<Entry> {
         let entry = |(name, bytes): (String, Vec<u8>)| (name, Entry::new(bytes, Vec::new()));
         self.encode(flavour, trust_domain).map(|(url, all)| (url, all.into_iter().map(entry).collect()))
     }

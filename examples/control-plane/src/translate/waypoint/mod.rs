@@ -34,6 +34,7 @@ mod locality;
 mod policy;
 mod routes;
 mod served;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,11 +46,12 @@ use mesh_core::workload::TunnelProtocol;
 
 use self::attached::{Attached, Backends};
 use self::cluster::{Made, Maker, Spoken, TO_WORKLOADS, inbound, to_workloads};
-pub use self::encode::Flavour;
+pub use self::encode::{ByType, Flavour};
 use self::listener::Chains;
 use self::policy::Targeted;
-pub(crate) use self::policy::{faults as policy_faults, token_faults};
+pub(crate) use self::policy::faults as policy_faults;
 use self::served::{Index, Served};
+pub(crate) use self::token::faults as token_faults;
 use super::{Place, Translation};
 use crate::world::World;
 

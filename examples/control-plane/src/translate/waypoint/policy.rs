@@ -1,10 +1,8 @@
 //! What policies say of the traffic of a service.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use http::{HeaderName, Uri};
-use mesh_core::authn::{self, Authentication, KeySource, Places, RuleKeys, TokenHeader};
+use mesh_core::authn::{Authentication, RequestAuthentication};
 use mesh_core::authz::http::{
     AuthorizationPolicy, Compiled, Condition, Mesh, Operation, PolicyAction, Rule, Source, Values, compile,
 };
@@ -13,7 +11,8 @@ use mesh_core::listener::{HttpFilter, HttpFilterKind, NetworkRbac};
 use mesh_core::name::{NamespacedHostname, NamespacedName, Text};
 
 use super::keys::KeyCluster;
-use crate::admission::check::{WAYPOINT_CLASS, duration};
+use super::token::{authentication, fetched};
+use crate::admission::check::WAYPOINT_CLASS;
 use crate::admission::schema::{self, Metadata, PolicyTarget};
 use crate::finding::Severity;
 use crate::translate::{Place, service};
@@ -43,7 +42,7 @@ impl Policies {
 /// All policies that are for waypoints, or for what they serve.
 pub(super) struct Targeted {
     authorization: Vec<(Vec<Target>, AuthorizationPolicy)>,
-    authentication: Vec<(Vec<Target>, authn::RequestAuthentication)>,
+    authentication: Vec<(Vec<Target>, RequestAuthentication)>,
     mesh: Mesh,
 }
 
@@ -112,20 +111,6 @@ impl Targeted {
 
 fn rbac(name: &str, filter: RbacFilter) -> HttpFilter {
     HttpFilter { name: name.into(), kind: HttpFilterKind::Rbac(filter), disabled: false }
-}
-
-/// Names the clusters by which Envoy fetches keys.
-fn fetched(tokens: &mut Authentication) -> BTreeSet<KeyCluster> {
-    let mut clusters = BTreeSet::new();
-    for provider in tokens.providers.values_mut() {
-        if let KeySource::Remote(keys) = &mut provider.keys
-            && let Some(cluster) = keys.uri.as_str().parse::<Uri>().ok().and_then(|uri| KeyCluster::of(&uri))
-        {
-            keys.cluster = cluster.name().into();
-            clusters.insert(cluster);
-        }
-    }
-    clusters
 }
 
 fn refs<'a>(one: Option<&'a PolicyTarget>, several: &'a [PolicyTarget]) -> impl Iterator<Item = &'a PolicyTarget> {
@@ -248,38 +233,6 @@ fn is_of_request(condition: &Condition) -> bool {
     ["request.", "experimental."].iter().any(|prefix| condition.key.as_str().starts_with(prefix))
 }
 
-/// A RequestAuthentication in the terms of the model.
-fn authentication(key: &NamespacedName, source: &schema::RequestAuthentication) -> authn::RequestAuthentication {
-    authn::RequestAuthentication { name: key.clone(), rules: source.spec.jwt_rules.iter().map(jwt_rule).collect() }
-}
-
-fn jwt_rule(source: &schema::JwtRule) -> authn::JwtRule {
-    let header = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
-    let texts = |list: &[String]| list.iter().map(|text| Text::from(text.as_str())).collect();
-    let keys = match (&source.jwks, &source.jwks_uri) {
-        (Some(text), _) => RuleKeys::Inline(text.as_str().into()),
-        (None, Some(uri)) => RuleKeys::Uri(uri.as_str().into()),
-        (None, None) => RuleKeys::Discovered,
-    };
-    let token_header = |one: &schema::JwtHeader| {
-        Some(TokenHeader { name: header(&one.name)?, prefix: one.prefix.as_deref().unwrap_or_default().into() })
-    };
-    let claim_header = |one: &schema::ClaimHeader| Some((header(&one.header)?, one.claim.as_str().into()));
-    let mut rule = authn::JwtRule::new(source.issuer.as_str(), keys);
-    rule.audiences = texts(&source.audiences);
-    rule.places = Places {
-        headers: source.from_headers.iter().filter_map(token_header).collect(),
-        params: texts(&source.from_params),
-        cookies: texts(&source.from_cookies),
-    };
-    rule.forward_original_token = source.forward_original_token;
-    rule.output_payload_to_header = source.output_payload_to_header.as_deref().and_then(header);
-    rule.output_claim_to_headers = source.output_claim_to_headers.iter().filter_map(claim_header).collect();
-    rule.space_delimited_claims = texts(&source.space_delimited_claims);
-    rule.timeout = source.timeout.as_deref().and_then(duration).unwrap_or(rule.timeout).max(Duration::from_millis(1));
-    rule
-}
-
 /// What is wrong with a policy that is for waypoints.
 pub(crate) fn faults(key: &NamespacedName, source: &schema::AuthorizationPolicy) -> Vec<(Severity, String)> {
     let spec = &source.spec;
@@ -327,58 +280,11 @@ pub(crate) fn faults(key: &NamespacedName, source: &schema::AuthorizationPolicy)
     faults
 }
 
-/// What is wrong with a RequestAuthentication.
-pub(crate) fn token_faults(source: &schema::RequestAuthentication) -> Vec<(Severity, String)> {
-    let spec = &source.spec;
-    let mut faults = target_faults(spec.target_ref.as_ref(), &spec.target_refs, spec.selector.is_some());
-    let mut error = |message: String| faults.push((Severity::Error, message));
-    if spec.target_ref.is_none() && spec.target_refs.is_empty() {
-        error("spec.targetRefs: there is none; only waypoints look at tokens, it would not be enforced".to_owned());
-    }
-    for (index, rule) in spec.jwt_rules.iter().enumerate() {
-        let at = format!("spec.jwtRules[{index}]");
-        if rule.issuer.is_empty() {
-            error(format!("{at}.issuer: is missing"));
-        }
-        if rule.jwks.is_some() && rule.jwks_uri.is_some() {
-            error(format!("{at}.jwksUri: there is `jwks` too"));
-        }
-        if rule.jwks.as_deref().is_some_and(|text| !holds_key(text)) {
-            error(format!("{at}.jwks: is no JSON Web Key Set that holds a public key"));
-        }
-        let uri = rule.jwks_uri.as_ref().map(|uri| (uri, uri.parse::<Uri>().ok().and_then(|uri| KeyCluster::of(&uri))));
-        if let Some((uri, None)) = uri {
-            error(format!("{at}.jwksUri: `{uri}` is no URL of http or https"));
-        }
-        let outputs = rule.output_claim_to_headers.iter().map(|one| &one.header).chain(&rule.output_payload_to_header);
-        let inputs = rule.from_headers.iter().map(|one| &one.name);
-        for name in outputs.chain(inputs).filter(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
-            error(format!("{at}: `{name}` is no header"));
-        }
-        if let Some(text) = rule.timeout.as_ref().filter(|text| duration(text).is_none()) {
-            error(format!("{at}.timeout: `{text}` is no duration such as 5s"));
-        }
-    }
-    faults
-}
-
-/// Whether a text is a set of keys with one that verifies signatures. Envoy refuses all of a waypoint for one that is not.
-fn holds_key(text: &str) -> bool {
-    let set: Result<serde_json::Value, _> = serde_json::from_str(text);
-    let keys = set.ok().and_then(|set| set.get("keys").and_then(|keys| keys.as_array().cloned()));
-    let is_key = |key: &serde_json::Value| {
-        let has = |member: &str| key.get(member).is_some_and(serde_json::Value::is_string);
-        match key.get("kty").and_then(serde_json::Value::as_str) {
-            Some("RSA") => has("n") && has("e"),
-            Some("EC") => has("crv") && has("x") && has("y"),
-            Some("OKP") => has("crv") && has("x"),
-            _ => false,
-        }
-    };
-    keys.is_some_and(|keys| keys.iter().any(is_key))
-}
-
-fn target_faults(one: Option<&PolicyTarget>, several: &[PolicyTarget], selects: bool) -> Vec<(Severity, String)> {
+pub(super) fn target_faults(
+    one: Option<&PolicyTarget>,
+    several: &[PolicyTarget],
+    selects: bool,
+) -> Vec<(Severity, String)> {
     let mut faults = Vec::new();
     let mut error = |message: String| faults.push((Severity::Error, message));
     if one.is_some() && !several.is_empty() {

@@ -21,6 +21,7 @@ mod state;
 mod tls;
 mod upstream;
 
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use mesh_core::name::TrustDomain;
 use prost::Message;
@@ -30,8 +31,17 @@ use super::listener::{DIRECT_HTTP, DIRECT_TCP, MAIN};
 /// Resources by name.
 type Named = Vec<(String, Vec<u8>)>;
 
-/// Prepares `main_internal`, and gives the listeners and clusters that stand around it.
-pub(super) fn around(main: &mut [(String, Vec<u8>)], trust_domain: &TrustDomain) -> (Named, Named) {
+/// Prepares `main_internal` and its clusters, and gives the listeners and clusters that stand around them.
+pub(super) fn around(
+    main: &mut [(String, Vec<u8>)],
+    clusters: &mut [(String, Vec<u8>)],
+    trust_domain: &TrustDomain,
+) -> (Named, Named) {
+    for (_, bytes) in clusters {
+        if let Ok(cluster) = Cluster::decode(bytes.as_slice()) {
+            *bytes = with_one_policy(cluster).encode_to_vec();
+        }
+    }
     for (name, bytes) in main {
         if name == MAIN
             && let Ok(listener) = Listener::decode(bytes.as_slice())
@@ -44,6 +54,16 @@ pub(super) fn around(main: &mut [(String, Vec<u8>)], trust_domain: &TrustDomain)
     let listeners = listeners.map(|listener| (listener.name.clone(), listener.encode_to_vec()));
     let clusters = clusters.map(|cluster| (cluster.name.clone(), cluster.encode_to_vec()));
     (listeners.into(), clusters.into())
+}
+
+/// What localities count for is said with the policy; Envoy refuses a cluster that says it beside the policy too.
+fn with_one_policy(mut cluster: Cluster) -> Cluster {
+    if cluster.load_balancing_policy.is_some()
+        && let Some(common) = &mut cluster.common_lb_config
+    {
+        common.locality_config_specifier = None;
+    }
+    cluster
 }
 
 /// What is addressed to a workload says again where it leads: what came with the stream counts for one connection only.
