@@ -35,8 +35,8 @@ pub(crate) fn by_control_plane(
         Some(identity) => member.connects_as(identity)?,
         None => member.connects()?,
     };
-    let servers = settings.member().control_planes.iter().map(|name| ServerTraits::new(name, Variant::Delta));
-    let mut group = Group::new(servers.collect());
+    let names = settings.member().control_planes;
+    let mut group = Group::new(names.iter().map(|name| ServerTraits::new(name, Variant::Delta)).collect());
     if let Some(directory) = &settings.state_dir {
         group = group.file(directory.join("configuration.state"));
     }

@@ -24,7 +24,7 @@ use mesh_identity::tls::Identity;
 use mesh_transport::hbone::pool::Pool;
 use mesh_transport::l7::{Connect, Direct, Meshed, Proxy, Settings as ProxySettings};
 use mesh_transport::proxy::{Drain, Inputs, Terminator, Tracker, Tunnels as Out, reevaluate};
-use mesh_transport::socket::{Listener, Sockets};
+use mesh_transport::socket::Sockets;
 use tokio_util::sync::CancellationToken;
 
 use crate::extensions::Asked;
