@@ -192,7 +192,7 @@ fn tokens(span: Duration) {
         let value = http::HeaderValue::try_from(format!("Bearer {text}")).unwrap();
         let mut all: [Vec<f64>; 4] = Default::default();
         for _ in 0..ROUNDS {
-            all[0].push(rate(span, || bare()));
+            all[0].push(rate(span, &bare));
             all[1].push(rate(span, || set.verify(&forgetful.read(&text).unwrap()).unwrap()));
             all[2].push(rate(span, || {
                 let token = verifier.read(&text).unwrap();
