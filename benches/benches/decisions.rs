@@ -235,7 +235,9 @@ fn routes(criterion: &mut Criterion) {
     }
 }
 
-const POLICIES: [(&str, fn() -> balance::Policy); 6] = [
+type MakePolicy = fn() -> balance::Policy;
+
+const POLICIES: [(&str, MakePolicy); 6] = [
     ("peak EWMA", || balance::Policy::PEAK_EWMA),
     ("least request", || balance::Policy::LeastRequest(balance::LeastRequest::default())),
     ("round robin", || balance::Policy::RoundRobin { slow_start: None }),

@@ -57,7 +57,6 @@
 //! | [`service`], [`workload`] | what exists: services and their ports; workloads, health, tunnels |
 //! | [`catalog`] | the index of all that exists, and the application of a delta |
 //! | [`resolve`] | destination to way, with the reason |
-//! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers |
 //! | [`limit`] | token buckets |
 //! | [`authz`] | the L4 policy model, its evaluation, the explanation of a verdict; Envoy's model for both layers; policies on requests, compiled into it |
 //! | [`route`] | route tables: request to cluster, redirect or refusal; rewrites, hashes, retries |
@@ -71,18 +70,10 @@
 //! | [`config`] | all that a proxy is told, as one whole: listeners with their routes, clusters with their endpoints |
 //! | [`tls`] | how a connection is to be secured: certificates, whom to believe, what to offer |
 //!
-//! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`, and
-//! `name`, `string_match` ← `request` ← `authz` ← `route`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
-//! `limit` ← `route`; `authz`, `route`, `tls`, `companion` ← `listener`; `name`, `request`, `route` ← `gateway`;
-//! `name`, `route`, `tls` ← `balance`; `balance`, `live`, `route` ← `filter` ← `companion` ← `resilience`;
-//! `balance`, `listener` ← `config`.
-//! `authz`, `route`, `tls` ← `listener`; `name`, `request`, `route` ← `gateway`; `live`, `route` ← `filter`;
-//! `name`, `route`, `tls` ← `balance`; `balance`, `listener` ← `config`; `filter`, `balance` ← `resilience`.
-//! `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter`; `name`, `route`, `string_match`, `tls` ← `balance`.
-//! `name`, `route`, `tls` ← `balance`.
-//! `name`, `string_match` ← `request` ← `authz` ← `route`; `name` ← `path` ← `authz`, `listener`; `workload` ← `authz`; `name`, `string_match` ← `tls`;
-//! `authz`, `route`, `tls` ← `listener`; `live`, `authz`, `path`, `route` ← `filter`; `name`, `route`, `tls` ← `balance`.
-//! `authn`, `authz`, `route`, `tls` ← `listener`; `live`, `route` ← `filter` ← `authn`; `name`, `route`, `tls` ← `balance`.
+//! The rooms import each other in one direction only: `name` ← `service` ← `workload` ← `catalog` ← `resolve`; `name` ←
+//! `string_match` ← `request` ← `authz` ← `route`; `name` ← `path` ← `authz`; `workload` ← `authz`; `string_match` ← `tls`;
+//! `limit` ← `route` ← `gateway`; `route`, `tls` ← `balance`; `live`, `authz`, `balance` ← `filter` ← `authn`, `companion` ←
+//! `listener`; `companion`, `limit` ← `resilience`; `balance`, `listener` ← `config`.
 
 pub mod authn;
 pub mod authz;

@@ -318,6 +318,26 @@ async fn a_chain_that_goes_is_drained_and_one_that_stays_is_not() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_taken_before_its_chain_went_is_answered_once() {
+    let mut scene = Scene::new();
+    scene.cluster("shop", &[backend("shop").await]);
+    scene.routes(vec![route("/", "shop")]);
+    scene.http(|_| {});
+    scene.apply().await;
+    let mut stream = scene.connect();
+    // The chain has it.
+    while scene.proxy.open() == 0 {
+        tokio::task::yield_now().await;
+    }
+    scene.http(|manager| manager.limits.headers = 50);
+    scene.apply().await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    stream.write_all(b"GET /late HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    let answer = response(&mut stream).await;
+    assert!(answer.contains("connection: close") && answer.ends_with("shop /late "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_chain_is_chosen_by_what_the_connection_says() {
     let mut scene = Scene::new();
     let shop = backend("shop").await;

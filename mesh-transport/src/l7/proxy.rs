@@ -136,6 +136,12 @@ impl Proxy {
         self.serving.load().iter().map(|(name, listening)| (name.clone(), Arc::clone(&listening.served))).collect()
     }
 
+    /// How many connections are served.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// Serves a connection to its end, as the chain of a listener says that is for it.
     ///
     /// # Errors

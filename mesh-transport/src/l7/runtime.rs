@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_core::authz::rbac::Verdict;
 use mesh_core::filter::{Chain, Connection, FilterLayer, Named};
@@ -45,6 +46,8 @@ enum Kind {
 
 struct Http {
     server: Server,
+    /// How long a connection that is drained may take to ask for the first time.
+    patience: Duration,
     filters: Vec<Named>,
     publisher: Publisher<Chain>,
     entry: Entry,
@@ -115,7 +118,19 @@ impl Runtime {
         match (&self.kind, &self.chain.terminal) {
             (Kind::Http(http), _) => {
                 let accepted = Accepted::new(downstream, Arc::clone(&connection));
-                let served = http.server.serve(io, accepted, http.entry.clone(), self.drain.clone()).await;
+                let (entry, drain) = (http.entry.for_connection(), CancellationToken::new());
+                let asked = entry.asked.clone();
+                let draining = async {
+                    self.drain.cancelled().await;
+                    // Whoever has just connected is about to ask: nothing is lost that was not refused.
+                    let _ = tokio::time::timeout(http.patience, asked.cancelled()).await;
+                    drain.cancel();
+                    std::future::pending::<()>().await;
+                };
+                let served = tokio::select! {
+                    served = http.server.serve(io, accepted, entry, drain.clone()) => served,
+                    () = draining => Ok(()),
+                };
                 if let Err(error) = served {
                     tracing::debug!(client = %connection.source, %error, "connection ended");
                 }
@@ -151,8 +166,9 @@ impl Http {
             chain: FilterLayer::chain(live).layer(forwarder),
             log: Arc::clone(&shared.log),
             tasks: shared.tasks.clone(),
+            asked: CancellationToken::new(),
         };
         let server = Server::new(manager);
-        Self { server, filters, publisher, entry }
+        Self { server, patience: manager.timeouts.drain, filters, publisher, entry }
     }
 }

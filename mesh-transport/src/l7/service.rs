@@ -16,6 +16,7 @@ use mesh_core::name::Text;
 use mesh_core::resilience::Forwarder;
 use mesh_identity::task::Tasks;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::access::{AccessLog, Record};
@@ -30,6 +31,15 @@ pub(super) struct Entry {
     pub(super) chain: Filtered<Forwarder<ClustersAtWork>>,
     pub(super) log: Arc<dyn AccessLog>,
     pub(super) tasks: Tasks,
+    /// Cancelled by the first request of the connection.
+    pub(super) asked: CancellationToken,
+}
+
+impl Entry {
+    /// The same, for a connection of which nothing was asked yet.
+    pub(super) fn for_connection(&self) -> Self {
+        Self { asked: CancellationToken::new(), ..self.clone() }
+    }
 }
 
 impl Service<Request<Body>> for Entry {
@@ -43,6 +53,7 @@ impl Service<Request<Body>> for Entry {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        self.asked.cancel();
         let (tasks, log) = (self.tasks.clone(), Arc::clone(&self.log));
         let exchange = exchange(&mut request);
         let received = Arc::new(AtomicU64::new(0));

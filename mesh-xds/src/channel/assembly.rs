@@ -260,6 +260,10 @@ impl Keeper {
         let ListenerKind::Api(manager) = &listener.kind else {
             return Part::Missing("the listener accepts connections, and is none for clients".into());
         };
+        // What would hold requests back must not be passed over.
+        if let Some(filter) = manager.filters.iter().find(|filter| !filter.disabled) {
+            return Part::Missing(format!("the filter `{}` is not carried out by clients", filter.name).into());
+        }
         match &manager.routes {
             RouteSource::Inline(table) => {
                 self.routes = None;

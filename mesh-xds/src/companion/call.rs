@@ -54,8 +54,15 @@ pub(super) async fn within<T>(
 pub(super) fn failed(status: &Status, timeout: Option<Duration>) -> CompanionError {
     match (status.code(), timeout) {
         (Code::DeadlineExceeded, Some(limit)) => CompanionError::Timeout(limit),
+        // The transport keeps the same time, and may be the first to see that it is over.
+        (Code::Cancelled, Some(limit)) if has_expired(status) => CompanionError::Timeout(limit),
         (code, _) => unavailable(format_args!("{code:?}: {}", status.message())),
     }
+}
+
+/// Whether it is tonic's own word for it: it leaves no other trace of its timer.
+fn has_expired(status: &Status) -> bool {
+    status.message() == tonic::TimeoutExpired(()).to_string()
 }
 
 pub(super) fn unavailable(reason: impl std::fmt::Display) -> CompanionError {
