@@ -35,6 +35,12 @@ pub trait Extensions: Send + Sync + 'static {
         None
     }
 
+    /// Filters of your own, which requests pass after those of the configuration and before they are sent on. Asked for once
+    /// per chain.
+    fn filters(&self) -> Vec<Named> {
+        Vec::new()
+    }
+
     /// The cluster that we are of ourselves, by which requests may be counted.
     fn own_cluster(&self) -> Text {
         Text::default()
@@ -58,6 +64,7 @@ pub(super) fn of(manager: &HttpManager, shared: &Shared) -> Vec<Named> {
         disabled: filter.disabled,
     });
     named.extend(filters);
+    named.extend(shared.extensions.filters());
     named.push(Named::new(manager.router.clone(), Upgrades(manager.upgrades.clone())));
     named
 }
