@@ -128,6 +128,11 @@ fn escaped_slashes_are_refused_or_lead_elsewhere() {
     // A browser takes `//evil` for another server.
     assert_eq!(redirect.apply("/%2fevil.example"), Err(PathError::Redirect));
     assert_eq!(redirect.apply("/%5cevil.example"), Err(PathError::Redirect));
+    // Not even where backslashes stay what they are: to a browser they are slashes.
+    let unnormalized = PathNormalization { normalize: false, ..redirect };
+    for target in ["/%5cevil.example", "/\\evil.example/%2f", "/%2Fevil.example"] {
+        assert_eq!(unnormalized.apply(target), Err(PathError::Redirect), "{target}");
+    }
 }
 
 /// Spellings of `/admin` that some service takes for it.
