@@ -160,6 +160,20 @@ async fn a_filter_sees_the_body_and_the_service_gets_all_of_it() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_body_costs_no_more_than_its_bytes() {
+    let pieces = |pieces: &[&'static str], times| {
+        let body = Pieces(std::iter::repeat_n(pieces.iter().copied(), times).flatten().collect(), false);
+        Begun::new(body)
+    };
+    for (mut body, wanted, most) in [(pieces(&["", "x"], 10_000), 20_000, 3), (pieces(&[""], 10_000), 0, 0)] {
+        let begun = std::future::poll_fn(|cx| body.poll_begin(cx, wanted)).await.unwrap();
+        assert!(body.pieces() <= most, "{} pieces", body.pieces());
+        let body::Beginning::Whole(seen) = begun else { panic!("all of it is there") };
+        assert_eq!(body.collect().await.unwrap().to_bytes(), seen);
+    }
+}
+
+#[tokio::test]
 async fn a_route_says_which_filters_run() {
     let route =
         |path: &str| Route::new(RouteMatch::new(PathMatch::prefix(path)), Action::Forward(Box::new(Forward::to("c"))));
