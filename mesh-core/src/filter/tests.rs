@@ -15,7 +15,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::*;
 use crate::live::{Live, Publisher};
 use crate::route::{
-    Action, FilterOverride, Forward, PathMatch, Route, RouteConfig, RouteMatch, RouteTable, VirtualHost,
+    Action, Addition, AppendAction, FilterOverride, Forward, HeaderEdits, Mutation, PathMatch, Route, RouteConfig,
+    RouteMatch, RouteTable, Template, VirtualHost,
 };
 
 /// Writes its letter into a header, on the way in and on the way out.
@@ -144,6 +145,39 @@ async fn a_call_of_grpc_is_refused_in_its_own_words() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!((header("grpc-status"), header("grpc-message")), ("7", "no"));
     assert!(response.body().is_empty());
+}
+
+#[tokio::test]
+async fn a_route_edits_what_filters_answer_and_cannot_make_a_refusal_look_like_success() {
+    let edit = |name: &str, value: &str, action| Addition {
+        name: name.parse().unwrap(),
+        value: Template::literal(value),
+        action,
+        keep_empty: false,
+    };
+    let set = AppendAction::OverwriteIfExistsOrAdd;
+    let add = vec![edit("x-route", "r", set), edit("grpc-status", "0", set), edit("content-type", "text/html", set)];
+    let edits =
+        || HeaderEdits { response: Mutation { remove: Vec::new(), add: add.clone() }, ..HeaderEdits::default() };
+    let forward = Action::Forward(Box::new(Forward::to("c")));
+    let routes = |action| {
+        let route = Route { headers: edits(), ..Route::new(RouteMatch::new(PathMatch::prefix("/")), action) };
+        let host = VirtualHost { domains: vec!["*".into()], routes: vec![route], ..VirtualHost::default() };
+        Some(Arc::new(RouteTable::new(RouteConfig { hosts: vec![host], ..RouteConfig::default() }).unwrap()))
+    };
+    let refused = async |action, kind: &str| {
+        let chain = Chain { routes: routes(action), filters: vec![Named::new("asks", Asks)] };
+        let request = Request::builder().uri("http://shop/").header("refuse", "1").header("content-type", kind);
+        let response = ask(Live::constant(chain), request.body(Empty::new()).unwrap()).await;
+        let header = |name| texts(response.headers(), name);
+        (response.status().as_u16(), header("x-route"), header("content-type"), header("grpc-status"))
+    };
+    let of = |status, route: &str, kind: &str, grpc: &str| (status, route.to_owned(), kind.to_owned(), grpc.to_owned());
+    assert_eq!(refused(forward.clone(), "text/plain").await, of(403, "r", "text/html", "0"));
+    assert_eq!(refused(forward, "application/grpc").await, of(200, "r", "application/grpc", "7"));
+    // Where the route would answer by itself, it edits its own answers only, as with Envoy.
+    let respond = Action::Respond(crate::route::DirectResponse { status: 200, body: Vec::new() });
+    assert_eq!(refused(respond, "text/plain").await, of(403, "", "text/plain", ""));
 }
 
 #[tokio::test]

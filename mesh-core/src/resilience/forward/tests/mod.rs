@@ -8,12 +8,15 @@ use http::{Method, Request};
 use http_body_util::Empty;
 
 use super::*;
+use crate::balance::{Cluster, Discovery, EndpointValue};
 use crate::resilience::{Expired, ForwardSettings, ResponseError};
+use crate::route::MetadataValue;
 use crate::route::{
-    Action, AvoidHost, BackOff, DirectResponse, Forward, HeaderEdits, Hedge, HostRewrite, Mirror, MissingCluster,
-    PathMatch, PathRewrite, Redirect, RetryOn, RetryPolicy, Route, RouteMatch, VirtualHost,
+    Action, Addition, AppendAction, AvoidHost, BackOff, DirectResponse, Forward, HeaderEdits, Hedge, HostRewrite,
+    Mirror, MissingCluster, PathMatch, PathRewrite, Redirect, RetryOn, RetryPolicy, Route, RouteMatch, Template,
+    VirtualHost,
 };
-use scripted::{Act, NEVER, Piece, Scene, ask, fails, millis, pieces, routed, status};
+use scripted::{Act, IntoBalancer as _, NEVER, Piece, Scene, ask, fails, millis, pieces, routed, status};
 
 fn host(action: Action) -> VirtualHost {
     let route = Route::new(RouteMatch::new(PathMatch::prefix("/")), action);
@@ -94,6 +97,49 @@ async fn what_needs_no_server_is_answered() {
     request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
     let got = ask(&forwarder, request).await;
     assert_eq!((got.status, got.header("grpc-status")), (200, Some("12")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_grpc_are_answered_in_their_own_words_and_routes_edit_every_answer() {
+    let scene = Scene::new(&[("shop", 0)]);
+    let forwarder = scene.forwarder(settings());
+    let missing = |missing| {
+        let mut forward = Forward::to("nowhere");
+        forward.missing = missing;
+        host(Action::Forward(Box::new(forward)))
+    };
+    let respond = |status, body: &str| host(Action::Respond(DirectResponse { status, body: body.into() }));
+    let redirect = Redirect { host: Some("other.example".into()), ..Redirect::default() };
+    // Host → what others get, and the status and the message of a call of gRPC.
+    let table = [
+        (respond(200, "fine"), 200, "2", Some("fine")),
+        (respond(401, "who?%"), 401, "16", Some("who?%25")),
+        (respond(429, ""), 429, "14", None),
+        (respond(418, "tea"), 418, "2", Some("tea")),
+        (host(Action::Redirect(redirect)), 301, "2", None),
+        (missing(MissingCluster::NotFound), 404, "12", None),
+        (missing(MissingCluster::ServiceUnavailable), 503, "14", None),
+        (to(|_| {}), 503, "14", Some("no healthy upstream")),
+    ];
+    for (mut host, status, grpc_status, message) in table {
+        let add = ["x-route", "grpc-status", "content-type"].map(|name| Addition {
+            name: name.parse().unwrap(),
+            value: Template::literal("0"),
+            action: AppendAction::OverwriteIfExistsOrAdd,
+            keep_empty: false,
+        });
+        host.headers.response.add = add.into();
+        let got = ask(&forwarder, get(host.clone())).await;
+        assert_eq!((got.status, got.header("x-route")), (status, Some("0")));
+        let mut call = get(host);
+        call.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
+        let location = got.header("location").map(str::to_owned);
+        let got = ask(&forwarder, call).await;
+        assert_eq!((got.status, got.header("content-type")), (200, Some("application/grpc")), "{status}");
+        assert_eq!((got.header("grpc-status"), got.header("grpc-message")), (Some(grpc_status), message), "{status}");
+        assert_eq!((got.body.as_deref().unwrap(), got.header("x-route")), ("", Some("0")));
+        assert_eq!(got.header("location"), location.as_deref());
+    }
 }
 
 #[tokio::test(start_paused = true)]
