@@ -157,6 +157,7 @@ impl<U> Shared<U> {
             replay,
             progress,
             tried: SmallVec::new(),
+            priorities: SmallVec::new(),
         };
         Forwarding::sending(sending, finish)
     }

@@ -355,6 +355,52 @@ async fn an_attempt_passes_over_endpoints_that_were_tried() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_after_the_first_passes_over_canaries() {
+    let retry = |avoid| RetryPolicy { avoid, host_attempts: 100, ..retrying(RetryOn::SERVER_ERROR, 1) };
+    let asked = async |avoid: Vec<AvoidHost>| {
+        let mut endpoints = [std::collections::BTreeSet::new(), std::collections::BTreeSet::new()];
+        for _ in 0..40 {
+            let cluster = Cluster::new("shop", Discovery::Eds { service_name: None });
+            let scene = Scene::of(vec![cluster.into_balancer_of(|at, endpoint| {
+                let canary = EndpointValue::One(MetadataValue::Bool(at == 0));
+                endpoint.metadata.insert("canary".into(), canary);
+                0
+            })]);
+            let scene = scene.acts("shop", [status(0, 503)]);
+            let avoid = avoid.clone();
+            ask(&scene.forwarder(settings()), get(to(|forward| forward.retry = Some(retry(avoid))))).await;
+            for (seen, endpoints) in scene.seen().iter().zip(&mut endpoints) {
+                endpoints.insert(seen.endpoint);
+            }
+        }
+        endpoints.map(Vec::from_iter)
+    };
+    assert_eq!(asked(vec![]).await, [[0, 1, 2], [0, 1, 2]]);
+    assert_eq!(asked(vec![AvoidHost::Canary]).await, [vec![0, 1, 2], vec![1, 2]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_leave_out_priorities_that_were_tried() {
+    // How often priorities are looked at → the priority of each attempt. Each has one endpoint.
+    for (every, expected) in [
+        (None, [0, 0, 0, 0, 0, 0]),
+        (Some(1), [0, 1, 2, 0, 1, 2]),
+        (Some(2), [0, 0, 1, 1, 2, 2]),
+        // As Envoy, which takes nothing for once.
+        (Some(0), [0, 1, 2, 0, 1, 2]),
+        (Some(4), [0, 0, 0, 0, 1, 1]),
+    ] {
+        let cluster = Cluster::new("shop", Discovery::Eds { service_name: None });
+        let scene = Scene::of(vec![cluster.into_balancer_of(|at, _| u32::from(at))]);
+        let scene = scene.acts("shop", vec![status(0, 503); 6]);
+        let policy = RetryPolicy { avoid_priorities: every, ..retrying(RetryOn::SERVER_ERROR, 5) };
+        ask(&scene.forwarder(settings()), get(to(|forward| forward.retry = Some(policy)))).await;
+        let tried: Vec<_> = scene.seen().iter().map(|seen| seen.endpoint).collect();
+        assert_eq!(tried, expected, "{every:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn headers_override_the_route_of_those_who_may() {
     let overridden = |mut request: Request<Empty<bytes::Bytes>>| {
         let headers = request.headers_mut();
