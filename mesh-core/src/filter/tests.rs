@@ -214,7 +214,7 @@ async fn a_route_says_which_filters_run() {
     let mut plain = route("/plain");
     plain.filters.insert("a".into(), FilterOverride::Disabled);
     let mut special = route("/special");
-    special.filters.insert("off".into(), FilterOverride::Rbac(crate::authz::rbac::RbacFilter::default()));
+    special.filters.insert("off".into(), FilterOverride::Rbac(Box::default()));
     let host =
         VirtualHost { domains: vec!["*".into()], routes: vec![plain, special, route("/")], ..VirtualHost::default() };
     let table = RouteTable::new(RouteConfig { hosts: vec![host], ..RouteConfig::default() }).unwrap();
@@ -273,7 +273,7 @@ mod access {
 
     use super::*;
     use crate::authz::http::{Authorization, AuthorizationPolicy, Mesh, Operation, PolicyAction, Rule, Source, Values};
-    use crate::authz::rbac::{Action as Verdict, Permission, Policy, Principal, Rbac, RbacFilter};
+    use crate::authz::rbac::{Action as Verdict, FilterRules, Permission, Policy, Principal, Rbac, RbacFilter};
     use crate::path::{EscapedSlashes, PathNormalization};
     use crate::string_match::Pattern;
 
@@ -324,7 +324,8 @@ mod access {
 
     #[tokio::test]
     async fn a_route_has_rules_of_its_own() {
-        let over = |rules| FilterOverride::Rbac(RbacFilter { rules, ..RbacFilter::default() });
+        let over =
+            |rules| FilterOverride::Rbac(Box::new(FilterRules::new(RbacFilter { rules, ..RbacFilter::default() })));
         let route = |path: &str, filter: Option<FilterOverride>| {
             let action = Action::Forward(Box::new(Forward::to("c")));
             let mut route = Route::new(RouteMatch::new(PathMatch::prefix(path)), action);

@@ -54,6 +54,7 @@ pub(in crate::envoy) mod values {
     use std::time::Duration;
 
     use http::HeaderName;
+    use mesh_core::authz::rbac::FilterRules;
     use mesh_core::limit::TokenBucket;
     use mesh_core::name::Text;
     use mesh_core::request::{Condition, Field, HeaderMatch};
@@ -169,7 +170,8 @@ pub(in crate::envoy) mod values {
 
     fn filters() -> impl Strategy<Value = FilterOverrides> {
         // Boxed, as unnamed values of all these types together do not fit the stack of a test.
-        let rbac = rbac::filter(true).prop_map(FilterOverride::Rbac).boxed();
+        let rbac =
+            rbac::filter(true).prop_map(|filter| FilterOverride::Rbac(Box::new(FilterRules::new(filter)))).boxed();
         let cors = cors().prop_map(FilterOverride::Cors).boxed();
         let fault = fault().prop_map(FilterOverride::Fault).boxed();
         let session = session().prop_map(FilterOverride::Session).boxed();
