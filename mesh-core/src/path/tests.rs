@@ -39,6 +39,10 @@ fn the_normal_form_is_envoys() {
         ("/a//../b", "/a/b"),
         ("/.", "/"),
         ("/..", "/"),
+        // Dots behind something else are none, also where the path is changed for another reason.
+        ("/%61../b", "/a../b"),
+        ("/%61./b", "/a./b"),
+        ("/a..\\b/%2e", "/a../b/"),
         // The same, escaped.
         ("/a/%2e%2e/b", "/b"),
         ("/a/%2E./b", "/b"),

@@ -35,6 +35,24 @@ fn what_a_provider_demands_of_claims() {
 }
 
 #[test]
+fn audiences_of_a_requirement_count_instead_of_the_providers() {
+    let mut provider = of("a");
+    provider.audiences = vec!["shop".into()];
+    let own = Requirement::Provider { name: "p".into(), audiences: vec!["admin".into()] };
+    for (requirement, audience, is_good) in [
+        (Requirement::provider("p"), "shop", true),
+        (Requirement::provider("p"), "admin", false),
+        (own.clone(), "admin", true),
+        (own, "shop", false),
+    ] {
+        let filter = filter(config([("p", provider.clone())], requirement));
+        let token = token(&json!({"iss": "a", "aud": audience}), "ka");
+        let refused = (!is_good).then(|| Failure::Audience.to_string());
+        assert_eq!(reason(&filter, "/", &[("authorization", &bearer(&token))]), refused, "{audience}");
+    }
+}
+
+#[test]
 fn claims_reach_the_service_and_policies_and_nobody_can_forge_them() {
     let claim = |header, path: &[&str]| ClaimHeader {
         header: HeaderName::from_static(header),

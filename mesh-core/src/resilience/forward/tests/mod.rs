@@ -286,6 +286,12 @@ async fn a_hedge_runs_beside_the_first_attempt() {
     let scene = Scene::new(&[("shop", 2)]).acts("shop", [status(80, 200), fails(1, SendFailure::Overflow)]);
     let got = ask(&scene.forwarder(settings()), get(host())).await;
     assert_eq!((got.status, got.times.0), (200, 80));
+    // One that cannot even begin takes nothing from the one that is under way.
+    let mut full = Cluster::new("shop", Discovery::Eds { service_name: None });
+    full.circuit.default.max_requests = 1;
+    let scene = Scene::of(vec![full.into_balancer(2)]).acts("shop", [status(80, 200)]);
+    let got = ask(&scene.forwarder(settings()), get(host())).await;
+    assert_eq!((got.status, got.times.0, scene.seen().len()), (200, 80, 1));
 }
 
 #[tokio::test(start_paused = true)]
