@@ -41,7 +41,9 @@ pub(crate) async fn get(
     let tcp = tokio::time::timeout(CONNECT, TcpStream::connect((bare, port)));
     let tcp = tcp.await.map_err(|_| Error::Timeout(CONNECT.as_secs()))?.map_err(Error::Connect)?;
     let path = url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    // Without a user's name and password, which are nobody's business there (RFC 9110 section 4.2.4).
     let authority = url.authority().map_or(host, http::uri::Authority::as_str);
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
     let mut request = Request::get(path).header(HOST, authority).header(ACCEPT, "application/json");
     if let Some(tag) = tag {
         request = request.header(IF_NONE_MATCH, tag);

@@ -33,6 +33,10 @@ impl Requirement {
     pub fn provider(name: impl Into<Text>) -> Self {
         Self::Provider { name: name.into(), audiences: Vec::new() }
     }
+
+    fn is_lenience(&self) -> bool {
+        matches!(self, Self::AllowMissing | Self::AllowMissingOrFailed)
+    }
 }
 
 /// A requirement in which providers are numbers, by the order of their names.
@@ -64,9 +68,9 @@ impl Node {
         providers: &BTreeMap<Text, Provider>,
         depth: usize,
     ) -> Result<Self, ConfigError> {
-        let below = |list: &[Requirement]| {
+        let below = |list: &mut dyn Iterator<Item = &Requirement>| {
             let depth = depth.checked_sub(1).ok_or(ConfigError::TooDeep)?;
-            list.iter().map(|one| Self::within(one, providers, depth)).collect::<Result<Vec<_>, _>>()
+            list.map(|one| Self::within(one, providers, depth)).collect::<Result<Vec<_>, _>>()
         };
         Ok(match requirement {
             Requirement::Nothing => Self::Nothing,
@@ -77,24 +81,29 @@ impl Node {
                 let at = at.ok_or_else(|| ConfigError::UnknownProvider(name.clone()))?;
                 Self::Provider { at, audiences: Some(audiences.clone()).filter(|audiences| !audiences.is_empty()) }
             }
-            Requirement::All(list) => Self::All(below(list)?),
-            Requirement::Any(list) => Self::any(below(list)?),
+            Requirement::All(list) => Self::All(below(&mut list.iter())?),
+            Requirement::Any(list) => {
+                // As Envoy has it: lenience is no alternative of its own, unless it is the only one; it is asked when all have
+                // failed. That of an alternative which is itself one of several stays within it.
+                let lenience = Lenience::of(list);
+                let nodes = below(&mut list.iter().filter(|one| !one.is_lenience()))?;
+                match (nodes.is_empty(), lenience) {
+                    (true, Lenience::Failed) => Self::AllowMissingOrFailed,
+                    (true, Lenience::Missing) => Self::AllowMissing,
+                    _ => Self::Any { nodes, lenience },
+                }
+            }
         })
     }
+}
 
-    /// As Envoy has it: lenience is no alternative of its own, unless it is the only one; it is asked when all have failed.
-    fn any(list: Vec<Self>) -> Self {
-        let lenience = match () {
-            () if list.contains(&Self::AllowMissingOrFailed) => Lenience::Failed,
-            () if list.contains(&Self::AllowMissing) => Lenience::Missing,
-            () => Lenience::None,
-        };
-        let strict = |node: &Self| !matches!(node, Self::AllowMissing | Self::AllowMissingOrFailed);
-        let nodes: Vec<Self> = list.into_iter().filter(strict).collect();
-        match (nodes.is_empty(), lenience) {
-            (true, Lenience::Failed) => Self::AllowMissingOrFailed,
-            (true, Lenience::Missing) => Self::AllowMissing,
-            _ => Self::Any { nodes, lenience },
+impl Lenience {
+    /// That of a list of alternatives.
+    fn of(list: &[Requirement]) -> Self {
+        match () {
+            () if list.contains(&Requirement::AllowMissingOrFailed) => Self::Failed,
+            () if list.contains(&Requirement::AllowMissing) => Self::Missing,
+            () => Self::None,
         }
     }
 }

@@ -174,6 +174,14 @@ impl<A> Endpoint<A> {
     }
 }
 
+impl<A> Endpoint<A> {
+    /// Whether it is marked as a canary, which those who are tried again may be kept from (`envoy.lb`, `canary`).
+    #[must_use]
+    pub fn is_canary(&self) -> bool {
+        matches!(self.metadata.get("canary"), Some(EndpointValue::One(MetadataValue::Bool(true))))
+    }
+}
+
 impl Endpoint<DnsHost> {
     fn at(&self, address: SocketAddr) -> Endpoint {
         let hostname = if self.hostname.is_empty() { &self.address.name } else { &self.hostname };

@@ -132,7 +132,8 @@ impl Balancer {
         }
         let hash = request.hash.filter(|_| snapshot.hashes).unwrap_or_else(|| rng.u64(..));
         let active = snapshot.circuit.requests();
-        let mut ask = Ask { hash, attempt: request.attempt, now, active, rng };
+        let avoided = request.avoided_priorities;
+        let mut ask = Ask { hash, attempt: request.attempt, avoided, now, active, rng };
         let preferred = request.preferred.map(|preferred| (preferred, snapshot.healthy(preferred.address)));
         let member = match preferred {
             Some((_, Some(member))) => member,

@@ -67,6 +67,7 @@ pub use cluster::{Cluster, Discovery, Dns, DnsFamily, DnsHost, HttpProtocol, Tra
 pub use connection::ConnectionGuard;
 pub use health::{Checker, Due, GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeId, ProbeMethod, ProbeResult, TcpProbe};
 pub use outlier::{Change, Detection, Detector, InvalidOutlierSettings, Monitor, Outcome, OutlierSettings};
+pub(crate) use pick::pick_another;
 pub use pick::{Pick, PickError, Preferred, Request};
 pub use policy::{
     Choice, HashFunction, Hashing, InvalidTableSize, LeastRequest, Localities, LocalityBasis, Maglev, OnPanic, Policy,

@@ -24,6 +24,8 @@ pub struct Request<'a> {
     pub subset: Option<&'a Subset>,
     /// The endpoint that it should go to if that is healthy, before anything else is considered.
     pub preferred: Option<Preferred>,
+    /// Priorities that are left out as long as the others can bear anything: those that were tried, for instance.
+    pub avoided_priorities: &'a [u32],
     /// The address that its connection was meant for: the endpoint of clusters that know no other
     /// ([`Discovery::OriginalDst`](super::Discovery)).
     pub original: Option<SocketAddr>,
@@ -36,6 +38,29 @@ pub struct Preferred {
     pub address: SocketAddr,
     /// Whether no other will do.
     pub strict: bool,
+}
+
+/// Picks an endpoint that is not to be passed over, if one comes up among the first and so many others; the last of them
+/// otherwise.
+pub(crate) fn pick_another(
+    request: &Request<'_>,
+    others: u32,
+    is_passed_over: impl Fn(&Pick) -> bool,
+    mut pick: impl FnMut(&Request<'_>) -> Result<Pick, PickError>,
+) -> Result<Pick, PickError> {
+    let mut request = *request;
+    let mut picked = pick(&request)?;
+    for _ in 0..others {
+        if !is_passed_over(&picked) {
+            break;
+        }
+        // Not counted twice while another is looked for.
+        drop(picked);
+        // Consistent hashing goes on to the next endpoint.
+        request.attempt = request.attempt.saturating_add(1);
+        picked = pick(&request)?;
+    }
+    Ok(picked)
 }
 
 /// An endpoint that was picked for a request. The request counts as in flight until this is dropped. When nothing was

@@ -17,6 +17,8 @@ pub(super) struct Load {
     pub(super) healthy: u32,
     pub(super) degraded: u32,
     pub(super) panics: bool,
+    /// What its healthy endpoints, and its degraded ones, could bear alone, in percent of all requests.
+    pub(super) available: (u32, u32),
 }
 
 /// Shares of the levels, which sum up to 100 unless no level has anything at all. With `factor` percent of itself a healthy
@@ -32,7 +34,8 @@ pub(super) fn loads(levels: &[Level], factor: u32, panic_threshold: u32) -> Vec<
         .collect();
     let total =
         available.iter().fold(0_u32, |sum, (healthy, degraded)| sum.saturating_add(healthy + degraded)).min(100);
-    let mut loads = vec![Load::default(); levels.len()];
+    let mut loads: Vec<_> =
+        available.iter().map(|available| Load { available: *available, ..Load::default() }).collect();
     if total < 100 {
         for (load, level) in loads.iter_mut().zip(levels) {
             load.panics = panics(level, panic_threshold);

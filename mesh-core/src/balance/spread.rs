@@ -43,15 +43,18 @@ pub(super) struct Terms<'a> {
 /// Endpoints that share requests.
 #[derive(Debug)]
 pub(super) struct Spread {
-    shares: Box<[Share]>,
+    tiers: Box<[Tier]>,
     is_empty: bool,
 }
 
-/// Endpoints that get a share of the requests.
+/// The healthy endpoints of a priority, or the degraded ones, and their share of the requests.
 #[derive(Debug)]
-struct Share {
+struct Tier {
+    priority: u32,
     /// Running sum of percents.
     up_to: u64,
+    /// What they could bear alone, in percent of all requests.
+    available: u32,
     set: Set,
 }
 
@@ -79,30 +82,32 @@ impl Spread {
         let levels: Vec<_> = places.chunk_by(|left, right| left.priority == right.priority).collect();
         let states: Vec<_> = levels.iter().map(|places| state(places, terms.by_weight)).collect();
         let loads = loads(&states, terms.factor, terms.cluster.panic_threshold);
-        let mut up_to = 0;
-        let mut shares = Vec::new();
-        let mut share = |percent: u32, set: &mut dyn FnMut() -> Set| {
-            if percent > 0 {
-                up_to += u64::from(percent);
-                shares.push(Share { up_to, set: set() });
-            }
-        };
         let mut build = Build { terms, rng };
-        for (load, places) in loads.iter().zip(&levels) {
-            share(load.healthy, &mut || build.set(places, *load, Condition::Healthy));
+        let (mut up_to, mut tiers) = (0, Vec::new());
+        for wanted in [Condition::Healthy, Condition::Degraded] {
+            for (load, places) in loads.iter().zip(&levels) {
+                let (percent, available) = match wanted {
+                    Condition::Healthy => (load.healthy, load.available.0),
+                    _ => (load.degraded, load.available.1),
+                };
+                // Where there are others, a request may leave those out that now get everything.
+                if percent > 0 || (levels.len() > 1 && available > 0) {
+                    up_to += u64::from(percent);
+                    let priority = places.first().map_or(0, |place| place.priority);
+                    tiers.push(Tier { priority, up_to, available, set: build.set(places, *load, wanted) });
+                }
+            }
         }
-        for (load, places) in loads.iter().zip(&levels) {
-            share(load.degraded, &mut || build.set(places, *load, Condition::Degraded));
-        }
-        Self { shares: shares.into(), is_empty: places.iter().all(|place| place.members.is_empty()) }
+        Self { tiers: tiers.into(), is_empty: places.iter().all(|place| place.members.is_empty()) }
     }
 
     pub(super) fn choose(&self, ask: &mut Ask<'_>) -> Result<&Arc<Member>, PickError> {
         // The same request goes to the same level.
         let percent = ask.hash % 100 + 1;
         let nobody = if self.is_empty { PickError::NoEndpoints } else { PickError::NoHealthyEndpoint };
-        let Some(share) = self.shares.iter().find(|share| share.up_to >= percent) else { return Err(nobody) };
-        match &share.set {
+        let by_share = || self.tiers.iter().find(|tier| tier.up_to >= percent);
+        let Some(tier) = self.without(ask.avoided, percent).or_else(by_share) else { return Err(nobody) };
+        match &tier.set {
             Set::Whole(picker) => picker.pick(ask),
             Set::ByLocality { order, weights, pickers } => {
                 let weight = |index: usize| weights.get(index).copied().unwrap_or(1.0);
@@ -113,6 +118,23 @@ impl Spread {
             Set::Nobody => None,
         }
         .ok_or(nobody)
+    }
+
+    /// The tier for a request that leaves out some priorities: the others bear what they can, from the first on, as in Envoy.
+    /// `None` if nothing is left out, or nobody is left.
+    fn without(&self, avoided: &[u32], percent: u64) -> Option<&Tier> {
+        if avoided.is_empty() {
+            return None;
+        }
+        let left = || self.tiers.iter().filter(|tier| tier.available > 0 && !avoided.contains(&tier.priority));
+        let total = left().map(|tier| u64::from(tier.available)).sum::<u64>().min(100);
+        let mut up_to = 0;
+        let found = left().find(|tier| {
+            up_to += u64::from(tier.available) * 100 / total;
+            up_to >= percent
+        });
+        // What integers lose goes to the first.
+        found.or_else(|| left().next())
     }
 }
 

@@ -15,4 +15,6 @@ pub use edit::{EditError, EditRules, HeaderEdit, HeaderEdits, MAX_EDIT_BYTES, MA
 pub use service::{CompanionError, GrpcService};
 
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod tests;

@@ -49,6 +49,16 @@ impl Answer {
         self
     }
 
+    /// The same, with what a route does to the headers of every response. The answer's own headers come after that, and what
+    /// makes it the answer to a call of gRPC last of all: no route can undo it.
+    #[must_use]
+    pub(crate) fn edited(mut self, edit: impl FnOnce(&mut HeaderMap)) -> Self {
+        let own = std::mem::take(&mut self.headers);
+        edit(&mut self.headers);
+        self.headers.extend(own);
+        self
+    }
+
     /// As a response. A call of gRPC is answered as gRPC asks: status 200, and its own status and message among the headers.
     #[must_use]
     pub fn into_response(self, grpc: bool) -> Response<Bytes> {
@@ -76,7 +86,6 @@ impl Answer {
 /// gRPC's status for an HTTP status, as gRPC's document "HTTP to gRPC Status Code Mapping" has it.
 fn grpc_status(status: StatusCode) -> u32 {
     match status.as_u16() {
-        200 => 0,
         400 => 13,
         401 => 16,
         403 => 7,

@@ -75,7 +75,7 @@ impl Filter for Authorize {
         if let Some(FilterOverride::Rbac(filter)) = exchange.overriding() {
             let facts = exchange.facts(head);
             let (shadow, verdict) = (filter.evaluate_shadow(&facts), filter.evaluate(&facts));
-            let (prefix, logs) = (filter.shadow_prefix.clone(), filter.logs());
+            let (prefix, logs) = (filter.shadow_prefix().clone(), filter.logs());
             return judge(exchange, shadow, &prefix, verdict, logs).map_or(Step::Next, Step::Answer);
         }
         let authorization = self.authorization.load();

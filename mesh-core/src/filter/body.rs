@@ -59,6 +59,9 @@ pub struct Begun<B> {
     rest: B,
 }
 
+/// Pieces are put together up to so many bytes.
+const SMALL: usize = 4096;
+
 /// How far reading a beginning came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Beginning {
@@ -78,16 +81,36 @@ impl<B: Body<Data = Bytes> + Unpin> Begun<B> {
         while !self.ended && self.bytes <= wanted {
             match ready!(Pin::new(&mut self.rest).poll_frame(cx)).transpose()? {
                 None => self.ended = true,
-                Some(frame) => {
-                    self.bytes += frame.data_ref().map_or(0, Bytes::len);
-                    self.read.push_back(frame);
-                }
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => self.keep(data),
+                    Err(trailers) => self.read.push_back(trailers),
+                },
             }
         }
         let whole = self.bytes <= wanted;
         let mut beginning = self.joined();
         beginning.truncate(wanted);
         Poll::Ready(Ok(if whole { Beginning::Whole(beginning) } else { Beginning::Part(beginning) }))
+    }
+
+    /// Small pieces are put together and empty ones left out: else a client could make what is kept of a body cost many times
+    /// what it sends.
+    fn keep(&mut self, data: Bytes) {
+        self.bytes += data.len();
+        match self.read.back_mut().and_then(Frame::data_mut) {
+            _ if data.is_empty() => {}
+            Some(last) if last.len() + data.len() <= SMALL => {
+                let mut grown = std::mem::take(last).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+                grown.extend_from_slice(&data);
+                *last = grown.freeze();
+            }
+            _ => self.read.push_back(Frame::data(data)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn pieces(&self) -> usize {
+        self.read.len()
     }
 
     fn joined(&self) -> Bytes {

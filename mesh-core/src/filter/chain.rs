@@ -167,8 +167,9 @@ impl Passed {
         Response::from_parts(head, body)
     }
 
-    fn answer<R>(&self, answer: Answer, mut exchange: Exchange) -> Response<FilterBody<R>> {
+    fn answer<R>(&self, answer: Answer, head: &request::Parts, mut exchange: Exchange) -> Response<FilterBody<R>> {
         exchange.note(answer.flag, answer.details.clone());
+        let answer = answer.edited(|headers| exchange.edit_response(head, headers));
         self.finish(answer.into_response(self.grpc).map(FilterBody::Answer), exchange)
     }
 }
@@ -268,7 +269,7 @@ where
                     let asked = ready!(asking.poll(this.passed, waiting, cx));
                     let Some(Work { head, exchange, body, mut inner }) = work.take() else { return Poll::Pending };
                     match asked {
-                        Asked::Answered(answer) => return Poll::Ready(Ok(this.passed.answer(answer, exchange))),
+                        Asked::Answered(answer) => return Poll::Ready(Ok(this.passed.answer(answer, &head, exchange))),
                         Asked::Passed => {
                             let mut request = Request::from_parts(head, body);
                             // Few services give it back; the filters need it for the response.

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, request};
+use http::{Extensions, HeaderMap, request};
 
 use super::{Flag, Flags, Metadata};
 use crate::balance::Preferred;
@@ -180,6 +180,15 @@ impl Exchange {
         match &self.route {
             Routed::To(selection) => Some(selection),
             Routed::Unasked | Routed::Nowhere(_) => None,
+        }
+    }
+
+    /// Does to the headers of an answer to a request what its route does to every response. A route that answers by itself does
+    /// it where it answers.
+    pub(super) fn edit_response(&self, head: &request::Parts, headers: &mut HeaderMap) {
+        let selected = self.selection().map(Selection::selected);
+        if let Some(selected) = selected.filter(|selected| selected.forward().is_some()) {
+            selected.edit_response(&self.request(head), headers);
         }
     }
 

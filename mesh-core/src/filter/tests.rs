@@ -15,7 +15,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use super::*;
 use crate::live::{Live, Publisher};
 use crate::route::{
-    Action, FilterOverride, Forward, PathMatch, Route, RouteConfig, RouteMatch, RouteTable, VirtualHost,
+    Action, Addition, AppendAction, FilterOverride, Forward, HeaderEdits, Mutation, PathMatch, Route, RouteConfig,
+    RouteMatch, RouteTable, Template, VirtualHost,
 };
 
 /// Writes its letter into a header, on the way in and on the way out.
@@ -147,6 +148,39 @@ async fn a_call_of_grpc_is_refused_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn a_route_edits_what_filters_answer_and_cannot_make_a_refusal_look_like_success() {
+    let edit = |name: &str, value: &str, action| Addition {
+        name: name.parse().unwrap(),
+        value: Template::literal(value),
+        action,
+        keep_empty: false,
+    };
+    let set = AppendAction::OverwriteIfExistsOrAdd;
+    let add = vec![edit("x-route", "r", set), edit("grpc-status", "0", set), edit("content-type", "text/html", set)];
+    let edits =
+        || HeaderEdits { response: Mutation { remove: Vec::new(), add: add.clone() }, ..HeaderEdits::default() };
+    let forward = Action::Forward(Box::new(Forward::to("c")));
+    let routes = |action| {
+        let route = Route { headers: edits(), ..Route::new(RouteMatch::new(PathMatch::prefix("/")), action) };
+        let host = VirtualHost { domains: vec!["*".into()], routes: vec![route], ..VirtualHost::default() };
+        Some(Arc::new(RouteTable::new(RouteConfig { hosts: vec![host], ..RouteConfig::default() }).unwrap()))
+    };
+    let refused = async |action, kind: &str| {
+        let chain = Chain { routes: routes(action), filters: vec![Named::new("asks", Asks)] };
+        let request = Request::builder().uri("http://shop/").header("refuse", "1").header("content-type", kind);
+        let response = ask(Live::constant(chain), request.body(Empty::new()).unwrap()).await;
+        let header = |name| texts(response.headers(), name);
+        (response.status().as_u16(), header("x-route"), header("content-type"), header("grpc-status"))
+    };
+    let of = |status, route: &str, kind: &str, grpc: &str| (status, route.to_owned(), kind.to_owned(), grpc.to_owned());
+    assert_eq!(refused(forward.clone(), "text/plain").await, of(403, "r", "text/html", "0"));
+    assert_eq!(refused(forward, "application/grpc").await, of(200, "r", "application/grpc", "7"));
+    // Where the route would answer by itself, it edits its own answers only, as with Envoy.
+    let respond = Action::Respond(crate::route::DirectResponse { status: 200, body: Vec::new() });
+    assert_eq!(refused(respond, "text/plain").await, of(403, "", "text/plain", ""));
+}
+
+#[tokio::test]
 async fn a_filter_sees_the_body_and_the_service_gets_all_of_it() {
     let shown = |max_bytes, allow_partial| chain(vec![Named::new("s", Shown(BodyDemand { max_bytes, allow_partial }))]);
     let body = || Request::new(Pieces(["he", "llo", "!"].into(), false));
@@ -160,13 +194,27 @@ async fn a_filter_sees_the_body_and_the_service_gets_all_of_it() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_body_costs_no_more_than_its_bytes() {
+    let pieces = |pieces: &[&'static str], times| {
+        let body = Pieces(std::iter::repeat_n(pieces.iter().copied(), times).flatten().collect(), false);
+        Begun::new(body)
+    };
+    for (mut body, wanted, most) in [(pieces(&["", "x"], 10_000), 20_000, 3), (pieces(&[""], 10_000), 0, 0)] {
+        let begun = std::future::poll_fn(|cx| body.poll_begin(cx, wanted)).await.unwrap();
+        assert!(body.pieces() <= most, "{} pieces", body.pieces());
+        let body::Beginning::Whole(seen) = begun else { panic!("all of it is there") };
+        assert_eq!(body.collect().await.unwrap().to_bytes(), seen);
+    }
+}
+
+#[tokio::test]
 async fn a_route_says_which_filters_run() {
     let route =
         |path: &str| Route::new(RouteMatch::new(PathMatch::prefix(path)), Action::Forward(Box::new(Forward::to("c"))));
     let mut plain = route("/plain");
     plain.filters.insert("a".into(), FilterOverride::Disabled);
     let mut special = route("/special");
-    special.filters.insert("off".into(), FilterOverride::Rbac(crate::authz::rbac::RbacFilter::default()));
+    special.filters.insert("off".into(), FilterOverride::Rbac(Box::default()));
     let host =
         VirtualHost { domains: vec!["*".into()], routes: vec![plain, special, route("/")], ..VirtualHost::default() };
     let table = RouteTable::new(RouteConfig { hosts: vec![host], ..RouteConfig::default() }).unwrap();
@@ -225,7 +273,7 @@ mod access {
 
     use super::*;
     use crate::authz::http::{Authorization, AuthorizationPolicy, Mesh, Operation, PolicyAction, Rule, Source, Values};
-    use crate::authz::rbac::{Action as Verdict, Permission, Policy, Principal, Rbac, RbacFilter};
+    use crate::authz::rbac::{Action as Verdict, FilterRules, Permission, Policy, Principal, Rbac, RbacFilter};
     use crate::path::{EscapedSlashes, PathNormalization};
     use crate::string_match::Pattern;
 
@@ -276,7 +324,8 @@ mod access {
 
     #[tokio::test]
     async fn a_route_has_rules_of_its_own() {
-        let over = |rules| FilterOverride::Rbac(RbacFilter { rules, ..RbacFilter::default() });
+        let over =
+            |rules| FilterOverride::Rbac(Box::new(FilterRules::new(RbacFilter { rules, ..RbacFilter::default() })));
         let route = |path: &str, filter: Option<FilterOverride>| {
             let action = Action::Forward(Box::new(Forward::to("c")));
             let mut route = Route::new(RouteMatch::new(PathMatch::prefix(path)), action);

@@ -31,7 +31,7 @@ pub enum PathError {
     /// It has a NUL, plain or percent-encoded, which ends it for some services.
     #[error("the path has a NUL byte")]
     Nul,
-    /// The client would have to be sent to `//…`, which is another server.
+    /// The client would have to be sent to `//…`, or `/\…`, which browsers take for the same: another server.
     #[error("a redirect to the path would lead to another server")]
     Redirect,
     /// What it became is no target of HTTP.
@@ -78,7 +78,7 @@ impl PathNormalization {
         if self.merge_slashes && path.contains("//") {
             path = Cow::Owned(merge_slashes(&path));
         }
-        if redirect && path.starts_with("//") {
+        if redirect && leads_away(&path) {
             return Err(PathError::Redirect);
         }
         let target = match path {
@@ -133,6 +133,11 @@ fn unescape_slashes(path: &str) -> Option<String> {
         unescaped.push_str(rest);
     }
     unescaped
+}
+
+/// Whether a path alone, as the address of a redirect, names another server.
+fn leads_away(path: &str) -> bool {
+    matches!(path.as_bytes(), [b'/', b'/' | b'\\', ..])
 }
 
 fn merge_slashes(path: &str) -> String {

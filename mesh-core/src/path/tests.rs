@@ -39,6 +39,10 @@ fn the_normal_form_is_envoys() {
         ("/a//../b", "/a/b"),
         ("/.", "/"),
         ("/..", "/"),
+        // Dots behind something else are none, also where the path is changed for another reason.
+        ("/%61../b", "/a../b"),
+        ("/%61./b", "/a./b"),
+        ("/a..\\b/%2e", "/a../b/"),
         // The same, escaped.
         ("/a/%2e%2e/b", "/b"),
         ("/a/%2E./b", "/b"),
@@ -128,6 +132,11 @@ fn escaped_slashes_are_refused_or_lead_elsewhere() {
     // A browser takes `//evil` for another server.
     assert_eq!(redirect.apply("/%2fevil.example"), Err(PathError::Redirect));
     assert_eq!(redirect.apply("/%5cevil.example"), Err(PathError::Redirect));
+    // Not even where backslashes stay what they are: to a browser they are slashes.
+    let unnormalized = PathNormalization { normalize: false, ..redirect };
+    for target in ["/%5cevil.example", "/\\evil.example/%2f", "/%2Fevil.example"] {
+        assert_eq!(unnormalized.apply(target), Err(PathError::Redirect), "{target}");
+    }
 }
 
 /// Spellings of `/admin` that some service takes for it.

@@ -10,7 +10,7 @@ use super::{
     Action, CheckOverride, CorsPolicy, Fault, HeaderEdits, HeaderMutation, Hedge, Mirror, OwnRateLimit, RateLimit,
     RateLimitOverride, RetryPolicy, RouteMatch, Selected, Selection, StatefulSession,
 };
-use crate::authz::rbac::RbacFilter;
+use crate::authz::rbac::FilterRules;
 use crate::name::Text;
 use crate::request::Request;
 
@@ -49,7 +49,7 @@ pub enum FilterOverride {
     /// The filter does not run.
     Disabled,
     /// The filter is one of access control and has these rules instead.
-    Rbac(RbacFilter),
+    Rbac(Box<FilterRules>),
     /// The filter is one of CORS and has this policy.
     Cors(CorsPolicy),
     /// The filter makes these faults instead.

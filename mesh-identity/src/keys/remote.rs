@@ -19,6 +19,9 @@ use crate::task::Tasks;
 /// Shortest time that a server's `max-age` is taken for.
 const SHORTEST_AGE: Duration = Duration::from_secs(60);
 
+/// Shortest time between fetches that succeed, however short settings say that keys live: who serves them must not be flooded.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// After a fetch, nobody can cause another one for this long by naming a key that is not known.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -163,7 +166,7 @@ fn report(remote: &RemoteKeys, before: Option<&KeySet>, keys: &KeySet) {
 /// Time to the next fetch: some way before the end of what was fetched, so that requests never wait for it.
 fn refresh(life: Duration, max_age: Option<Duration>, jitter: f64) -> Duration {
     let life = max_age.map_or(life, |age| age.max(SHORTEST_AGE).min(life));
-    life.mul_f64(0.8 + 0.1 * jitter)
+    life.mul_f64(0.8 + 0.1 * jitter).max(SHORTEST_PAUSE)
 }
 
 /// Time to the next fetch after so many failures in a row.
@@ -214,6 +217,9 @@ mod tests {
         {
             assert_eq!(refresh(seconds(life), age.map(seconds), 0.0), seconds(expected), "{life} {age:?}");
             assert!(refresh(seconds(life), age.map(seconds), 1.0) < seconds(life));
+        }
+        for life in [Duration::ZERO, Duration::from_millis(1), seconds(1)] {
+            assert_eq!(refresh(life, None, 1.0), seconds(1), "{life:?}");
         }
         let pauses: Vec<_> = [1, 2, 3, 7, 100, u32::MAX].map(|failures| retry(failures, 0.5)).into();
         assert_eq!(pauses, [1, 2, 4, 60, 60, 60].map(seconds));

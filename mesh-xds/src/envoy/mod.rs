@@ -14,6 +14,7 @@ mod companion;
 mod config_source;
 pub mod endpoint;
 mod error;
+mod filter_state;
 mod header_matcher;
 pub mod listener;
 mod metadata;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
 use envoy_types::pb::envoy::config::core::v3::socket_address::{PortSpecifier, Protocol};
 use envoy_types::pb::envoy::config::core::v3::{Address, SocketAddress};
+use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration as Span, UInt32Value};
+use http::StatusCode;
 use prost::{Message, Name};
 
 use super::error::{Error, Report};
@@ -53,6 +55,27 @@ pub(super) fn optional_duration(report: &Report, field: &str, span: Option<&Span
 pub(super) fn span(duration: Duration) -> Span {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     Span { seconds, nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default() }
+}
+
+/// A status of responses; `None` where none is said.
+pub(super) fn status(report: &Report, field: &str, wire: Option<&HttpStatus>) -> Result<Option<StatusCode>, Error> {
+    let Some(HttpStatus { code }) = wire.filter(|status| status.code != 0) else { return Ok(None) };
+    let known = u16::try_from(*code).ok().filter(|code| (200..600).contains(code));
+    let known = known.and_then(|code| StatusCode::from_u16(code).ok());
+    known.map(Some).ok_or_else(|| report.invalid(field, format_args!("{code} is no status of a response")))
+}
+
+/// As [`status`], of a refusal: one that is none, a code below 400, is the same as none said, as Envoy takes it.
+pub(super) fn refusal_status(
+    report: &Report,
+    field: &str,
+    wire: Option<&HttpStatus>,
+) -> Result<Option<StatusCode>, Error> {
+    status(report, field, wire.filter(|status| status.code >= 400))
+}
+
+pub(super) fn wire_status(status: StatusCode) -> HttpStatus {
+    HttpStatus { code: status.as_u16().into() }
 }
 
 pub(super) fn boolean(value: bool) -> BoolValue {

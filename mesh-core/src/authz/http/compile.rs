@@ -86,7 +86,7 @@ fn custom(policies: &[AuthorizationPolicy], mesh: &Mesh, problems: &mut Vec<Prob
         let PolicyAction::Custom(authorizer) = &policy.action else { continue };
         let rules = authorizers.entry(authorizer).or_insert_with(|| RuleSet::new(Action::Deny));
         rules.add(policy, &policy_prefix(authorizer), mesh, problems);
-        if !mesh.authorizers.contains(authorizer) {
+        if !policy.dry_run && !mesh.authorizers.contains(authorizer) {
             problems.push(Problem {
                 policy: policy.name.clone(),
                 field: "provider.name".to_owned(),

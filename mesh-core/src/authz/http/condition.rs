@@ -2,52 +2,8 @@
 
 use super::policy::Values;
 use super::problem::Unusable;
-use crate::authz::rbac::{Permission, Principal};
+use crate::authz::rbac::Tree;
 use crate::name::Text;
-
-/// What is made of a rule's values.
-pub(super) trait Tree: Sized {
-    fn any() -> Self;
-    fn and(all: Vec<Self>) -> Self;
-    fn or(some: Vec<Self>) -> Self;
-    fn not(condition: Self) -> Self;
-}
-
-impl Tree for Permission {
-    fn any() -> Self {
-        Self::Any
-    }
-
-    fn and(all: Vec<Self>) -> Self {
-        Self::And(all)
-    }
-
-    fn or(some: Vec<Self>) -> Self {
-        Self::Or(some)
-    }
-
-    fn not(condition: Self) -> Self {
-        Self::Not(Box::new(condition))
-    }
-}
-
-impl Tree for Principal {
-    fn any() -> Self {
-        Self::Any
-    }
-
-    fn and(all: Vec<Self>) -> Self {
-        Self::And(all)
-    }
-
-    fn or(some: Vec<Self>) -> Self {
-        Self::Or(some)
-    }
-
-    fn not(condition: Self) -> Self {
-        Self::Not(Box::new(condition))
-    }
-}
 
 /// What is done about values that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@ use std::fmt;
 
 use super::facts::{Facts, Peer};
 use super::policy::{Permission, Policy, Principal, Rbac};
+use super::tree::{Shape, Tree};
 use super::verdict::Verdict;
 use crate::name::Text;
 use crate::request::{HeaderMatch, MetadataMatch};
@@ -68,18 +69,10 @@ impl Policy {
     }
 }
 
-/// What a condition is made of.
-enum Shape<'a, T> {
-    And(&'a [T]),
-    Or(&'a [T]),
-    Leaf,
-}
-
-trait Condition: fmt::Display + Sized {
-    fn holds(&self, facts: &Facts<'_>) -> bool;
-    fn shape(&self) -> Shape<'_, Self>;
-    /// What the condition looks at, as it is.
-    fn seen(&self, facts: &Facts<'_>) -> String;
+/// A condition that can say what it looks at.
+trait Condition: Tree + fmt::Display {
+    /// What a condition that is put together of no others looks at, as it is.
+    fn sees(&self, facts: &Facts<'_>) -> String;
 }
 
 fn failures<T: Condition>(alternatives: &[T], facts: &Facts<'_>) -> String {
@@ -98,30 +91,26 @@ fn failure<T: Condition>(condition: &T, facts: &Facts<'_>) -> String {
             failed.map_or_else(String::new, |condition| failure(condition, facts))
         }
         Shape::Or(some) => failures(some, facts),
-        Shape::Leaf => format!("wants {condition}, sees {}", condition.seen(facts)),
+        Shape::Any | Shape::Not(_) | Shape::Leaf(_) => format!("wants {condition}, sees {}", seen(condition, facts)),
+    }
+}
+
+/// What a condition looks at, as it is.
+fn seen<T: Condition>(condition: &T, facts: &Facts<'_>) -> String {
+    match condition.shape() {
+        Shape::Any => String::new(),
+        Shape::And(list) | Shape::Or(list) => {
+            list.iter().map(|condition| seen(condition, facts)).collect::<Vec<_>>().join(", ")
+        }
+        Shape::Not(condition) => seen(condition, facts),
+        Shape::Leaf(leaf) => leaf.sees(facts),
     }
 }
 
 impl Condition for Permission {
-    fn holds(&self, facts: &Facts<'_>) -> bool {
-        self.is_match(facts)
-    }
-
-    fn shape(&self) -> Shape<'_, Self> {
+    fn sees(&self, facts: &Facts<'_>) -> String {
         match self {
-            Self::And(all) => Shape::And(all),
-            Self::Or(some) => Shape::Or(some),
-            _ => Shape::Leaf,
-        }
-    }
-
-    fn seen(&self, facts: &Facts<'_>) -> String {
-        match self {
-            Self::Any => String::new(),
-            Self::And(list) | Self::Or(list) => {
-                list.iter().map(|condition| condition.seen(facts)).collect::<Vec<_>>().join(", ")
-            }
-            Self::Not(condition) => condition.seen(facts),
+            Self::Any | Self::And(_) | Self::Or(_) | Self::Not(_) => String::new(),
             Self::Header(matcher) => header(matcher, facts),
             Self::Path(_) | Self::PathTemplate(_) => quoted(facts.path()),
             Self::Metadata(matcher) => metadata(matcher, facts),
@@ -134,25 +123,9 @@ impl Condition for Permission {
 }
 
 impl Condition for Principal {
-    fn holds(&self, facts: &Facts<'_>) -> bool {
-        self.is_match(facts)
-    }
-
-    fn shape(&self) -> Shape<'_, Self> {
+    fn sees(&self, facts: &Facts<'_>) -> String {
         match self {
-            Self::And(all) => Shape::And(all),
-            Self::Or(some) => Shape::Or(some),
-            _ => Shape::Leaf,
-        }
-    }
-
-    fn seen(&self, facts: &Facts<'_>) -> String {
-        match self {
-            Self::Any => String::new(),
-            Self::And(list) | Self::Or(list) => {
-                list.iter().map(|condition| condition.seen(facts)).collect::<Vec<_>>().join(", ")
-            }
-            Self::Not(condition) => condition.seen(facts),
+            Self::Any | Self::And(_) | Self::Or(_) | Self::Not(_) => String::new(),
             Self::Authenticated(_) => match facts.peer {
                 None => "plaintext".to_owned(),
                 Some(peer) => format!("{:?}", peer.names()),

@@ -115,6 +115,13 @@ impl FilterRules {
         self.shadow.as_ref().map(|shadow| shadow.evaluate(facts))
     }
 
+    /// What was indexed.
+    #[must_use]
+    pub fn to_filter(&self) -> RbacFilter {
+        let of = |rules: &Option<Rules>| rules.as_ref().map(|rules| rules.rbac().clone());
+        RbacFilter { rules: of(&self.rules), shadow: of(&self.shadow), shadow_prefix: self.shadow_prefix.clone() }
+    }
+
     /// The rules that are enforced.
     #[must_use]
     pub fn rules(&self) -> Option<&Rbac> {

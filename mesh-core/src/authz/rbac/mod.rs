@@ -32,12 +32,14 @@ mod explain;
 mod facts;
 mod index;
 mod policy;
+mod tree;
 mod verdict;
 
 pub use explain::{Considered, Explanation, Outcome};
 pub use facts::{Facts, Peer};
 pub use index::{FilterRules, Rules};
 pub use policy::{Action, PEER_PRINCIPAL, Permission, Policy, Principal, Rbac, RbacFilter};
+pub(in crate::authz) use tree::Tree;
 pub use verdict::{Denial, Permit, Verdict};
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub(super) struct Ask<'a> {
     pub(super) hash: u64,
     /// How many times the request was tried before.
     pub(super) attempt: u32,
+    /// Priorities that are left out if they can be.
+    pub(super) avoided: &'a [u32],
     pub(super) now: Instant,
     /// Requests in flight to the whole cluster.
     pub(super) active: u32,

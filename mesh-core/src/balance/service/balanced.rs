@@ -3,20 +3,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use tower::{Service, ServiceExt};
 
 use super::super::balancer::Balancer;
+use super::super::pick::{self, Pick, PickError, pick_another};
 use super::body::BalancedBody;
 use super::error::BalancedError;
 use super::future::BalancedFuture;
 use super::hint::PickHint;
 use super::make::{Classify, MakeEndpoint, Services, Unreached};
+use super::tried::Tried;
+
+/// How often another endpoint is picked before one that was tried is taken again.
+const OTHERS: u32 = 8;
 
 /// A service that hands each request to the service of an endpoint, as its [`Balancer`] picks it; clones share all of it.
 ///
-/// What is to be known of a request stands in its extensions ([`PickHint`]). It is in flight until the body of its response
+/// What is to be known of a request stands in its extensions ([`PickHint`], [`Tried`]). It is in flight until the body of its response
 /// has ended or is dropped, and what the response says of the endpoint is reported: its status, or that of a gRPC call,
 /// which may stand in the trailers; or that the endpoint was not reached or broke off.
 ///
@@ -54,6 +59,22 @@ impl<M: MakeEndpoint, C> Balanced<M, C> {
     }
 }
 
+impl<M: MakeEndpoint, C> Balanced<M, C> {
+    /// An endpoint for a request with these extensions; it is added to those that were tried.
+    fn pick(&self, extensions: &Extensions) -> Result<Pick, PickError> {
+        let mut rng = fastrand::Rng::new();
+        let mut pick = |hint: &pick::Request<'_>| self.balancer.pick(hint, &mut rng, (self.clock)());
+        let hint = extensions.get::<PickHint>().map(PickHint::request).unwrap_or_default();
+        let Some(tried) = extensions.get::<Tried>() else { return pick(&hint) };
+        let preferred = hint.preferred.filter(|preferred| preferred.strict || !tried.contains(preferred.address));
+        let attempt = hint.attempt.saturating_add(tried.attempts());
+        let hint = pick::Request { attempt, preferred, ..hint };
+        let picked = pick_another(&hint, OTHERS, |pick| tried.contains(pick.address()), pick)?;
+        tried.add(picked.address());
+        Ok(picked)
+    }
+}
+
 impl<M, C, B, R> Service<Request<B>> for Balanced<M, C>
 where
     M: MakeEndpoint<Service: Service<Request<B>, Response = Response<R>>>,
@@ -70,8 +91,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let hint = request.extensions().get::<PickHint>().map(PickHint::request).unwrap_or_default();
-        match self.balancer.pick(&hint, &mut fastrand::Rng::new(), (self.clock)()) {
+        match self.pick(request.extensions()) {
             Ok(pick) => {
                 let member = pick.member();
                 let make = || self.make.make(&member.cluster, &member.endpoint);

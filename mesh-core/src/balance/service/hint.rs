@@ -26,6 +26,7 @@ impl PickHint {
             priority: self.priority,
             subset: Some(&self.subset),
             preferred: self.preferred,
+            avoided_priorities: &[],
             original: None,
         }
     }

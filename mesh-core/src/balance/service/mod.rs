@@ -48,6 +48,7 @@ mod error;
 mod future;
 mod hint;
 mod make;
+mod tried;
 pub(crate) mod verdict;
 
 pub use balanced::Balanced;
@@ -56,3 +57,4 @@ pub use error::BalancedError;
 pub use future::BalancedFuture;
 pub use hint::PickHint;
 pub use make::{Classify, MakeEndpoint, Unreached};
+pub use tried::Tried;

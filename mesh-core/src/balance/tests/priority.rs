@@ -145,3 +145,33 @@ fn the_health_of_a_level_may_go_by_weight() {
     assignment.weighted_priority_health = true;
     assert_eq!(percents(50, &assignment).0, [100, 0]);
 }
+
+#[test]
+fn a_request_may_leave_priorities_out() {
+    let place = |priority: u32| {
+        let first = 10 * priority as usize;
+        let endpoints: Vec<_> = (first..first + 10).map(|index| endpoint(index, 1)).collect();
+        locality("a", priority, 1, endpoints)
+    };
+    let mut places = vec![place(0), place(1), place(2)];
+    // Half of the second: it can bear 70 %.
+    places[1].endpoints[..5].iter_mut().for_each(|endpoint| endpoint.health = Health::Unhealthy);
+    let mut bench = Bench::new(cluster(Policy::Random), &Assignment::new("c", places));
+    let mut shares = |avoided: &[u32]| {
+        let mut counts = [0_u32; 3];
+        for _ in 0..100 {
+            let request = Request { avoided_priorities: avoided, ..Request::default() };
+            let pick = bench.balancer.pick(&request, &mut bench.rng, bench.now).unwrap();
+            counts[pick.priority() as usize] += 1;
+        }
+        counts
+    };
+    assert_eq!(shares(&[]), [100, 0, 0]);
+    assert_eq!(shares(&[1]), [100, 0, 0]);
+    assert_eq!(shares(&[1, 0]), [0, 0, 100]);
+    assert_eq!(shares(&[7]), [100, 0, 0]);
+    // Nobody is left: all count again.
+    assert_eq!(shares(&[0, 1, 2]), [100, 0, 0]);
+    let [none, most, rest] = shares(&[0]);
+    assert!(none == 0 && most > 50 && rest > 10 && most + rest == 100, "{most} {rest}");
+}

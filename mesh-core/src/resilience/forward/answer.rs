@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::LOCATION;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{SendError, SendFailure};
 use crate::balance::PickError;
@@ -12,26 +12,26 @@ use crate::route::{DirectResponse, MissingCluster};
 const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 const DROPPED: HeaderName = HeaderName::from_static("x-envoy-drop-overload");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
+/// The reason in logs where a route answers by itself.
+const DIRECT: &str = "direct_response";
 const NO_RESPONSE: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
 
 pub(super) fn not_found() -> Answer {
     Answer::new(StatusCode::NOT_FOUND, Bytes::new(), "route_not_found").flagged(Flag::NoRoute)
 }
 
-/// The client is sent elsewhere; a call of gRPC too, as with Envoy.
-pub(super) fn redirect(status: u16, location: &str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::MOVED_PERMANENTLY);
+/// The client is sent elsewhere. Clients of gRPC follow nobody: they get a failure, with the place, as with Envoy.
+pub(super) fn redirect(status: u16, location: &str) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::MOVED_PERMANENTLY);
     match HeaderValue::from_str(location) {
-        Ok(location) => drop(response.headers_mut().insert(LOCATION, location)),
-        Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+        Ok(location) => Answer::new(status, Bytes::new(), DIRECT).with_header(LOCATION, location),
+        Err(_) => Answer::new(StatusCode::INTERNAL_SERVER_ERROR, Bytes::new(), DIRECT),
     }
-    response
 }
 
 pub(super) fn direct(direct: &DirectResponse) -> Answer {
     let status = StatusCode::from_u16(direct.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Answer::new(status, direct.body.clone(), "direct_response")
+    Answer::new(status, direct.body.clone(), DIRECT)
 }
 
 pub(super) fn missing_cluster(missing: MissingCluster) -> Answer {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::SET_COOKIE;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
@@ -184,8 +184,8 @@ where
     if let Some(exchange) = &mut sending.exchange {
         exchange.note(None, "via_upstream");
     }
-    let response = Response::from_parts(head, ResponseBody::server(streaming));
-    last_edits(response, finish, begun, sending)
+    last_edits(&mut head.headers, finish, begun, sending);
+    with_exchange(Response::from_parts(head, ResponseBody::server(streaming)), sending)
 }
 
 /// An answer of our own.
@@ -201,20 +201,14 @@ where
     if let Some(exchange) = &mut sending.exchange {
         exchange.note(answer.flag, answer.details.clone());
     }
-    let response = answer.into_response(finish.grpc).map(ResponseBody::answer);
-    last_edits(response, finish, begun, sending)
+    let answer = answer.edited(|headers| last_edits(headers, finish, begun, sending));
+    with_exchange(answer.into_response(finish.grpc).map(ResponseBody::answer), sending)
 }
 
 /// What the route does to every response, and what is known of how it came about.
-fn last_edits<R, C, B>(
-    mut response: Response<R>,
-    finish: &Finish,
-    begun: u32,
-    sending: &mut Sending<C, B>,
-) -> Response<R> {
-    let headers = response.headers_mut();
+fn last_edits<C, B>(headers: &mut HeaderMap, finish: &Finish, begun: u32, sending: &Sending<C, B>) {
     if let Some(selected) = sending.selected() {
-        if selected.host.attempt_count_in_response {
+        if selected.host.attempt_count_in_response && begun > 0 {
             headers.insert(ATTEMPT_COUNT, HeaderValue::from(begun));
         }
         if let (Some(exchange), Some(head)) = (&sending.exchange, &sending.head) {
@@ -224,6 +218,9 @@ fn last_edits<R, C, B>(
     for cookie in &finish.cookies {
         headers.append(SET_COOKIE, cookie.clone());
     }
+}
+
+fn with_exchange<R, C, B>(mut response: Response<R>, sending: &mut Sending<C, B>) -> Response<R> {
     if let Some(exchange) = sending.exchange.take() {
         response.extensions_mut().insert(exchange);
     }

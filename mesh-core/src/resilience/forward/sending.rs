@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::head::{ATTEMPT_COUNT, is_for_endpoint, keeps_host, set_authority, set_time};
 use super::plan::{Plan, Retry};
 use super::{ForwardSettings, SendError, Upstream};
-use crate::balance::{self, CircuitGuard, Pick, PickError};
+use crate::balance::{self, CircuitGuard, Pick, PickError, pick_another};
 use crate::filter::Exchange;
 use crate::resilience::BoxError;
 use crate::resilience::attempts::{PerTry, Ticket, Tries};
@@ -36,6 +36,8 @@ pub(super) struct Sending<C, B> {
     pub(super) replay: Replay<B>,
     pub(super) progress: Progress,
     pub(super) tried: SmallVec<[SocketAddr; 2]>,
+    /// The priorities that attempts have gone to, since all of them were last left out.
+    pub(super) priorities: SmallVec<[u32; 2]>,
 }
 
 impl<C, B> Sending<C, B> {
@@ -71,29 +73,32 @@ where
 {
     fn pick(&self, number: u32, now: Instant) -> Result<Pick, PickError> {
         let subset = self.selected().map(|selected| selected.subset()).filter(|subset| !subset.is_empty());
-        let mut request = balance::Request {
+        let request = balance::Request {
             hash: self.hash,
             attempt: number - 1,
             priority: self.priority,
             subset: subset.as_deref(),
             // Who is tried again goes elsewhere.
             preferred: self.exchange.as_ref().and_then(|exchange| exchange.preferred).filter(|_| number == 1),
+            avoided_priorities: self.avoided_priorities(),
             original: self.exchange.as_ref().map(|exchange| exchange.connection.destination),
         };
-        let mut pick = self.upstream.pick(&request, now.into_std())?;
-        let avoids = || self.policy().filter(|policy| policy.avoid.contains(&AvoidHost::Previous));
-        let Some(policy) = avoids().filter(|_| number > 1) else { return Ok(pick) };
-        for _ in 0..policy.host_attempts {
-            if !self.tried.contains(&pick.address()) {
-                break;
-            }
-            // Not counted twice while another is looked for.
-            drop(pick);
-            // Consistent hashing goes on to the next endpoint.
-            request.attempt += 1;
-            pick = self.upstream.pick(&request, now.into_std())?;
-        }
-        Ok(pick)
+        let policy = self.policy().filter(|_| number > 1);
+        let is_avoided = |pick: &Pick, avoid: &AvoidHost| match avoid {
+            AvoidHost::Previous => self.tried.contains(&pick.address()),
+            AvoidHost::Canary => pick.endpoint().is_canary(),
+        };
+        let is_passed_over =
+            |pick: &Pick| policy.is_some_and(|policy| policy.avoid.iter().any(|avoid| is_avoided(pick, avoid)));
+        let others = policy.map_or(0, |policy| policy.host_attempts);
+        pick_another(&request, others, is_passed_over, |request| self.upstream.pick(request, now.into_std()))
+    }
+
+    /// The priorities that attempts have gone to, as of the last time when they are to be looked at.
+    fn avoided_priorities(&self) -> &[u32] {
+        let every = self.policy().and_then(|policy| policy.avoid_priorities).map(|every| every.max(1) as usize);
+        let settled = every.map_or(0, |every| self.priorities.len() / every * every);
+        self.priorities.get(..settled).unwrap_or_default()
     }
 
     fn policy(&self) -> Option<&RetryPolicy> {
@@ -120,6 +125,11 @@ where
         let now = Instant::now();
         let pick = self.pick(number, now)?;
         self.tried.push(pick.address());
+        if self.avoided_priorities().contains(&pick.priority()) {
+            // None was left: it begins anew.
+            self.priorities.clear();
+        }
+        self.priorities.push(pick.priority());
         if let Some(reached) = self.exchange.as_mut().and_then(|exchange| exchange.upstream.as_mut()) {
             reached.endpoint = Some(pick.address());
             reached.attempts = number;

@@ -80,9 +80,10 @@ where
             Routed::Nowhere(Unrouted::TlsRequired) => {
                 let redirect = Redirect::to_https();
                 let location = redirect.location(&exchange.request(&head), 0);
-                return redirected(exchange, redirect.status.code(), &location, None);
+                let answer = answer::redirect(redirect.status.code(), &location);
+                return answered(answer, grpc, exchange, None);
             }
-            Routed::Nowhere(_) | Routed::Unasked => return refused(answer::not_found(), grpc, exchange, None),
+            Routed::Nowhere(_) | Routed::Unasked => return answered(answer::not_found(), grpc, exchange, None),
         };
         self.shared.forward(head, body, exchange, &selection, grpc)
     }
@@ -110,16 +111,18 @@ impl<U> Shared<U> {
             Action::Forward(forward) => forward,
             Action::Redirect(redirect) => {
                 let location = selected.location(&request).unwrap_or_default();
-                return redirected(exchange, redirect.status.code(), &location, Some((selection, &head)));
+                let answer = answer::redirect(redirect.status.code(), &location);
+                return answered(answer, grpc, exchange, Some((selection, &head)));
             }
             Action::Respond(direct) => {
-                return refused(answer::direct(direct), grpc, exchange, Some((selection, &head)));
+                return answered(answer::direct(direct), grpc, exchange, Some((selection, &head)));
             }
-            Action::NonForwarding => return refused(answer::not_found(), grpc, exchange, None),
+            Action::NonForwarding => return answered(answer::not_found(), grpc, exchange, None),
         };
         let cluster = selected.cluster(&request).unwrap_or_default();
         let Some(upstream) = self.upstreams.upstream(cluster) else {
-            return refused(answer::missing_cluster(forward.missing), grpc, exchange, None);
+            let answer = answer::missing_cluster(forward.missing);
+            return answered(answer, grpc, exchange, Some((selection, &head)));
         };
         let cluster = Text::from(cluster);
         let plan = Plan::new(&selected, forward, &request, &self.settings, self.settings.overrides.count_of(&exchange));
@@ -129,7 +132,7 @@ impl<U> Shared<U> {
         let hash = hash.value;
         let mirrors = mirror::chosen(&self.upstreams, &selected, &request);
         if head::prepare(&mut head, &exchange, &selected, self.settings.envoy_headers).is_err() {
-            return refused(answer::invalid_target(), grpc, exchange, None);
+            return answered(answer::invalid_target(), grpc, exchange, Some((selection, &head)));
         }
         let again = !matches!(plan.retry, Retry::Never);
         let buffer = if again { selected.body_buffer().unwrap_or(self.settings.body_buffer) } else { 0 };
@@ -154,40 +157,28 @@ impl<U> Shared<U> {
             replay,
             progress,
             tried: SmallVec::new(),
+            priorities: SmallVec::new(),
         };
         Forwarding::sending(sending, finish)
     }
 }
 
+/// The route of a request that it answers by itself, or that cannot be followed, and the head of the request.
 type At<'a> = Option<(&'a Selection, &'a http::request::Parts)>;
 
-fn refused<C, B>(answer: Answer, grpc: bool, mut exchange: Exchange, at: At<'_>) -> Forwarding<C, B>
+/// An answer that needs no server; the route edits it as any other.
+fn answered<C, B>(answer: Answer, grpc: bool, mut exchange: Exchange, at: At<'_>) -> Forwarding<C, B>
 where
     C: Upstream<ReplayBody<B>>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     exchange.note(answer.flag, answer.details.clone());
-    local(answer.into_response(grpc), exchange, at)
-}
-
-fn redirected<C, B>(mut exchange: Exchange, status: u16, location: &str, at: At<'_>) -> Forwarding<C, B>
-where
-    C: Upstream<ReplayBody<B>>,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
-{
-    exchange.note(None, "direct_response");
-    local(answer::redirect(status, location), exchange, at)
-}
-
-/// A response that needs no server; a route edits it as any other.
-fn local<C, B>(mut response: Response<Bytes>, exchange: Exchange, at: At<'_>) -> Forwarding<C, B>
-where
-    C: Upstream<ReplayBody<B>>,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
-{
-    if let Some((selection, head)) = at {
-        selection.selected().edit_response(&exchange.request(head), response.headers_mut());
-    }
+    let answer = answer.edited(|headers| {
+        if let Some((selection, head)) = at {
+            selection.selected().edit_response(&exchange.request(head), headers);
+        }
+    });
+    let mut response = answer.into_response(grpc).map(ResponseBody::answer);
     response.extensions_mut().insert(exchange);
-    Forwarding::answered(response.map(ResponseBody::answer))
+    Forwarding::answered(response)
 }

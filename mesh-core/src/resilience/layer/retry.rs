@@ -14,6 +14,7 @@ use tower::util::Oneshot;
 use tower::{Layer, Service, ServiceExt};
 
 use super::{answered, is_grpc, take_ready};
+use crate::balance::service::Tried;
 use crate::balance::{Circuit, CircuitGuard, CircuitSettings, RetryLimit, Thresholds};
 use crate::resilience::attempts::{Attempts, Last, PerTry, Ticket, Tries};
 use crate::resilience::body::{ResponseBody, Streaming};
@@ -77,7 +78,8 @@ struct Settings {
 impl RetryLayer {
     /// Retries by this policy, within Envoy's budget: a fifth of the requests that are in flight, and three in any case.
     ///
-    /// [`RetryPolicy::avoid`] and its like are for those who choose endpoints, and have no effect here.
+    /// [`RetryPolicy::avoid`] and its like are for those who choose endpoints, and have no effect here: a
+    /// [`Balanced`](crate::balance::service::Balanced) below passes over who was [`Tried`] anyway.
     #[must_use]
     pub fn new(policy: RetryPolicy) -> Self {
         let per_try = PerTry { timeout: policy.per_try_timeout, idle: policy.per_try_idle_timeout, hedged: false };
@@ -252,7 +254,11 @@ where
         let now = Instant::now();
         let RetryLayer { settings, judge } = &self.layer;
         let grpc = is_grpc(&request);
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        if settings.policy.retries > 0 {
+            // All attempts share it, as they share what else stands there.
+            head.extensions.get_or_insert_default::<Tried>();
+        }
         let replay = Replay::new(body, settings.body_buffer, now);
         let progress = replay.progress();
         let admitted = settings.circuit.try_request(Priority::Default, now.into_std());

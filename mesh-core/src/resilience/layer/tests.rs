@@ -12,7 +12,11 @@ use http_body_util::{BodyExt, Empty, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::*;
-use crate::balance::RetryLimit;
+use crate::balance::service::{Balanced, PickHint};
+use crate::balance::{
+    Assignment, Balancer, Cluster, Discovery, Endpoint, LocalityEndpoints, Policy, RetryLimit, RingHash, Setup,
+};
+use crate::name::Locality;
 use crate::resilience::{ReplayBody, TimeLimits};
 use crate::route::{BackOff, Outcome, RetryOn, RetryPolicy};
 
@@ -121,4 +125,35 @@ async fn a_deadline_of_the_client_counts() {
     let start = tokio::time::Instant::now();
     let answer = layer.and_deadlines().layer(slow).oneshot(request()).await.unwrap();
     assert_eq!((answer.headers()["grpc-status"].to_str().unwrap(), start.elapsed().as_millis()), ("4", 50));
+}
+
+/// Two endpoints, of which one fails always: who is tried again goes to the other one, whatever chance and load say.
+#[tokio::test(start_paused = true)]
+async fn a_balancer_below_passes_over_who_was_tried() {
+    let policies = [Policy::PEAK_EWMA, Policy::Random, Policy::RoundRobin { slow_start: None }];
+    for policy in policies.into_iter().chain([Policy::RingHash(RingHash::default())]) {
+        let endpoints = [1, 2].map(|port| Endpoint::new(([10, 0, 0, 1], port).into()));
+        let assignment = Assignment::new("c", vec![LocalityEndpoints::new(Locality::default(), endpoints.into())]);
+        let cluster = Cluster { policy, ..Cluster::new("c", Discovery::Eds { service_name: None }) };
+        let clock = || tokio::time::Instant::now().into_std();
+        let balancer = Balancer::new(Arc::new(cluster), &assignment, Setup::default(), clock());
+        let answers = |_: &Cluster, endpoint: &Endpoint| {
+            let port = endpoint.address.port();
+            service_fn(move |_: Request<ReplayBody<Empty<Bytes>>>| {
+                let mut response = Response::new(Full::new(Bytes::new()));
+                *response.status_mut() = if port == 1 { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
+                std::future::ready(Ok::<_, Infallible>(response))
+            })
+        };
+        let service = RetryLayer::new(self::policy(1)).layer(Balanced::new(balancer, answers, clock));
+        let mut failed = 0;
+        for hash in 0..200 {
+            let mut request = Request::new(Empty::<Bytes>::new());
+            request.extensions_mut().insert(PickHint { hash: Some(hash), ..PickHint::default() });
+            let answer = service.clone().oneshot(request).await.unwrap();
+            failed += u32::from(answer.status() != StatusCode::OK);
+        }
+        // Nine draws of ten in a row would have to go wrong.
+        assert!(failed <= 3, "{failed} of 200");
+    }
 }

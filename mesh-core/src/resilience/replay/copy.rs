@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 
-use super::BodyError;
+use super::{BodyError, is_too_much};
 
 /// The feeding side. The copy is given up when this is dropped before the end.
 pub(super) struct Copied {
@@ -53,7 +53,8 @@ impl Copied {
             return false;
         }
         queue.bytes = queue.bytes.saturating_add(data.len());
-        if queue.bytes > queue.most {
+        let pieces = queue.frames.len() as u64 + 1;
+        if is_too_much(pieces, queue.bytes as u64, queue.most as u64) {
             queue.close(State::GivenUp);
             return false;
         }

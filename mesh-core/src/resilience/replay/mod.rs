@@ -18,6 +18,15 @@ use self::copy::{Copied, CopyBody};
 use super::BoxError;
 use super::progress::{Observed, Progress, Watched};
 
+/// So many pieces of a body are kept however short they are, and beyond these one for each 64 bytes that may be kept. To keep a
+/// piece takes room whatever its length: without this, a client could make that many times what it sends.
+const PIECES: u64 = 1024;
+
+/// Whether pieces of so many bytes together are more than are kept.
+fn is_too_much(pieces: u64, bytes: u64, most: u64) -> bool {
+    bytes > most || pieces > PIECES.saturating_add(most / 64)
+}
+
 /// A body of which several attempts may be made: what was read of it is kept up to a limit, until an attempt counts.
 ///
 /// Attempts that are under way at once read at their own pace. Nothing is allocated for a request without a body.
@@ -30,7 +39,9 @@ struct Shared<B> {
     /// `None` once it has ended or broken off.
     body: Option<B>,
     kept: VecDeque<Bytes>,
+    /// What was read, in bytes and in pieces.
     bytes: u64,
+    pieces: u64,
     limit: u64,
     trailers: Option<HeaderMap>,
     ended: Option<Instant>,
@@ -82,6 +93,7 @@ impl<B: Body<Data = Bytes>> Replay<B> {
             body: Some(body),
             kept: VecDeque::new(),
             bytes: 0,
+            pieces: 0,
             limit,
             trailers: None,
             ended: None,
@@ -270,10 +282,13 @@ where
         last: Option<Instant>,
     ) -> Frame<Bytes> {
         let frame = match frame.into_data() {
+            // What is empty says nothing, and is not kept.
+            Ok(data) if data.is_empty() => Frame::data(data),
             Ok(data) => {
                 self.copies.retain(|copy| copy.push(&data));
                 self.bytes = self.bytes.saturating_add(data.len() as u64);
-                if !self.lost && self.bytes > self.limit {
+                self.pieces = self.pieces.saturating_add(1);
+                if !self.lost && is_too_much(self.pieces, self.bytes, self.limit) {
                     self.lost = true;
                 }
                 if self.lost {

@@ -146,6 +146,46 @@ fn past_the_limit_one_goes_on() {
 }
 
 #[test]
+fn nobody_can_make_us_keep_pieces_without_end() {
+    let (fed, replay) = replay(100);
+    let (mut first, mut copy) = (Reader::new(replay.attempt(1)), Reader::new(replay.copy(100)));
+    // What is empty is passed on, and neither kept nor copied.
+    for _ in 0..10_000 {
+        fed.data("");
+        assert_eq!(first.read().as_deref(), Some(""));
+    }
+    assert_eq!(copy.read(), None);
+    fed.data("x");
+    assert_eq!(first.read().as_deref(), Some("x"));
+    assert_eq!(Reader::new(replay.attempt(2)).read().as_deref(), Some("x"));
+    assert_eq!(copy.read().as_deref(), Some("x"));
+
+    // A limit that short pieces come to late does not let them in without end.
+    let (fed, replay) = self::replay(64 * 10);
+    let (mut first, mut copy) = (Reader::new(replay.attempt(1)), Reader::new(replay.copy(64 * 10)));
+    let mut kept = 0;
+    while replay.can_begin_again() && kept < 10_000 {
+        fed.data("x");
+        assert_eq!(first.read().as_deref(), Some("x"));
+        kept += 1;
+    }
+    // By bytes, before the number of pieces counts.
+    assert_eq!(kept, 641);
+    assert_eq!(copy.read().as_deref(), Some("!"));
+    let (fed, replay) = self::replay(64 * 1024);
+    let (mut first, mut copy) = (Reader::new(replay.attempt(1)), Reader::new(replay.copy(64 * 1024)));
+    for _ in 0..PIECES + 1024 {
+        fed.data("x");
+        assert_eq!(first.read().as_deref(), Some("x"));
+    }
+    assert!(replay.can_begin_again());
+    fed.data("x");
+    assert_eq!(first.read().as_deref(), Some("x"));
+    assert!(!replay.can_begin_again());
+    assert_eq!(copy.read().as_deref(), Some("!"));
+}
+
+#[test]
 fn what_counts_is_read_to_its_end_and_no_other() {
     let (fed, replay) = replay(100);
     let (mut first, mut second) = (Reader::new(replay.attempt(1)), Reader::new(replay.attempt(2)));

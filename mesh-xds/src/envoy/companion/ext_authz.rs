@@ -33,15 +33,14 @@ use mesh_core::route::{BodyOverride, CheckBody, CheckOverride, FilterOverride};
 
 use super::http_service::{http_service, wire_http_service};
 use super::service::{
-    grpc_service, limit, patterns, patterns_or_none, status, texts, wire_grpc_service, wire_patterns,
-    wire_some_patterns, wire_status,
+    grpc_service, limit, patterns, patterns_or_none, texts, wire_grpc_service, wire_patterns, wire_some_patterns,
 };
 use crate::envoy::config_source::v3;
 use crate::envoy::error::{Error, Report};
 use crate::envoy::metadata_matcher::{metadata_match, wire_metadata_match};
 use crate::envoy::route::{fraction, wire_fraction};
 use crate::envoy::string_matcher::{regex, wire_regex};
-use crate::envoy::wire::boolean;
+use crate::envoy::wire::{boolean, status, wire_status};
 
 /// Timeout of gRPC where nothing is said.
 const TIMEOUT: Duration = Duration::from_millis(200);

@@ -17,19 +17,18 @@ use envoy_types::pb::envoy::config::ratelimit::v3::RateLimitServiceConfig;
 use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3 as wire;
 use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::rate_limit::XRateLimitHeadersRfcVersion as Headers;
 use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::rate_limit_per_route::VhRateLimitsOptions;
-use http::StatusCode;
 use mesh_core::companion::GrpcService;
 use mesh_core::companion::rate_limit::{GlobalRateLimit, RequestKind};
 use mesh_core::name::Text;
 use mesh_core::route::{HostLimits, Mutation, RateLimit, RateLimitOverride};
 
-use super::service::{grpc_service, limit, status, wire_grpc_service, wire_status};
+use super::service::{grpc_service, limit, wire_grpc_service};
 use crate::envoy::config_source::v3;
 use crate::envoy::error::{Error, Report};
 use crate::envoy::route::{
     MAX_STAGE, Place, addition, fraction, rate_limit, wire_addition, wire_fraction, wire_rate_limit,
 };
-use crate::envoy::wire::{optional_duration, span};
+use crate::envoy::wire::{optional_duration, refusal_status, span, status, wire_status};
 
 /// Timeout where nothing is said.
 const TIMEOUT: Duration = Duration::from_millis(20);
@@ -84,8 +83,8 @@ pub(in crate::envoy) fn global_rate_limit(
     if let Some(status) = status(report, "status_on_error", status_on_error.as_ref())? {
         settings.status_on_error = status;
     }
-    if let Some(status) = rate_limited_status.as_ref().filter(|status| status.code >= 400) {
-        settings.limited_status = status_of_limited(report, status.code)?;
+    if let Some(status) = refusal_status(report, "rate_limited_status", rate_limited_status.as_ref())? {
+        settings.limited_status = status;
     }
     if !metadata_namespace.is_empty() {
         settings.metadata = metadata_namespace.as_str().into();
@@ -123,11 +122,6 @@ fn rate_limit_service_of(report: &mut Report, wire: &RateLimitServiceConfig) -> 
         report.ignored("timeout", &said);
         Ok(service)
     })
-}
-
-fn status_of_limited(report: &Report, code: i32) -> Result<StatusCode, Error> {
-    let known = u16::try_from(code).ok().filter(|code| *code < 600).and_then(|code| StatusCode::from_u16(code).ok());
-    known.ok_or_else(|| report.invalid("rate_limited_status", format_args!("{code} is no status of a response")))
 }
 
 fn limits(

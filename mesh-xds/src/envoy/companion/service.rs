@@ -11,8 +11,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use envoy_types::pb::envoy::config::core::v3::{GrpcService as Wire, HeaderValue as WireValue};
 use envoy_types::pb::envoy::r#type::matcher::v3::{ListStringMatcher, StringMatcher};
-use envoy_types::pb::envoy::r#type::v3::HttpStatus;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 use mesh_core::companion::GrpcService;
 use mesh_core::name::Text;
 use mesh_core::string_match::Pattern;
@@ -73,18 +72,6 @@ pub(super) fn wire_grpc_service(service: &GrpcService, timeout: Option<Duration>
 /// A timeout of which zero means that there is none.
 pub(super) fn limit(said: Option<Duration>, default: Duration) -> Option<Duration> {
     Some(said.unwrap_or(default)).filter(|timeout| !timeout.is_zero())
-}
-
-/// A status of responses; `None` where none is said.
-pub(super) fn status(report: &Report, field: &str, wire: Option<&HttpStatus>) -> Result<Option<StatusCode>, Error> {
-    let Some(HttpStatus { code }) = wire.filter(|status| status.code != 0) else { return Ok(None) };
-    let known = u16::try_from(*code).ok().filter(|code| (200..600).contains(code));
-    let known = known.and_then(|code| StatusCode::from_u16(code).ok());
-    known.map(Some).ok_or_else(|| report.invalid(field, format_args!("{code} is no status of a response")))
-}
-
-pub(super) fn wire_status(status: StatusCode) -> HttpStatus {
-    HttpStatus { code: status.as_u16().into() }
 }
 
 pub(super) fn patterns(report: &mut Report, list: &ListStringMatcher) -> Result<Vec<Pattern>, Error> {

@@ -1,15 +1,13 @@
 use envoy_types::pb::envoy::config::core::v3::CidrRange;
 use envoy_types::pb::envoy::config::rbac::v3 as wire;
 use envoy_types::pb::envoy::config::rbac::v3::principal::{Authenticated, Identifier, Set};
-use envoy_types::pb::envoy::r#type::matcher::v3::FilterStateMatcher;
-use envoy_types::pb::envoy::r#type::matcher::v3::filter_state_matcher::Matcher;
 use ipnet::IpNet;
-use mesh_core::authz::rbac::{PEER_PRINCIPAL, Principal};
-use mesh_core::string_match::Pattern;
+use mesh_core::authz::rbac::Principal;
 
 use super::policy::{Depth, some, wire_path};
 use crate::envoy::cidr::{cidr, wire_cidr};
 use crate::envoy::error::{Error, Report};
+use crate::envoy::filter_state::{peer_principal, wire_peer_principal};
 use crate::envoy::header_matcher::wire_header_match;
 use crate::envoy::metadata_matcher::wire_metadata_match;
 use crate::envoy::string_matcher::{pattern, wire_pattern};
@@ -45,20 +43,6 @@ pub(super) fn principal(report: &mut Report, wire: &wire::Principal, depth: Dept
     }
 }
 
-/// The only object of the filter state that there is here.
-fn peer_principal(
-    report: &mut Report,
-    FilterStateMatcher { key, matcher }: &FilterStateMatcher,
-) -> Result<Pattern, Error> {
-    if key != PEER_PRINCIPAL {
-        return Err(report.invalid("key", format_args!("`{key}` is not `{PEER_PRINCIPAL}`")));
-    }
-    match report.required("matcher", matcher.as_ref())? {
-        Matcher::StringMatch(matcher) => report.within("string_match", |report| pattern(report, matcher)),
-        Matcher::AddressMatch(_) => Err(Error::Unsupported { field: report.at("address_match") }),
-    }
-}
-
 fn range(report: &mut Report, field: &str, net: &CidrRange) -> Result<IpNet, Error> {
     report.within(field, |report| cidr(report, net))
 }
@@ -79,10 +63,7 @@ pub(super) fn wire_principal(principal: &Principal) -> wire::Principal {
         Principal::Authenticated(name) => {
             Identifier::Authenticated(Authenticated { principal_name: name.as_ref().map(wire_pattern) })
         }
-        Principal::PeerPrincipal(name) => {
-            let matcher = Some(Matcher::StringMatch(wire_pattern(name)));
-            Identifier::FilterState(FilterStateMatcher { key: PEER_PRINCIPAL.to_owned(), matcher })
-        }
+        Principal::PeerPrincipal(name) => Identifier::FilterState(wire_peer_principal(name)),
         Principal::Metadata(matcher) => Identifier::Metadata(wire_metadata_match(matcher)),
         Principal::SourceIp(range) => Identifier::SourceIp(wire_cidr(range)),
         Principal::DirectRemoteIp(range) => Identifier::DirectRemoteIp(wire_cidr(range)),

@@ -23,6 +23,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ratelimit::v3::RateLimitP
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
 use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::StatefulSessionPerRoute;
 use envoy_types::pb::google::protobuf::Any;
+use mesh_core::authz::rbac::FilterRules;
 use mesh_core::name::Text;
 use mesh_core::route::{FilterOverride, FilterOverrides};
 
@@ -80,7 +81,9 @@ fn filter(report: &mut Report, field: &str, config: &Any) -> Result<Option<Filte
     if holds::<RbacPerRoute>(config) {
         let wire = unpack(report, field, config)?;
         let rbac = report.within(field, |report| rbac_per_route(report, &wire))?;
-        return Ok(Some(rbac.map_or(FilterOverride::Disabled, FilterOverride::Rbac)));
+        return Ok(Some(
+            rbac.map_or(FilterOverride::Disabled, |rbac| FilterOverride::Rbac(Box::new(FilterRules::new(rbac)))),
+        ));
     }
     if holds::<CorsPolicy>(config) {
         let wire = unpack(report, field, config)?;
@@ -138,7 +141,7 @@ pub(super) fn wire_overrides(overrides: &FilterOverrides) -> HashMap<String, Any
 fn wire_setting(setting: &FilterOverride) -> Any {
     match setting {
         FilterOverride::Disabled => any(&FilterConfig { disabled: true, ..FilterConfig::default() }),
-        FilterOverride::Rbac(filter) => any(&wire_rbac_per_route(filter)),
+        FilterOverride::Rbac(filter) => any(&wire_rbac_per_route(&filter.to_filter())),
         FilterOverride::Cors(policy) => any(&wire_cors_policy(policy)),
         FilterOverride::Fault(fault) => any(&wire_fault(fault)),
         FilterOverride::Session(session) => any(&wire_session_per_route(session)),

@@ -17,8 +17,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::{
     LocalRateLimitDescriptor, VhRateLimitsOptions, XRateLimitHeadersRfcVersion,
 };
 use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3 as wire;
-use envoy_types::pb::envoy::r#type::v3::{HttpStatus, TokenBucket as WireBucket};
-use http::StatusCode;
+use envoy_types::pb::envoy::r#type::v3::TokenBucket as WireBucket;
 use mesh_core::limit::TokenBucket;
 use mesh_core::route::{Fraction, HostLimits, LocalDescriptor, LocalRateLimit, Mutation, OwnRateLimit};
 
@@ -26,7 +25,7 @@ use super::matcher::{fraction, wire_fraction};
 use super::mutation::{addition, wire_addition};
 use super::rate_limit::{MAX_STAGE, Place, rate_limit, wire_rate_limit};
 use crate::envoy::error::{Error, Report};
-use crate::envoy::wire::{boolean, duration, span, uint32};
+use crate::envoy::wire::{boolean, duration, refusal_status, span, uint32, wire_status};
 
 /// Of a level of a route table, which needs buckets of its own.
 pub(super) fn own_rate_limit(report: &mut Report, wire: &wire::LocalRateLimit) -> Result<OwnRateLimit, Error> {
@@ -82,7 +81,7 @@ pub(in crate::envoy) fn local_rate_limit(
         bucket: report.optional("token_bucket", token_bucket.as_ref(), bucket)?,
         enabled: report.optional("filter_enabled", filter_enabled.as_ref(), fraction)?.unwrap_or(never),
         enforced: report.optional("filter_enforced", filter_enforced.as_ref(), fraction)?.unwrap_or(never),
-        status: status_of_refusal(report, status.as_ref())?.unwrap_or(default.status),
+        status: refusal_status(report, "status", status.as_ref())?.unwrap_or(default.status),
         response: additions(report, "response_headers_to_add", response_headers_to_add)?,
         unenforced: additions(
             report,
@@ -99,12 +98,6 @@ pub(in crate::envoy) fn local_rate_limit(
         resource_exhausted: *rate_limited_as_resource_exhausted,
         limits: report.each("rate_limits", rate_limits, |report, wire| rate_limit(report, wire, Place::Filter))?,
     })
-}
-
-fn status_of_refusal(report: &Report, status: Option<&HttpStatus>) -> Result<Option<StatusCode>, Error> {
-    let Some(HttpStatus { code }) = status.filter(|status| status.code >= 400) else { return Ok(None) };
-    let known = u16::try_from(*code).ok().filter(|code| *code < 600).and_then(|code| StatusCode::from_u16(code).ok());
-    known.map(Some).ok_or_else(|| report.invalid("status", format_args!("{code} is no status of a response")))
 }
 
 fn bucket(report: &mut Report, wire: &WireBucket) -> Result<TokenBucket, Error> {
@@ -165,7 +158,7 @@ pub(in crate::envoy) fn wire_local_rate_limit(limit: &LocalRateLimit) -> wire::L
     wire::LocalRateLimit {
         // Envoy asks for one.
         stat_prefix: "local_rate_limit".to_owned(),
-        status: Some(HttpStatus { code: status.as_u16().into() }),
+        status: Some(wire_status(*status)),
         token_bucket: bucket.as_ref().map(wire_bucket),
         filter_enabled: Some(wire_fraction(*enabled)),
         filter_enforced: Some(wire_fraction(*enforced)),

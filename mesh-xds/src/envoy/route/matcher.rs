@@ -12,14 +12,12 @@ use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use envoy_types::pb::envoy::config::route::v3 as wire;
 use envoy_types::pb::envoy::config::route::v3::query_parameter_matcher::QueryParameterMatchSpecifier as Specifier;
 use envoy_types::pb::envoy::config::route::v3::route_match::{ConnectMatcher, GrpcRouteMatchOptions, PathSpecifier};
-use envoy_types::pb::envoy::r#type::matcher::v3::FilterStateMatcher;
-use envoy_types::pb::envoy::r#type::matcher::v3::filter_state_matcher::Matcher as StateMatcher;
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use mesh_core::route::{CookieMatch, Denominator, Fraction, PathMatch, QueryCondition, QueryMatch, RouteMatch};
-use mesh_core::string_match::Pattern;
 
 use crate::envoy::error::{Error, Report};
+use crate::envoy::filter_state::{peer_principal, wire_peer_principal};
 use crate::envoy::header_matcher::{header_match, wire_header_match};
 use crate::envoy::string_matcher::{pattern, regex, wire_pattern, wire_regex};
 use crate::envoy::wire::boolean;
@@ -45,7 +43,7 @@ pub(in crate::envoy) fn route_match(report: &mut Report, wire: &wire::RouteMatch
         headers: report.each("headers", headers, header_match)?,
         query: report.each("query_parameters", query_parameters, query_match)?,
         cookies: report.each("cookies", cookies, cookie_match)?,
-        peer: report.each("filter_state", filter_state, peer)?,
+        peer: report.each("filter_state", filter_state, peer_principal)?,
         grpc: matches!(grpc, Some(GrpcRouteMatchOptions {})),
         fraction: report.optional("runtime_fraction", runtime_fraction.as_ref(), fraction)?,
     })
@@ -89,20 +87,6 @@ fn cookie_match(report: &mut Report, wire: &wire::CookieMatcher) -> Result<Cooki
     Ok(CookieMatch { name: report.named("name", name)?, pattern, invert: *invert_match })
 }
 
-/// Filter state under which a waypoint keeps the identity of the client that came through the tunnel.
-const PEER: &str = "io.istio.peer_principal";
-
-fn peer(report: &mut Report, wire: &FilterStateMatcher) -> Result<Pattern, Error> {
-    let FilterStateMatcher { key, matcher } = wire;
-    if key != PEER {
-        return Err(report.invalid("key", format_args!("`{key}` is not known")));
-    }
-    match report.required("matcher", matcher.as_ref())? {
-        StateMatcher::StringMatch(matcher) => report.within("string_match", |report| pattern(report, matcher)),
-        StateMatcher::AddressMatch(_) => Err(Error::Unsupported { field: report.at("address_match") }),
-    }
-}
-
 pub(in crate::envoy) fn fraction(report: &mut Report, wire: &RuntimeFractionalPercent) -> Result<Fraction, Error> {
     let RuntimeFractionalPercent { default_value, runtime_key } = wire;
     report.ignored("runtime_key", runtime_key);
@@ -140,7 +124,7 @@ pub(in crate::envoy) fn wire_route_match(matcher: &RouteMatch) -> wire::RouteMat
         query_parameters: query.iter().map(wire_query_match).collect(),
         cookies: cookies.iter().map(wire_cookie_match).collect(),
         grpc: grpc.then_some(GrpcRouteMatchOptions {}),
-        filter_state: peer.iter().map(wire_peer).collect(),
+        filter_state: peer.iter().map(wire_peer_principal).collect(),
         path_specifier: Some(path),
         ..wire::RouteMatch::default()
     }
@@ -153,10 +137,6 @@ pub(super) fn wire_query_match(matcher: &QueryMatch) -> wire::QueryParameterMatc
         QueryCondition::Text(pattern) => Specifier::StringMatch(wire_pattern(pattern)),
     };
     wire::QueryParameterMatcher { name: name.to_string(), query_parameter_match_specifier: Some(specifier) }
-}
-
-fn wire_peer(pattern: &Pattern) -> FilterStateMatcher {
-    FilterStateMatcher { key: PEER.into(), matcher: Some(StateMatcher::StringMatch(wire_pattern(pattern))) }
 }
 
 fn wire_cookie_match(matcher: &CookieMatch) -> wire::CookieMatcher {

@@ -308,6 +308,17 @@ fn policies_of_one_name_all_count() {
 }
 
 #[test]
+fn what_an_audit_policy_matches_is_logged_and_passes() {
+    let methods = |method: &str| to(Operation { methods: Values::any_of([method]), ..Operation::default() });
+    for (method, is_logged) in [("GET", true), ("PUT", false)] {
+        let audit = compile(&[policy("shop/p", PolicyAction::Audit, vec![methods(method)])], &Mesh::default()).audit;
+        let audit = audit.unwrap();
+        let Verdict::Allowed(permit) = World::new().with(|facts| audit.evaluate(facts)) else { panic!("it denies") };
+        assert_eq!((audit.logs(), permit.is_logged()), (true, is_logged), "{method}");
+    }
+}
+
+#[test]
 fn dry_runs_are_shadows() {
     let dry = |name, action| AuthorizationPolicy { dry_run: true, ..policy(name, action, vec![Rule::default()]) };
     let compiled = compile(&[dry("shop/d", PolicyAction::Deny), dry("shop/a", PolicyAction::Allow)], &Mesh::default());
@@ -319,7 +330,8 @@ fn dry_runs_are_shadows() {
     );
     assert_eq!(deny.shadow.unwrap().policies.len() + allow.shadow.unwrap().policies.len(), 2);
     let custom = compile(&[dry("shop/c", PolicyAction::Custom("opa".into()))], &Mesh::default());
-    assert_eq!(custom.custom, []);
+    // Nobody is asked, so nobody is missing.
+    assert_eq!((custom.custom, custom.problems), (vec![], vec![]));
 }
 
 #[test]

@@ -8,12 +8,15 @@ use http::{Method, Request};
 use http_body_util::Empty;
 
 use super::*;
+use crate::balance::{Cluster, Discovery, EndpointValue};
 use crate::resilience::{Expired, ForwardSettings, ResponseError};
+use crate::route::MetadataValue;
 use crate::route::{
-    Action, AvoidHost, BackOff, DirectResponse, Forward, HeaderEdits, Hedge, HostRewrite, Mirror, MissingCluster,
-    PathMatch, PathRewrite, Redirect, RetryOn, RetryPolicy, Route, RouteMatch, VirtualHost,
+    Action, Addition, AppendAction, AvoidHost, BackOff, DirectResponse, Forward, HeaderEdits, Hedge, HostRewrite,
+    Mirror, MissingCluster, PathMatch, PathRewrite, Redirect, RetryOn, RetryPolicy, Route, RouteMatch, Template,
+    VirtualHost,
 };
-use scripted::{Act, NEVER, Piece, Scene, ask, fails, millis, pieces, routed, status};
+use scripted::{Act, IntoBalancer as _, NEVER, Piece, Scene, ask, fails, millis, pieces, routed, status};
 
 fn host(action: Action) -> VirtualHost {
     let route = Route::new(RouteMatch::new(PathMatch::prefix("/")), action);
@@ -94,6 +97,49 @@ async fn what_needs_no_server_is_answered() {
     request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
     let got = ask(&forwarder, request).await;
     assert_eq!((got.status, got.header("grpc-status")), (200, Some("12")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_grpc_are_answered_in_their_own_words_and_routes_edit_every_answer() {
+    let scene = Scene::new(&[("shop", 0)]);
+    let forwarder = scene.forwarder(settings());
+    let missing = |missing| {
+        let mut forward = Forward::to("nowhere");
+        forward.missing = missing;
+        host(Action::Forward(Box::new(forward)))
+    };
+    let respond = |status, body: &str| host(Action::Respond(DirectResponse { status, body: body.into() }));
+    let redirect = Redirect { host: Some("other.example".into()), ..Redirect::default() };
+    // Host → what others get, and the status and the message of a call of gRPC.
+    let table = [
+        (respond(200, "fine"), 200, "2", Some("fine")),
+        (respond(401, "who?%"), 401, "16", Some("who?%25")),
+        (respond(429, ""), 429, "14", None),
+        (respond(418, "tea"), 418, "2", Some("tea")),
+        (host(Action::Redirect(redirect)), 301, "2", None),
+        (missing(MissingCluster::NotFound), 404, "12", None),
+        (missing(MissingCluster::ServiceUnavailable), 503, "14", None),
+        (to(|_| {}), 503, "14", Some("no healthy upstream")),
+    ];
+    for (mut host, status, grpc_status, message) in table {
+        let add = ["x-route", "grpc-status", "content-type"].map(|name| Addition {
+            name: name.parse().unwrap(),
+            value: Template::literal("0"),
+            action: AppendAction::OverwriteIfExistsOrAdd,
+            keep_empty: false,
+        });
+        host.headers.response.add = add.into();
+        let got = ask(&forwarder, get(host.clone())).await;
+        assert_eq!((got.status, got.header("x-route")), (status, Some("0")));
+        let mut call = get(host);
+        call.headers_mut().insert("content-type", "application/grpc+proto".parse().unwrap());
+        let location = got.header("location").map(str::to_owned);
+        let got = ask(&forwarder, call).await;
+        assert_eq!((got.status, got.header("content-type")), (200, Some("application/grpc")), "{status}");
+        assert_eq!((got.header("grpc-status"), got.header("grpc-message")), (Some(grpc_status), message), "{status}");
+        assert_eq!((got.body.as_deref().unwrap(), got.header("x-route")), ("", Some("0")));
+        assert_eq!(got.header("location"), location.as_deref());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,6 +286,12 @@ async fn a_hedge_runs_beside_the_first_attempt() {
     let scene = Scene::new(&[("shop", 2)]).acts("shop", [status(80, 200), fails(1, SendFailure::Overflow)]);
     let got = ask(&scene.forwarder(settings()), get(host())).await;
     assert_eq!((got.status, got.times.0), (200, 80));
+    // One that cannot even begin takes nothing from the one that is under way.
+    let mut full = Cluster::new("shop", Discovery::Eds { service_name: None });
+    full.circuit.default.max_requests = 1;
+    let scene = Scene::of(vec![full.into_balancer(2)]).acts("shop", [status(80, 200)]);
+    let got = ask(&scene.forwarder(settings()), get(host())).await;
+    assert_eq!((got.status, got.times.0, scene.seen().len()), (200, 80, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,6 +357,52 @@ async fn an_attempt_passes_over_endpoints_that_were_tried() {
         let mut endpoints: Vec<_> = scene.seen().iter().map(|seen| seen.endpoint).collect();
         endpoints.sort_unstable();
         assert_eq!(endpoints, [0, 1, 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_after_the_first_passes_over_canaries() {
+    let retry = |avoid| RetryPolicy { avoid, host_attempts: 100, ..retrying(RetryOn::SERVER_ERROR, 1) };
+    let asked = async |avoid: Vec<AvoidHost>| {
+        let mut endpoints = [std::collections::BTreeSet::new(), std::collections::BTreeSet::new()];
+        for _ in 0..40 {
+            let cluster = Cluster::new("shop", Discovery::Eds { service_name: None });
+            let scene = Scene::of(vec![cluster.into_balancer_of(|at, endpoint| {
+                let canary = EndpointValue::One(MetadataValue::Bool(at == 0));
+                endpoint.metadata.insert("canary".into(), canary);
+                0
+            })]);
+            let scene = scene.acts("shop", [status(0, 503)]);
+            let avoid = avoid.clone();
+            ask(&scene.forwarder(settings()), get(to(|forward| forward.retry = Some(retry(avoid))))).await;
+            for (seen, endpoints) in scene.seen().iter().zip(&mut endpoints) {
+                endpoints.insert(seen.endpoint);
+            }
+        }
+        endpoints.map(Vec::from_iter)
+    };
+    assert_eq!(asked(vec![]).await, [[0, 1, 2], [0, 1, 2]]);
+    assert_eq!(asked(vec![AvoidHost::Canary]).await, [vec![0, 1, 2], vec![1, 2]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_leave_out_priorities_that_were_tried() {
+    // How often priorities are looked at → the priority of each attempt. Each has one endpoint.
+    for (every, expected) in [
+        (None, [0, 0, 0, 0, 0, 0]),
+        (Some(1), [0, 1, 2, 0, 1, 2]),
+        (Some(2), [0, 0, 1, 1, 2, 2]),
+        // As Envoy, which takes nothing for once.
+        (Some(0), [0, 1, 2, 0, 1, 2]),
+        (Some(4), [0, 0, 0, 0, 1, 1]),
+    ] {
+        let cluster = Cluster::new("shop", Discovery::Eds { service_name: None });
+        let scene = Scene::of(vec![cluster.into_balancer_of(|at, _| u32::from(at))]);
+        let scene = scene.acts("shop", vec![status(0, 503); 6]);
+        let policy = RetryPolicy { avoid_priorities: every, ..retrying(RetryOn::SERVER_ERROR, 5) };
+        ask(&scene.forwarder(settings()), get(to(|forward| forward.retry = Some(policy)))).await;
+        let tried: Vec<_> = scene.seen().iter().map(|seen| seen.endpoint).collect();
+        assert_eq!(tried, expected, "{every:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Clusters in memory that do what a script says.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -169,21 +169,34 @@ impl Scene {
     }
 }
 
-pub(super) trait IntoBalancer {
-    fn into_balancer(self, endpoints: u16) -> (String, Balancer);
+pub(super) trait IntoBalancer: Sized {
+    /// With so many endpoints of one priority.
+    fn into_balancer(self, endpoints: u16) -> (String, Balancer) {
+        self.with_endpoints(endpoints, |_, _| 0)
+    }
+
+    /// With three endpoints, which are changed so and have these priorities.
+    fn into_balancer_of(self, priority: impl Fn(u16, &mut Endpoint) -> u32) -> (String, Balancer) {
+        self.with_endpoints(3, priority)
+    }
+
+    fn with_endpoints(self, count: u16, priority: impl Fn(u16, &mut Endpoint) -> u32) -> (String, Balancer);
 }
 
 impl IntoBalancer for Cluster {
-    fn into_balancer(self, endpoints: u16) -> (String, Balancer) {
+    fn with_endpoints(self, count: u16, priority: impl Fn(u16, &mut Endpoint) -> u32) -> (String, Balancer) {
         let name = self.name.to_string();
-        let endpoint = |at| {
+        let mut localities = BTreeMap::<u32, Vec<Endpoint>>::new();
+        for at in 0..count {
             let mut endpoint = Endpoint::new(([10, 0, 0, 1], 1000 + at).into());
             endpoint.hostname = format!("e{at}.{name}").into();
-            endpoint
+            localities.entry(priority(at, &mut endpoint)).or_default().push(endpoint);
+        }
+        let of = |(priority, endpoints)| LocalityEndpoints {
+            priority,
+            ..LocalityEndpoints::new(Locality::default(), endpoints)
         };
-        let endpoints = (0..endpoints).map(endpoint).collect();
-        let locality = LocalityEndpoints::new(Locality::default(), endpoints);
-        let assignment = Assignment::new(name.as_str(), vec![locality]);
+        let assignment = Assignment::new(name.as_str(), localities.into_iter().map(of).collect());
         let now = tokio::time::Instant::now().into_std();
         let balancer = Balancer::new(Arc::new(self), &assignment, Setup { seed: 7, ..Setup::default() }, now);
         (name, balancer)

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mesh_core::authz::rbac::FilterRules;
 use mesh_core::listener::{
     ClientCertDetails, ClientCertHeader, Codec, Direction, Drain, EscapedSlashes, FilterChain, FilterChainMatch,
     ForwardedFor, HttpFilter, HttpFilterKind, HttpLimits, HttpManager, HttpTimeouts, Listener, ListenerFilter,
@@ -184,8 +185,10 @@ fn kind() -> impl Strategy<Value = HttpFilterKind> {
 
 fn routes() -> impl Strategy<Value = RouteSource> {
     let overrides = || {
-        let setting =
-            prop_oneof![Just(FilterOverride::Disabled), rbac::filter(true).boxed().prop_map(FilterOverride::Rbac)];
+        let setting = prop_oneof![
+            Just(FilterOverride::Disabled),
+            rbac::filter(true).boxed().prop_map(|filter| FilterOverride::Rbac(Box::new(FilterRules::new(filter))))
+        ];
         btree_map(text(), setting, 0..2)
     };
     let inline = (text(), overrides(), overrides()).prop_map(|(name, filters, of_host)| {

@@ -1,115 +1,21 @@
-//! The loop of attempts: one after another, or several at once when they hedge.
-
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::limits::after;
-use super::progress::Progress;
-use super::timer::Timer;
+use super::end::{End, Exhausted, Last};
+use super::running::{Event, Running, What};
+use super::tries::Tries;
 use crate::balance::CircuitGuard;
+use crate::resilience::limits::after;
+use crate::resilience::timer::Timer;
 use crate::route::{Outcome, RetryPolicy};
-
-/// What attempts are made of.
-pub(super) trait Tries {
-    /// The body of a response.
-    type Body;
-    /// Why there is no response.
-    type Error;
-    /// An attempt under way.
-    type Send: Future<Output = Result<Response<Self::Body>, Self::Error>>;
-    /// What is held as long as an attempt is under way; it is told how that went.
-    type Ticket: Ticket<Self::Body, Self::Error>;
-    /// Why an attempt cannot begin.
-    type Refusal;
-
-    /// Begins an attempt, counted from 1.
-    fn begin(&mut self, number: u32) -> Result<(Self::Send, Self::Ticket), Self::Refusal>;
-
-    /// When it is tried again; `None` for never.
-    fn policy(&self) -> Option<&RetryPolicy>;
-
-    /// How long one attempt may take.
-    fn per_try(&self) -> PerTry;
-
-    /// Whether the body of the request can be sent again.
-    fn can_replay(&self) -> bool;
-
-    /// Admits another attempt after this one.
-    fn admit_retry(&self, ticket: &Self::Ticket) -> Option<CircuitGuard>;
-
-    /// How an attempt without response ended.
-    fn outcome(&self, error: &Self::Error) -> Outcome<'static>;
-
-    /// The time since 1970, if it is known.
-    fn wall_time(&self) -> Option<Duration>;
-
-    /// How far the request is.
-    fn progress(&self) -> &Progress;
-}
-
-/// Who wants to know how an attempt went.
-pub(super) trait Ticket<R, E> {
-    /// A response has begun.
-    fn handle_response(&mut self, response: &Response<R>);
-
-    /// There is none.
-    fn handle_error(&mut self, error: &E);
-
-    /// It takes longer than it may. It may go on nevertheless.
-    fn handle_timeout(&mut self);
-}
-
-/// How long one attempt may take until its response begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct PerTry {
-    /// From the end of the request, or the beginning of the attempt if that is later.
-    pub(super) timeout: Option<Duration>,
-    /// The longest silence.
-    pub(super) idle: Option<Duration>,
-    /// Whether an attempt that passes `timeout` goes on beside the next one.
-    pub(super) hedged: bool,
-}
-
-/// How all attempts together ended.
-pub(super) struct End<T: Tries> {
-    /// How the one that counts ended.
-    pub(super) last: Last<T>,
-    /// Which one that was.
-    pub(super) number: u32,
-    /// Why there was no other after it, if its end called for one.
-    pub(super) exhausted: Option<Exhausted>,
-}
-
-pub(super) enum Last<T: Tries> {
-    /// With a response, and what is to be held until that has ended.
-    Response(Response<T::Body>, T::Ticket),
-    /// Without one.
-    Failed(T::Error),
-    /// It took longer than an attempt may.
-    TimedOut,
-    /// It could not even begin.
-    Refused(T::Refusal),
-}
-
-/// Why there is no other attempt after one that calls for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exhausted {
-    /// As many were made as may be.
-    Limit,
-    /// Too many requests are tried again at once.
-    Budget,
-    /// The body of the request was too long to be kept.
-    Body,
-}
 
 pin_project! {
     /// Attempts under way. Everything about them ends when this is dropped.
-    pub(super) struct Attempts<T: Tries> {
+    pub(in crate::resilience) struct Attempts<T: Tries> {
         tries: T,
         begun: u32,
         #[pin]
@@ -139,31 +45,29 @@ enum Next {
 
 impl<T: Tries> Attempts<T> {
     /// None was begun yet.
-    pub(super) fn new(tries: T) -> Self {
+    pub(in crate::resilience) fn new(tries: T) -> Self {
         Self { tries, begun: 0, first: None, others: Vec::new(), pause: None, timer: Timer::default() }
     }
 
-    pub(super) fn tries_mut(self: Pin<&mut Self>) -> &mut T {
+    pub(in crate::resilience) fn tries_mut(self: Pin<&mut Self>) -> &mut T {
         self.project().tries
     }
 
     /// How many were begun.
-    pub(super) fn begun(&self) -> u32 {
+    pub(in crate::resilience) fn begun(&self) -> u32 {
         self.begun
     }
 
     /// Tells all that are under way that they take too long.
-    pub(super) fn time_out(self: Pin<&mut Self>) {
+    pub(in crate::resilience) fn time_out(self: Pin<&mut Self>) {
         let this = self.project();
         let others = this.others.iter_mut().map(|other| other.as_mut());
         for running in this.first.as_pin_mut().into_iter().chain(others) {
-            if let Some(ticket) = running.project().ticket {
-                ticket.handle_timeout();
-            }
+            running.time_out();
         }
     }
 
-    pub(super) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<T>> {
+    pub(in crate::resilience) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<T>> {
         if self.begun == 0
             && let Some(end) = self.as_mut().begin(None)
         {
@@ -316,117 +220,4 @@ fn admit<T: Tries>(
     let delay = policy.delay(begun, response, wall, fastrand::u64(..));
     let now = Instant::now();
     Ok(Pause { until: after(now, Some(delay)).unwrap_or(now), guard })
-}
-
-/// Something that happened to an attempt.
-struct Event<T: Tries> {
-    number: u32,
-    what: What<T>,
-}
-
-enum What<T: Tries> {
-    Answered(Response<T::Body>, T::Ticket),
-    Failed(T::Error, T::Ticket),
-    /// It has taken longer than it may, and is over.
-    Late(T::Ticket),
-    /// It has taken longer than it may, and goes on.
-    Slow,
-}
-
-pin_project! {
-    /// One attempt under way.
-    struct Running<T: Tries> {
-        #[pin]
-        send: T::Send,
-        ticket: Option<T::Ticket>,
-        // Goes with this, when the response begins: what streams for hours must not take the place of retries.
-        _guard: Option<CircuitGuard>,
-        number: u32,
-        began: Instant,
-        slow: bool,
-        timer: Timer,
-    }
-}
-
-impl<T: Tries> Running<T> {
-    fn new(send: T::Send, ticket: T::Ticket, guard: Option<CircuitGuard>, number: u32) -> Self {
-        let (began, timer) = (Instant::now(), Timer::default());
-        Self { send, ticket: Some(ticket), _guard: guard, number, began, slow: false, timer }
-    }
-
-    fn ticket(&self, number: u32) -> Option<&T::Ticket> {
-        self.ticket.as_ref().filter(|_| self.number == number)
-    }
-
-    fn poll(self: Pin<&mut Self>, per_try: PerTry, progress: &Progress, cx: &mut Context<'_>) -> Poll<Event<T>> {
-        let this = self.project();
-        let sent = this.send.poll(cx);
-        let Some(mut ticket) = this.ticket.take() else { return Poll::Pending };
-        let what = match sent {
-            Poll::Ready(Ok(response)) => {
-                ticket.handle_response(&response);
-                What::Answered(response, ticket)
-            }
-            Poll::Ready(Err(error)) => {
-                // A request that broke off says nothing about who it was sent to.
-                if !progress.peek().broken {
-                    ticket.handle_error(&error);
-                }
-                What::Failed(error, ticket)
-            }
-            Poll::Pending => match this.timer.poll_late(per_try, progress, *this.began, *this.slow, cx) {
-                Poll::Pending => {
-                    *this.ticket = Some(ticket);
-                    return Poll::Pending;
-                }
-                Poll::Ready(Late::Silent) => {
-                    ticket.handle_timeout();
-                    What::Late(ticket)
-                }
-                Poll::Ready(Late::Slow) if per_try.hedged => {
-                    ticket.handle_timeout();
-                    *this.slow = true;
-                    *this.ticket = Some(ticket);
-                    return Poll::Ready(Event { number: *this.number, what: What::Slow });
-                }
-                Poll::Ready(Late::Slow) => {
-                    ticket.handle_timeout();
-                    What::Late(ticket)
-                }
-            },
-        };
-        Poll::Ready(Event { number: *this.number, what })
-    }
-}
-
-/// Why an attempt takes too long.
-enum Late {
-    /// Its time is over.
-    Slow,
-    /// Nothing has moved.
-    Silent,
-}
-
-impl Timer {
-    /// Whether an attempt that began then takes too long.
-    fn poll_late(
-        &mut self,
-        per_try: PerTry,
-        progress: &Progress,
-        began: Instant,
-        slow: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Late> {
-        let PerTry { timeout, idle, .. } = per_try;
-        if timeout.is_none() && idle.is_none() {
-            return Poll::Pending;
-        }
-        let watched = progress.watch(cx.waker());
-        let ends = watched.ended.and_then(|ended| after(ended.max(began), timeout.filter(|_| !slow)));
-        let silent = after(watched.active.max(began), idle);
-        self.poll(ends.into_iter().chain(silent).min(), cx).map(|()| match silent {
-            Some(silent) if silent <= Instant::now() => Late::Silent,
-            _ => Late::Slow,
-        })
-    }
 }
