@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use mesh_core::balance::CircuitGuard;
+use mesh_core::balance::{CircuitGuard, ConnectionGuard};
+use mesh_core::route::Priority;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
@@ -80,8 +81,19 @@ where
 pub(super) struct Counted {
     pub(super) io: Box<dyn Transport>,
     /// `None` for the one connection that an endpoint may have in any case.
-    pub(super) _guard: Option<CircuitGuard>,
+    pub(super) _guard: Option<Admitted>,
 }
+
+/// A connection that was admitted; it counts until this is dropped.
+pub(super) enum Admitted {
+    /// By the limits of the cluster.
+    ByCircuit { _guard: CircuitGuard },
+    /// By those of the cluster and of the endpoint.
+    ByBalancer { _guard: ConnectionGuard },
+}
+
+/// Admits connections to a target, by the limits of its cluster and its own.
+pub(super) type Admit<T> = Arc<dyn Fn(&T, Priority) -> Option<ConnectionGuard> + Send + Sync>;
 
 impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

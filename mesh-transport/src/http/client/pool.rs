@@ -7,14 +7,14 @@ use h2::PingPong;
 use h2::client::SendRequest;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use mesh_core::balance::{Circuit, CircuitGuard, HttpProtocol};
+use mesh_core::balance::{Circuit, CircuitGuard, ConnectionGuard, HttpProtocol};
 use mesh_core::route::Priority;
 use mesh_identity::task::Tasks;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::dial::{Counted, Dialled};
+use super::dial::{Admitted, Counted, Dialled};
 use super::error::{Overflow, SendError};
 use super::lease::{Http1Connection, Http1Lease, Http2Lease, Lease};
 use super::{ClientSettings, Counting, http1 as one, http2 as two};
@@ -27,9 +27,13 @@ pub(super) struct Pool {
     protocol: HttpProtocol,
     pub(super) settings: ClientSettings,
     circuit: Circuit,
+    admit: Option<Admit>,
     tasks: Tasks,
     state: Mutex<State>,
 }
+
+/// Admits connections in the place of the circuit.
+type Admit = Box<dyn Fn(Priority) -> Option<ConnectionGuard> + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -82,10 +86,11 @@ impl Pool {
         protocol: HttpProtocol,
         settings: ClientSettings,
         circuit: Circuit,
+        admit: Option<Admit>,
         tasks: Tasks,
     ) -> Arc<Self> {
         let state = Mutex::new(State { is_http1: protocol == HttpProtocol::Http1, ..State::default() });
-        Arc::new(Self { dial, protocol, settings, circuit, tasks, state })
+        Arc::new(Self { dial, protocol, settings, circuit, admit, tasks, state })
     }
 
     /// A connection for a request, and the count of the request itself.
@@ -269,11 +274,7 @@ impl Pool {
         while state.waiting.len() > state.dialling * per_dial {
             let Some(waiter) = state.waiting.get(state.dialling * per_dial) else { return };
             let connections = state.open + state.dialling;
-            let limit = self.circuit.settings().max_connections_per_endpoint;
-            if limit.is_some_and(|limit| connections >= limit as usize) {
-                return;
-            }
-            let guard = self.circuit.try_connection(waiter.priority);
+            let guard = self.admit(waiter.priority, connections);
             // An endpoint without any connection may have one whatever the limit: nothing else would ever wake those that
             // wait here.
             if guard.is_none() && connections > 0 {
@@ -283,6 +284,18 @@ impl Pool {
             let dialling = Dialling { pool: Arc::clone(self), ended: false };
             self.tasks.spawn(dialling.run(guard));
         }
+    }
+
+    /// Admits another connection beside those that there are.
+    fn admit(&self, priority: Priority, connections: usize) -> Option<Admitted> {
+        if let Some(admit) = &self.admit {
+            return admit(priority).map(|guard| Admitted::ByBalancer { _guard: guard });
+        }
+        let limit = self.circuit.settings().max_connections_per_endpoint;
+        if limit.is_some_and(|limit| connections >= limit as usize) {
+            return None;
+        }
+        self.circuit.try_connection(priority).map(|guard| Admitted::ByCircuit { _guard: guard })
     }
 
     fn connected(self: &Arc<Self>, established: Established) {
@@ -365,7 +378,7 @@ struct Dialling {
 }
 
 impl Dialling {
-    async fn run(mut self, guard: Option<CircuitGuard>) {
+    async fn run(mut self, guard: Option<Admitted>) {
         let timeout = self.pool.settings.connect_timeout;
         let established = tokio::time::timeout(timeout, self.establish(guard)).await;
         self.ended = true;
@@ -376,7 +389,7 @@ impl Dialling {
         }
     }
 
-    async fn establish(&self, guard: Option<CircuitGuard>) -> Result<Established, SendError> {
+    async fn establish(&self, guard: Option<Admitted>) -> Result<Established, SendError> {
         let io = (self.pool.dial)().await.map_err(|error| SendError::Connect(error.into()))?;
         let is_http2 = match self.pool.protocol {
             HttpProtocol::Http2 => true,
