@@ -1,3 +1,4 @@
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,7 +14,6 @@ use mesh_core::config::{Clusters, Upstream as Configured};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
 use mesh_core::resilience::{SendError, SendFailure, Upstream, Upstreams};
-
 use mesh_core::tls::UpstreamTls;
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Credentials;
@@ -188,8 +188,10 @@ impl Works {
             return Arc::clone(leaf);
         }
         let made = Made::of(cluster);
-        let kept = before.remove(name).filter(|leaf| leaf.made == made && leaf.balancer.is(balancer));
-        let leaf = kept.unwrap_or_else(|| Arc::new(self.connections(cluster, balancer, made)));
+        let leaf = match before.entry(name.clone()) {
+            Entry::Occupied(leaf) if leaf.get().made == made && leaf.get().balancer.is(balancer) => leaf.remove(),
+            _ => Arc::new(self.connections(cluster, balancer, made)),
+        };
         self.leaves.insert(name.clone(), Arc::clone(&leaf));
         leaf
     }

@@ -127,6 +127,31 @@ async fn endpoints_must_prove_to_be_who_the_cluster_says() {
 }
 
 #[tokio::test]
+async fn probes_are_secured_as_requests_are_and_as_they_are_now() {
+    let (ca, other) = (Ca::root("td.test"), Ca::root("td.test"));
+    let (at, _) = secured_backend(DownstreamTls::new(vec![shown(&named(&ca, "shop.test"))])).await;
+    let mut scene = Scene::new();
+    scene.assembly = Assembly::probing();
+    scene.cluster("shop", &[at]);
+    let cluster = scene.resources.clusters.get_mut("shop").unwrap();
+    let mut checked = Cluster::clone(cluster);
+    let check = HealthCheck::new(Probe::Http(HttpProbe::new("/health")), SOON, Duration::from_millis(20));
+    checked.health_checks = vec![check];
+    checked.panic_threshold = 0;
+    *cluster = Arc::new(checked);
+    secure(&mut scene, "shop", UpstreamTls::new(believing(&other, "shop.test")), HttpProtocol::Http1);
+    scene.routes(vec![route("/", "shop")]);
+    scene.http(|_| {});
+    scene.apply().await;
+    assert!(scene.get("/").await.starts_with("HTTP/1.1 503 "));
+    assert_eq!(scene.log.next().await.flags.to_string(), "UH", "its probes fail");
+    secure(&mut scene, "shop", UpstreamTls::new(believing(&ca, "shop.test")), HttpProtocol::Http1);
+    scene.apply().await;
+    let passes = async { while !scene.get("/").await.starts_with("HTTP/1.1 200 ") {} };
+    tokio::time::timeout(SOON, passes).await.expect("its probes pass");
+}
+
+#[tokio::test]
 async fn bytes_go_to_endpoints_by_tls_too() {
     let ca = Ca::root("td.test");
     let (at, plain) = secured_backend(DownstreamTls::new(vec![shown(&named(&ca, "shop.test"))])).await;

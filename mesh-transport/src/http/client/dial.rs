@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use mesh_core::balance::{CircuitGuard, ConnectionGuard};
+use mesh_core::balance::{Circuit, CircuitGuard, ConnectionGuard};
 use mesh_core::route::Priority;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
@@ -92,8 +92,24 @@ pub(super) enum Admitted {
     ByBalancer { _guard: ConnectionGuard },
 }
 
-/// Admits connections to a target, by the limits of its cluster and its own.
+/// Admits connections to targets, by the limits of their cluster and their own.
 pub(super) type Admit<T> = Arc<dyn Fn(&T, Priority) -> Option<ConnectionGuard> + Send + Sync>;
+
+/// Admits another connection to one target, beside so many that a pool has.
+pub(super) type Admitting = Box<dyn Fn(Priority, usize) -> Option<Admitted> + Send + Sync>;
+
+pub(super) fn by_balancer<T: Send + Sync + 'static>(admit: Admit<T>, target: T) -> Admitting {
+    Box::new(move |priority, _| admit(&target, priority).map(|guard| Admitted::ByBalancer { _guard: guard }))
+}
+
+pub(super) fn by_circuit(circuit: Circuit) -> Admitting {
+    Box::new(move |priority, connections| {
+        let limit = circuit.settings().max_connections_per_endpoint;
+        let fits = limit.is_none_or(|limit| connections < limit as usize);
+        let guard = fits.then(|| circuit.try_connection(priority)).flatten();
+        guard.map(|guard| Admitted::ByCircuit { _guard: guard })
+    })
+}
 
 impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

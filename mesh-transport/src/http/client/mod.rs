@@ -21,7 +21,7 @@ use mesh_identity::task::Tasks;
 use parking_lot::Mutex;
 
 pub use self::dial::Transport;
-use self::dial::{Admit, BoxError, Dial, boxed};
+use self::dial::{Admit, BoxError, Dial, boxed, by_balancer, by_circuit};
 pub use self::error::{Failed, Overflow, SendError};
 use self::lease::Lease;
 use self::pool::Pool;
@@ -253,10 +253,10 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Shared<T> {
         let pool = pools.entry((target.clone(), protocol)).or_insert_with(|| {
             let (dial, to) = (Arc::clone(&self.dial), target.clone());
             let dial = Box::new(move || dial.dial(to.clone()));
-            let admit = self.admit.as_ref().map(|admit| {
-                let (admit, target) = (Arc::clone(admit), target.clone());
-                Box::new(move |priority| admit(&target, priority)) as Box<_>
-            });
+            let admit = match &self.admit {
+                Some(admit) => by_balancer(Arc::clone(admit), target.clone()),
+                None => by_circuit(self.circuit.clone()),
+            };
             Pool::new(dial, protocol, self.settings, self.circuit.clone(), admit, self.tasks.clone())
         });
         Arc::clone(pool)

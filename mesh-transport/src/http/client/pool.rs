@@ -7,14 +7,14 @@ use h2::PingPong;
 use h2::client::SendRequest;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use mesh_core::balance::{Circuit, CircuitGuard, ConnectionGuard, HttpProtocol};
+use mesh_core::balance::{Circuit, CircuitGuard, HttpProtocol};
 use mesh_core::route::Priority;
 use mesh_identity::task::Tasks;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::dial::{Admitted, Counted, Dialled};
+use super::dial::{Admitted, Admitting, Counted, Dialled};
 use super::error::{Overflow, SendError};
 use super::lease::{Http1Connection, Http1Lease, Http2Lease, Lease};
 use super::{ClientSettings, Counting, http1 as one, http2 as two};
@@ -27,13 +27,10 @@ pub(super) struct Pool {
     protocol: HttpProtocol,
     pub(super) settings: ClientSettings,
     circuit: Circuit,
-    admit: Option<Admit>,
+    admit: Admitting,
     tasks: Tasks,
     state: Mutex<State>,
 }
-
-/// Admits connections in the place of the circuit.
-type Admit = Box<dyn Fn(Priority) -> Option<ConnectionGuard> + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -86,7 +83,7 @@ impl Pool {
         protocol: HttpProtocol,
         settings: ClientSettings,
         circuit: Circuit,
-        admit: Option<Admit>,
+        admit: Admitting,
         tasks: Tasks,
     ) -> Arc<Self> {
         let state = Mutex::new(State { is_http1: protocol == HttpProtocol::Http1, ..State::default() });
@@ -274,7 +271,7 @@ impl Pool {
         while state.waiting.len() > state.dialling * per_dial {
             let Some(waiter) = state.waiting.get(state.dialling * per_dial) else { return };
             let connections = state.open + state.dialling;
-            let guard = self.admit(waiter.priority, connections);
+            let guard = (self.admit)(waiter.priority, connections);
             // An endpoint without any connection may have one whatever the limit: nothing else would ever wake those that
             // wait here.
             if guard.is_none() && connections > 0 {
@@ -284,18 +281,6 @@ impl Pool {
             let dialling = Dialling { pool: Arc::clone(self), ended: false };
             self.tasks.spawn(dialling.run(guard));
         }
-    }
-
-    /// Admits another connection beside those that there are.
-    fn admit(&self, priority: Priority, connections: usize) -> Option<Admitted> {
-        if let Some(admit) = &self.admit {
-            return admit(priority).map(|guard| Admitted::ByBalancer { _guard: guard });
-        }
-        let limit = self.circuit.settings().max_connections_per_endpoint;
-        if limit.is_some_and(|limit| connections >= limit as usize) {
-            return None;
-        }
-        self.circuit.try_connection(priority).map(|guard| Admitted::ByCircuit { _guard: guard })
     }
 
     fn connected(self: &Arc<Self>, established: Established) {
