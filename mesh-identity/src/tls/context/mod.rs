@@ -19,6 +19,7 @@
 
 mod credentials;
 mod error;
+mod kept;
 mod names;
 mod origination;
 mod parameters;

@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use mesh_core::name::{Hostname, Text};
 use mesh_core::tls::UpstreamTls;
-use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls_pki_types::{DnsName, ServerName};
@@ -13,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::credentials::{Credentials, Secrets};
 use super::error::{ContextError, HandshakeError};
+use super::kept::Kept;
 use super::parameters;
 use crate::tls::config::time;
 use crate::verify::{PeerVerifier, Role};
@@ -23,7 +23,7 @@ use crate::verify::{PeerVerifier, Role};
 pub struct Origination {
     tls: UpstreamTls,
     credentials: Credentials,
-    made: Mutex<Option<(Arc<Secrets>, Made)>>,
+    made: Kept<Made>,
 }
 
 /// The application protocols that are offered on a connection.
@@ -46,7 +46,7 @@ impl Origination {
     /// By these settings, with what they name among `credentials`.
     #[must_use]
     pub fn new(tls: UpstreamTls, credentials: Credentials) -> Self {
-        Self { tls, credentials, made: Mutex::new(None) }
+        Self { tls, credentials, made: Kept::default() }
     }
 
     /// Whether connections can be secured, as far as that is known without one.
@@ -89,16 +89,7 @@ impl Origination {
     }
 
     fn made(&self) -> Result<Made, ContextError> {
-        let secrets = self.credentials.secrets();
-        let mut made = self.made.lock();
-        if let Some((of, made)) = &*made
-            && Arc::ptr_eq(of, &secrets)
-        {
-            return Ok(made.clone());
-        }
-        let fresh = self.make(&secrets)?;
-        *made = Some((secrets, fresh.clone()));
-        Ok(fresh)
+        self.made.get(&self.credentials, |secrets| self.make(secrets))
     }
 
     fn make(&self, secrets: &Secrets) -> Result<Made, ContextError> {

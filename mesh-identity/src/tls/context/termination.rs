@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use mesh_core::name::SpiffeId;
 use mesh_core::tls::{ClientCertificate, DownstreamTls, San};
-use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::server::NoServerSessionStorage;
 use rustls_pki_types::CertificateDer;
@@ -17,6 +16,7 @@ use x509_parser::x509::AttributeTypeAndValue;
 
 use super::credentials::{Credentials, Secrets};
 use super::error::{ContextError, HandshakeError};
+use super::kept::Kept;
 use super::parameters;
 use super::rules::Sans;
 use super::shown::{Shown, ShownByServer};
@@ -29,7 +29,7 @@ use crate::verify::{PeerVerifier, Role};
 pub struct Termination {
     tls: DownstreamTls,
     credentials: Credentials,
-    made: Mutex<Option<(Arc<Secrets>, Made)>>,
+    made: Kept<Made>,
 }
 
 #[derive(Clone)]
@@ -61,7 +61,7 @@ impl Termination {
     /// By these settings, with what they name among `credentials`.
     #[must_use]
     pub fn new(tls: DownstreamTls, credentials: Credentials) -> Self {
-        Self { tls, credentials, made: Mutex::new(None) }
+        Self { tls, credentials, made: Kept::default() }
     }
 
     /// Whether connections can be secured, as far as that is known without one.
@@ -107,16 +107,7 @@ impl Termination {
     }
 
     fn made(&self) -> Result<Made, ContextError> {
-        let secrets = self.credentials.secrets();
-        let mut made = self.made.lock();
-        if let Some((of, made)) = &*made
-            && Arc::ptr_eq(of, &secrets)
-        {
-            return Ok(made.clone());
-        }
-        let fresh = self.make(&secrets)?;
-        *made = Some((secrets, fresh.clone()));
-        Ok(fresh)
+        self.made.get(&self.credentials, |secrets| self.make(secrets))
     }
 
     fn make(&self, secrets: &Secrets) -> Result<Made, ContextError> {
