@@ -17,7 +17,7 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use mesh_core::authz::rbac::{Action as Rule, Permission, Policy as RbacPolicy, Principal, Rbac, RbacFilter};
 use mesh_core::balance::{
-    Assignment, Cluster, Discovery, Endpoint, HealthCheck, HttpProbe, LocalityEndpoints, Policy, Probe,
+    Assignment, Cluster, Discovery, Endpoint, HealthCheck, HttpProbe, HttpProtocol, LocalityEndpoints, Policy, Probe,
 };
 use mesh_core::config::{Assembly, Config, Resources};
 use mesh_core::filter::Connection;
@@ -36,6 +36,11 @@ use mesh_transport::l7::{AccessLog, Incoming, Proxy, Record, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+
+#[path = "l7/edges.rs"]
+mod edges;
+#[path = "l7/secured.rs"]
+mod secured;
 
 const SOON: Duration = Duration::from_secs(5);
 

@@ -10,7 +10,7 @@ use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use mesh_core::balance::{Assignment, Cluster, Discovery};
-use mesh_core::config::{Assembly, Config, Resources, Upstream};
+use mesh_core::config::{Assembly, Config, Resources, Upstream, Whereabouts};
 use mesh_core::listener::Listener;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
@@ -74,6 +74,13 @@ impl Keeper {
             changes: FuturesUnordered::new(),
         };
         (keeper, config)
+    }
+
+    /// The same for a proxy that is there: requests may stay in their zone, as clusters say.
+    #[must_use]
+    pub fn at(mut self, whereabouts: Whereabouts) -> Self {
+        self.assembly = self.assembly.at(whereabouts);
+        self
     }
 
     /// Follows until cancelled.

@@ -6,6 +6,7 @@ pub mod exit;
 pub mod follow;
 pub mod member;
 pub mod ready;
+pub mod runtime;
 pub mod settings;
 pub mod signal;
 pub mod telemetry;

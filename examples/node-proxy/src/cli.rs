@@ -105,12 +105,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
         None => {}
     }
     let log = mesh_host::telemetry::start(&settings.log)?;
-    let threads = match settings.worker_threads {
-        0 => std::thread::available_parallelism()?.get(),
-        number => number,
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    runtime.block_on(wire::run(settings, log))
+    mesh_host::runtime::with_threads(settings.worker_threads)?.block_on(wire::run(settings, log))
 }
 
 fn agent(settings: &Settings, socket: &Path, pods: Vec<PodArgument>) -> Result<(), Error> {

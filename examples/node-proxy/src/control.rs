@@ -10,20 +10,10 @@ pub(crate) fn member(settings: &Settings) -> member::Settings {
     // A proxy of one workload is that workload to the issuer, and impersonates nobody.
     let dedicated = settings.mode == Mode::Dedicated && settings.control_plane_name.is_some();
     member::Settings {
-        trust_domain: settings.trust_domain.clone(),
-        cluster_id: settings.cluster_id.clone(),
-        control_planes: settings.control_planes().map(str::to_owned).collect(),
-        certificate_service: settings.certificate_service.clone(),
-        control_plane_id: settings.control_plane_id.clone(),
-        control_plane_name: settings.control_plane_name.clone(),
         control_plane_headers: settings.control_plane_headers.clone(),
-        trust_bundle: settings.trust_bundle.clone(),
-        token_file: settings.token_file.clone(),
-        local_authority: settings.local_authority.clone(),
-        state_dir: settings.state_dir.clone(),
-        svid_ttl: std::time::Duration::from_secs(settings.svid_ttl_seconds),
         impersonates: !dedicated,
         sockets: settings.sockets(),
+        ..settings.joining()
     }
 }
 

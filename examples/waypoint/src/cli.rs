@@ -30,10 +30,5 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let settings: Settings = mesh_host::settings::load(&arguments.config)?;
     settings.check().map_err(|problem| format!("{}: {problem}", arguments.config.display()))?;
     let log = mesh_host::telemetry::start(&settings.log)?;
-    let threads = match settings.worker_threads {
-        0 => std::thread::available_parallelism()?.get(),
-        number => number,
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    runtime.block_on(wire::run(settings, log))
+    mesh_host::runtime::with_threads(settings.worker_threads)?.block_on(wire::run(settings, log))
 }

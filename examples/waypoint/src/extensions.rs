@@ -4,10 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use mesh_core::authn::Verifier;
+use mesh_core::companion::ext_authz::{Authorizer, ExternalAuthz, HttpService, Service};
+use mesh_core::companion::rate_limit::{GlobalRateLimit, RateLimiter};
 use mesh_core::name::Text;
-use mesh_transport::l7::Extensions;
+use mesh_identity::clock::{Clock, SystemClock};
+use mesh_transport::l7::{ClustersAtWork, Extensions};
+use mesh_xds::companion::{GrpcAuthorizer, GrpcRateLimiter, HttpAuthorizer};
 
-/// Whom the filters of a waypoint ask.
+/// Whom the filters of a waypoint ask: authorizers and the rate limit service are reached as any other endpoint, in the clusters
+/// that the filters name.
 pub(crate) struct Asked {
     verifier: Arc<dyn Verifier>,
     own: Text,
@@ -29,6 +34,24 @@ impl fmt::Debug for Asked {
 impl Extensions for Asked {
     fn verifier(&self) -> Option<Arc<dyn Verifier>> {
         Some(Arc::clone(&self.verifier))
+    }
+
+    fn authorizer(&self, settings: &ExternalAuthz, clusters: &ClustersAtWork) -> Option<Arc<dyn Authorizer>> {
+        Some(match &settings.service {
+            Service::Grpc(service) => {
+                let client = clusters.client(service.cluster.as_str());
+                Arc::new(GrpcAuthorizer::new(client, service, || SystemClock.now()))
+            }
+            Service::Http(service) => {
+                let client = clusters.client(service.cluster.as_str());
+                Arc::new(HttpAuthorizer::new(client, HttpService::clone(service)))
+            }
+        })
+    }
+
+    fn rate_limiter(&self, settings: &GlobalRateLimit, clusters: &ClustersAtWork) -> Option<Arc<dyn RateLimiter>> {
+        let client = clusters.client(settings.service.cluster.as_str());
+        Some(Arc::new(GrpcRateLimiter::new(client, &settings.service)))
     }
 
     fn own_cluster(&self) -> Text {

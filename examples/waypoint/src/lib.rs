@@ -2,12 +2,14 @@
 //! content, enforces policies on requests, retries, balances.
 //!
 //! Read `wire.rs` first: it joins the parts. `tunnels.rs` takes streams out of tunnels, `program.rs` says what the waypoint
-//! is programmed with, `extensions.rs` whom its filters ask.
+//! is programmed with, `extensions.rs` whom its filters ask, `secrets.rs` what its listeners and clusters prove themselves
+//! with.
 
 mod cli;
 mod extensions;
 mod metrics;
 mod program;
+mod secrets;
 pub mod settings;
 mod show;
 mod tunnels;

@@ -44,7 +44,7 @@ pub(crate) fn by_control_plane(
     let (client, driver) = Client::new(&node(settings), vec![group], BTreeMap::new(), now);
     let (keeper, config) = Keeper::new(&client);
     following.spawn(driver.run(vec![connects], stop.clone()));
-    following.spawn(keeper.run(stop.clone()));
+    following.spawn(keeper.at(settings.whereabouts()).run(stop.clone()));
     Ok(config)
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn by_control_plane(
 /// was.
 pub(crate) fn by_manifests(settings: &Settings, tasks: &Tasks) -> Result<Live<Config>, Error> {
     let settings = settings.clone();
-    let mut assembly = Assembly::probing();
+    let mut assembly = Assembly::probing().at(settings.whereabouts());
     let mut last = read(&settings).map_err(|problems| problems.join("\n"))?;
     let (publisher, config) = Publisher::new(assembly.assemble(&resources(&last), Instant::now().into_std()));
     tasks.spawn(async move {

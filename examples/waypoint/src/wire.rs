@@ -20,7 +20,7 @@ use mesh_identity::clock::SystemClock;
 use mesh_identity::keys::TokenVerifier;
 use mesh_identity::source::Identities;
 use mesh_identity::task::Tasks;
-use mesh_identity::tls::Identity;
+use mesh_identity::tls::{Credentials, Identity};
 use mesh_transport::hbone::pool::Pool;
 use mesh_transport::l7::{Connect, Direct, Meshed, Proxy, Settings as ProxySettings};
 use mesh_transport::proxy::{Drain, Inputs, Terminator, Tracker, Tunnels as Out, reevaluate};
@@ -31,7 +31,7 @@ use crate::extensions::Asked;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::tunnels::Tunnels;
-use crate::{program, show};
+use crate::{program, secrets, show};
 
 /// Pause before a certificate is asked for again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -67,6 +67,8 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     };
     tasks.spawn(when_programmed(config.clone(), ready.clone()));
 
+    let secrets = secrets::follow(&settings.secrets, &tasks)?;
+
     // What carries the bytes.
     let (pool, drain) = (Pool::new(), Drain::new());
     let connect: Arc<dyn Connect> = match &identity {
@@ -84,6 +86,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
             connect,
             extensions: Arc::new(Asked::new(verifier, own.as_str().into())),
             log: Arc::clone(&metrics) as _,
+            credentials: Credentials::new(identity.clone(), secrets),
             ..ProxySettings::default()
         },
     );

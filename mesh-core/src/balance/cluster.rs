@@ -81,9 +81,15 @@ impl Cluster {
     /// How connections to an endpoint are secured; `None` for plaintext.
     #[must_use]
     pub fn tls_of<A>(&self, endpoint: &Endpoint<A>) -> Option<&UpstreamTls> {
-        let has = |(key, value): (&Text, &Text)| endpoint.transport_labels.get(key) == Some(value);
-        let found = self.transport_matches.iter().find(|one| one.labels.iter().all(has));
+        let found = self.transport_match_of(endpoint).and_then(|at| self.transport_matches.get(at));
         found.map_or(self.tls.as_ref(), |found| found.tls.as_ref())
+    }
+
+    /// Which of [`Cluster::transport_matches`] is for an endpoint; `None` if [`Cluster::tls`] counts.
+    #[must_use]
+    pub fn transport_match_of<A>(&self, endpoint: &Endpoint<A>) -> Option<usize> {
+        let has = |(key, value): (&Text, &Text)| endpoint.transport_labels.get(key) == Some(value);
+        self.transport_matches.iter().position(|one| one.labels.iter().all(has))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSou
 use crate::name::Text;
 use crate::route::RouteTable;
 
+use super::place::{Place, Whereabouts};
 use super::{Clusters, OriginalDestination, Upstream};
 
 /// How deep aggregates of aggregates may be. gRFC A37.
@@ -110,6 +111,7 @@ pub struct Assembly {
     served: BTreeMap<Text, Arc<Served>>,
     clusters: Arc<Clusters>,
     probing: Probing,
+    place: Option<Place>,
 }
 
 impl Assembly {
@@ -119,9 +121,20 @@ impl Assembly {
         Self { probing: Probing::Active, ..Self::default() }
     }
 
+    /// The same for a proxy that is there: its balancers may keep requests in their zone
+    /// ([`Localities::ZoneAware`](crate::balance::Localities)).
+    #[must_use]
+    pub fn at(self, whereabouts: Whereabouts) -> Self {
+        Self { place: Some(Place::new(whereabouts)), ..self }
+    }
+
     /// The whole, as far as it is one.
     pub fn assemble(&mut self, resources: &Resources, now: Instant) -> Config {
-        self.clusters = Arc::new(self.clusters(resources, now));
+        let clusters = self.clusters(resources, now);
+        if let Some(place) = &mut self.place {
+            place.tell(&clusters, &self.clusters);
+        }
+        self.clusters = Arc::new(clusters);
         let served = resources.listeners.iter().filter_map(|(name, listener)| {
             let before = self.served.get(name);
             let served = serve(listener, &resources.routes, before);

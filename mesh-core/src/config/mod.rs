@@ -26,10 +26,12 @@
 
 mod assembly;
 mod original;
+mod place;
 mod upstream;
 
 pub use assembly::{Assembly, Config, Resources, Served};
 pub use original::OriginalDestination;
+pub use place::Whereabouts;
 pub use upstream::{Clusters, Upstream};
 
 #[cfg(test)]

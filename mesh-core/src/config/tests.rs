@@ -148,3 +148,56 @@ fn aggregates_use_what_there_is_and_circles_end() {
     assert_eq!(picked(&config, "all"), Some("10.0.0.1:80".into()));
     assert_eq!(picked(&config, "circle"), None);
 }
+
+#[test]
+fn balancers_know_where_the_proxy_is_and_who_is_beside_it() {
+    use crate::balance::{Localities, ZoneAware};
+    let zoned = |zones: &[(&str, &[&str])]| {
+        let of = |(zone, addresses): &(&str, &[&str])| {
+            let endpoints = addresses.iter().map(|address| Endpoint::new(address.parse().unwrap())).collect();
+            LocalityEndpoints::new(Locality::new("eu", zone, ""), endpoints)
+        };
+        Arc::new(Assignment::new("shop", zones.iter().map(of).collect()))
+    };
+    let mut shop = Cluster::new("shop", EDS);
+    shop.policy = crate::balance::Policy::Random;
+    shop.localities = Localities::ZoneAware(ZoneAware { min_cluster_size: 1, ..ZoneAware::default() });
+    let mut resources = Resources::default();
+    resources.clusters.insert("shop".into(), Arc::new(shop));
+    resources.assignments.insert("shop".into(), zoned(&[("a", &["10.0.0.1:80"]), ("b", &["10.0.0.2:80"])]));
+
+    let whereabouts = Whereabouts { locality: Locality::new("eu", "b", ""), cluster: "proxies".into() };
+    let mut assembly = Assembly::default().at(whereabouts);
+    let mut zones = |resources: &Resources| {
+        let config = assembly.assemble(resources, Instant::now());
+        let shop = &config.clusters["shop"];
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut pick =
+            || shop.pick(&Request::default(), &mut rng, Instant::now()).unwrap().0.locality().zone.to_string();
+        (0..64).map(|_| pick()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let both = ["a".to_owned(), "b".to_owned()].into();
+    assert_eq!(zones(&resources), both, "alone, nobody knows what the other zone sends");
+
+    resources.clusters.extend([cluster("proxies", EDS)]);
+    resources.assignments.insert("proxies".into(), zoned(&[("a", &["10.9.0.1:1"]), ("b", &["10.9.0.2:1"])]));
+    assert_eq!(zones(&resources), ["b".to_owned()].into(), "as many here as there");
+
+    // All who send are here now: half of it does not fit.
+    resources.assignments.insert("proxies".into(), zoned(&[("a", &[]), ("b", &["10.9.0.2:1"])]));
+    assert_eq!(zones(&resources), both);
+    resources.assignments.insert("proxies".into(), zoned(&[("a", &["10.9.0.1:1"]), ("b", &["10.9.0.2:1"])]));
+    assert_eq!(zones(&resources), ["b".to_owned()].into());
+    // A balancer that is new hears of it too.
+    let mut other = Cluster::clone(&resources.clusters["shop"]);
+    other.name = "shop".into();
+    resources.clusters.remove("shop");
+    assembly.assemble(&resources, Instant::now());
+    resources.clusters.insert("shop".into(), Arc::new(other));
+    let config = assembly.assemble(&resources, Instant::now());
+    let mut rng = fastrand::Rng::with_seed(7);
+    for _ in 0..32 {
+        let (pick, _) = config.clusters["shop"].pick(&Request::default(), &mut rng, Instant::now()).unwrap();
+        assert_eq!(pick.locality().zone.as_str(), "b");
+    }
+}

@@ -107,7 +107,7 @@ impl TimeProvider for Time {
     }
 }
 
-fn time(clock: Arc<dyn Clock>) -> Arc<dyn TimeProvider> {
+pub(super) fn time(clock: Arc<dyn Clock>) -> Arc<dyn TimeProvider> {
     Arc::new(Time(clock))
 }
 

@@ -13,7 +13,7 @@ use super::Identity;
 pub(super) struct Resolver(pub(super) Identity);
 
 impl Resolver {
-    fn current(&self) -> Option<Arc<CertifiedKey>> {
+    pub(super) fn current(&self) -> Option<Arc<CertifiedKey>> {
         let svid = self.0.svid();
         if svid.is_none() {
             tracing::warn!(identity = %self.0.id(), "no valid SVID to present: the handshake fails");

@@ -17,6 +17,7 @@ use rustls_pki_types::CertificateDer;
 pub use chain::{Purpose, chain, still_trusted};
 pub use expected::Expected;
 pub use jwt::{Audiences, JwtError, jwt};
+pub(crate) use rustls_verifier::Judge;
 pub use rustls_verifier::{PeerVerifier, Role, is_revoked, rejection};
 
 use crate::bundle::BundleSet;
@@ -126,6 +127,15 @@ pub enum Error {
         /// What path validation said.
         reason: String,
     },
+    /// No path from the leaf to an authority that a configuration trusts.
+    #[error("the chain of `{0}` does not lead to a trusted authority")]
+    UnknownAuthority(String),
+    /// The certificate holds none of the names that a configuration wants.
+    #[error("the certificate is that of `{0}`, who is not expected")]
+    Name(String),
+    /// The certificate is none of those that a configuration names by their fingerprints.
+    #[error("the certificate of `{0}` is none of those that are pinned")]
+    Pin(String),
     /// It is somebody else than expected.
     #[error("the peer is `{presented}`, expected {expected}")]
     Unexpected {

@@ -15,10 +15,42 @@ use crate::crypto::provider;
 
 /// rustls' verifier of clients and of servers over live bundles: what is trusted is read anew in every handshake.
 pub struct PeerVerifier {
-    bundles: Live<BundleSet>,
-    expected: Expected,
+    judge: Box<dyn Judge>,
     role: Role,
     optional: bool,
+}
+
+/// Decides about the certificates that a peer presented.
+pub(crate) trait Judge: fmt::Debug + Send + Sync {
+    /// Whether they are good. `server_name` is what a client asked for.
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: Option<&ServerName<'_>>,
+        purpose: Purpose,
+        now: SystemTime,
+    ) -> Result<(), Error>;
+}
+
+/// Members of trusted trust domains, as far as they are expected.
+#[derive(Debug)]
+struct Members {
+    bundles: Live<BundleSet>,
+    expected: Expected,
+}
+
+impl Judge for Members {
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: Option<&ServerName<'_>>,
+        purpose: Purpose,
+        now: SystemTime,
+    ) -> Result<(), Error> {
+        self.expected.check(&chain(end_entity, intermediates, &self.bundles.load(), purpose, now)?)
+    }
 }
 
 /// On which side of a handshake a verifier stands.
@@ -34,18 +66,24 @@ impl PeerVerifier {
     /// A verifier that accepts `expected` peers with a chain to a bundle of their own trust domain.
     #[must_use]
     pub fn new(bundles: Live<BundleSet>, expected: Expected, role: Role) -> Arc<Self> {
-        Arc::new(Self { bundles, expected, role, optional: false })
+        Self::judging(Members { bundles, expected }, role, false)
     }
 
     /// A server's verifier that also lets in who presents no certificate; one that is presented must be good.
     pub(crate) fn optional(bundles: Live<BundleSet>) -> Arc<Self> {
-        Arc::new(Self { bundles, expected: Expected::Anyone, role: Role::Server, optional: true })
+        Self::judging(Members { bundles, expected: Expected::Anyone }, Role::Server, true)
+    }
+
+    /// A verifier by other rules. If it is `optional`, clients may present nothing.
+    pub(crate) fn judging(judge: impl Judge + 'static, role: Role, optional: bool) -> Arc<Self> {
+        Arc::new(Self { judge: Box::new(judge), role, optional })
     }
 
     fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
+        server_name: Option<&ServerName<'_>>,
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         let purpose = match self.role {
@@ -53,8 +91,7 @@ impl PeerVerifier {
             Role::Server => Purpose::Client,
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
-        let verified = chain(end_entity, intermediates, &self.bundles.load(), purpose, now);
-        verified.and_then(|peer| self.expected.check(&peer)).map_err(to_rustls)
+        self.judge.judge(end_entity, intermediates, server_name, purpose, now).map_err(to_rustls)
     }
 }
 
@@ -106,11 +143,11 @@ impl ServerCertVerifier for PeerVerifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verify(end_entity, intermediates, now).map(|()| ServerCertVerified::assertion())
+        self.verify(end_entity, intermediates, Some(server_name), now).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -152,7 +189,7 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify(end_entity, intermediates, now).map(|()| ClientCertVerified::assertion())
+        self.verify(end_entity, intermediates, None, now).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -180,6 +217,6 @@ impl ClientCertVerifier for PeerVerifier {
 
 impl fmt::Debug for PeerVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerVerifier").field("expected", &self.expected).field("role", &self.role).finish()
+        f.debug_struct("PeerVerifier").field("judge", &self.judge).field("role", &self.role).finish()
     }
 }

@@ -28,19 +28,10 @@ use super::view::Attested;
 use crate::bundle::Bundle;
 use crate::pem;
 use crate::registry::Entry;
-use crate::tls::Identity;
+use crate::tls::{ALL, DEFAULT, Identity, ROOTCA};
 
 /// The type of a secret.
 const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
-
-/// The default SVID.
-const DEFAULT: &str = "default";
-
-/// The roots of the default SVID's trust domain.
-const ROOTCA: &str = "ROOTCA";
-
-/// The roots of all trust domains, each for its own members.
-const ALL: &str = "ALL";
 
 /// Most names in one request.
 const MAX_NAMES: usize = 1_000;

@@ -1,13 +1,11 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use mesh_core::balance::Tunnel;
 use mesh_core::name::Text;
 use mesh_core::resolve::{self, Destination};
 use mesh_core::service::HBONE_PORT;
-use mesh_core::tls::UpstreamTls;
 
 use super::BoxError;
 use crate::hbone::ConnectHeaders;
@@ -24,22 +22,20 @@ pub struct Target {
     pub hostname: Text,
     /// The cluster that it is of.
     pub cluster: Text,
-    /// How the connection is to be secured, if the cluster says so.
-    pub tls: Option<Arc<UpstreamTls>>,
-    /// The tunnel that it is to be reached through, if it is; TLS is then within the tunnel.
+    /// The tunnel that it is to be reached through, if it is.
     pub tunnel: Option<Tunnel>,
 }
 
 /// A connection to come.
 pub type Connecting = Pin<Box<dyn Future<Output = Result<Box<dyn Transport>, BoxError>> + Send>>;
 
-/// How endpoints are reached.
+/// How endpoints are reached. Where a cluster wants TLS, it is spoken over the connection that comes of it.
 pub trait Connect: Send + Sync + 'static {
     /// Connects to an endpoint.
     fn connect(&self, target: Target) -> Connecting;
 }
 
-/// Endpoints are reached by TCP, in plaintext. What is to be secured or tunnelled is refused: it must not go in plaintext.
+/// Endpoints are reached by TCP. What is to be tunnelled is refused: it must not go in plaintext.
 #[derive(Debug, Clone, Default)]
 pub struct Direct {
     sockets: Sockets,
@@ -79,13 +75,6 @@ impl Connect for Meshed {
         };
         let (tunnels, own) = (self.tunnels.clone(), self.own);
         Box::pin(async move {
-            if target.tls.is_some() {
-                return Err(format!(
-                    "cluster `{}` wants TLS within its tunnels, which is not spoken here",
-                    target.cluster
-                )
-                .into());
-            }
             let stream = tunnels.open(&tunnel, own, &ConnectHeaders::default()).await?;
             Ok(Box::new(stream) as Box<dyn Transport>)
         })
@@ -96,10 +85,8 @@ impl Connect for Direct {
     fn connect(&self, target: Target) -> Connecting {
         let sockets = self.sockets.clone();
         Box::pin(async move {
-            if target.tls.is_some() || target.tunnel.is_some() {
-                return Err(
-                    format!("cluster `{}` wants TLS or a tunnel, which is not spoken here", target.cluster).into()
-                );
+            if target.tunnel.is_some() {
+                return Err(format!("cluster `{}` wants a tunnel, which is not spoken here", target.cluster).into());
             }
             let stream = sockets.connect(target.address).await?;
             Ok(Box::new(stream) as Box<dyn Transport>)

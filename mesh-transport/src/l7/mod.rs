@@ -8,17 +8,21 @@
 //! their next request; those of a chain that goes are drained.
 
 mod access;
+mod client;
 mod connect;
+mod dial;
 mod filters;
 mod inspect;
 mod listen;
 mod proxy;
 mod runtime;
+mod secure;
 mod service;
 mod tcp;
 mod upstreams;
 
 pub use access::{AccessLog, Record};
+pub use client::ClusterClient;
 pub use connect::{Connect, Connecting, Direct, Meshed, Target};
 pub use filters::{Extensions, NoExtensions};
 pub use proxy::{Incoming, Proxy, Settings};

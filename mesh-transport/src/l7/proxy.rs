@@ -10,6 +10,7 @@ use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
 use mesh_core::resilience::ForwardSettings;
 use mesh_identity::task::Tasks;
+use mesh_identity::tls::Credentials;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,10 +36,13 @@ pub struct Settings {
     pub forward: ForwardSettings,
     /// How listeners are bound.
     pub sockets: crate::socket::Sockets,
+    /// What listeners and clusters name for TLS: secrets, and our own identity.
+    pub credentials: Credentials,
 }
 
 impl Default for Settings {
-    /// Endpoints are reached by plain TCP, requests are logged, and filters that need more than their configuration refuse.
+    /// Endpoints are reached by TCP, requests are logged, and what needs more than its configuration refuses: filters that ask
+    /// somebody, and TLS with secrets that do not stand in it.
     fn default() -> Self {
         Self {
             connect: Arc::new(super::Direct::default()),
@@ -46,6 +50,7 @@ impl Default for Settings {
             log: Arc::new(()),
             forward: ForwardSettings::default(),
             sockets: crate::socket::Sockets::new(),
+            credentials: Credentials::default(),
         }
     }
 }
@@ -84,7 +89,7 @@ impl Incoming {
         Self { connection, certificate: None }
     }
 
-    fn downstream(&self) -> Downstream {
+    pub(super) fn downstream(&self) -> Downstream {
         let Connection { source, destination, tls, .. } = &*self.connection;
         Downstream {
             is_secure: *tls,
@@ -109,9 +114,9 @@ impl Proxy {
     /// A proxy that serves what `config` says from time to time, and what drives it: it serves as long as that runs.
     pub fn new(config: Live<Config>, settings: Settings) -> (Self, impl Future<Output = ()> + Send) {
         let tasks = Tasks::default();
-        let (works, clusters) = Works::new(settings.connect, tasks.clone());
-        let shared =
-            Shared { clusters, extensions: settings.extensions, log: settings.log, forward: settings.forward, tasks };
+        let Settings { connect, extensions, log, forward, sockets, credentials } = settings;
+        let (works, clusters) = Works::new(connect, credentials.clone(), tasks.clone());
+        let shared = Shared { clusters, extensions, log, forward, credentials, tasks };
         let (publisher, serving) = Publisher::new(Serving::new());
         let proxy = Self {
             shared: Arc::new(shared),
@@ -120,7 +125,7 @@ impl Proxy {
             open: TaskTracker::new(),
             drain: CancellationToken::new(),
         };
-        let driver = Driver { proxy: proxy.clone(), publisher, works, sockets: Sockets::new(settings.sockets) };
+        let driver = Driver { proxy: proxy.clone(), publisher, works, sockets: Sockets::new(sockets) };
         (proxy, driver.run(config))
     }
 
@@ -175,8 +180,8 @@ impl Proxy {
         let mut runtimes = listening.runtimes.iter();
         let runtime = runtimes.find(|runtime| runtime.chain.name.as_str() == chain);
         let runtime = runtime.ok_or_else(|| format!("listener `{listener}` has no chain `{chain}`"))?;
-        let (downstream, _open) = (incoming.downstream(), self.open.token());
-        runtime.serve(io, incoming.connection, downstream, &self.shared).await;
+        let _open = self.open.token();
+        runtime.serve(io, incoming, &self.shared).await;
         Ok(())
     }
 
@@ -227,11 +232,9 @@ impl Listening {
         let chain = socket.choose_chain(&facts).ok_or("no filter chain is for the connection")?;
         let at = chains(socket).position(|one| std::ptr::eq(one, chain)).unwrap_or_default();
         let runtime = self.runtimes.get(at).ok_or("the filter chain is not at work")?;
-        let downstream = incoming.downstream();
-        let connection = Arc::clone(connection);
         match ahead.is_empty() {
-            true => runtime.serve(io, connection, downstream, shared).await,
-            false => runtime.serve(Ahead::new(ahead, io), connection, downstream, shared).await,
+            true => runtime.serve(io, incoming, shared).await,
+            false => runtime.serve(Ahead::new(ahead, io), incoming, shared).await,
         }
         Ok(())
     }

@@ -9,12 +9,15 @@ use mesh_core::live::Publisher;
 use mesh_core::resilience::{ForwardSettings, Forwarder, Work};
 use mesh_core::route::RouteTable;
 use mesh_identity::task::Tasks;
+use mesh_identity::tls::Credentials;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
 use super::access::AccessLog;
 use super::filters::{self, Extensions};
+use super::proxy::Incoming;
+use super::secure::Secured;
 use super::service::Entry;
 use super::tcp;
 use super::upstreams::ClustersAtWork;
@@ -26,6 +29,8 @@ pub(super) struct Shared {
     pub(super) extensions: Arc<dyn Extensions>,
     pub(super) log: Arc<dyn AccessLog>,
     pub(super) forward: ForwardSettings,
+    /// What TLS is done with.
+    pub(super) credentials: Credentials,
     /// Work beside connections: copies of requests, changed protocols.
     pub(super) tasks: Tasks,
 }
@@ -34,6 +39,8 @@ pub(super) struct Shared {
 pub(super) struct Runtime {
     pub(super) chain: FilterChain,
     kind: Kind,
+    /// What secures its connections, unless they are in plaintext.
+    secured: Option<Secured>,
     /// Ends when the chain is gone: its connections are drained.
     drain: CancellationToken,
 }
@@ -72,7 +79,7 @@ impl Runtime {
             Terminal::Tcp(_) => Kind::Tcp,
             Terminal::Close => Kind::Close,
         };
-        Self { chain: chain.clone(), kind, drain }
+        Self { chain: chain.clone(), kind, secured: Secured::of(chain, &shared.credentials), drain }
     }
 
     /// Goes on with these routes: the next requests on connections that are open use them.
@@ -93,14 +100,34 @@ impl Runtime {
         self.drain.cancel();
     }
 
-    /// Serves one connection to its end.
-    pub(super) async fn serve<I>(
-        &self,
-        io: I,
-        connection: Arc<Connection>,
-        downstream: Downstream,
-        shared: &Arc<Shared>,
-    ) where
+    /// Serves one connection to its end, secured as the chain says. One that cannot be secured is closed.
+    pub(super) async fn serve<I>(&self, io: I, incoming: Incoming, shared: &Arc<Shared>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(secured) = &self.secured else {
+            let downstream = incoming.downstream();
+            return self.serve_plain(io, incoming.connection, downstream, shared).await;
+        };
+        match secured.accept(io, &incoming).await {
+            Ok((io, incoming)) => {
+                let downstream = incoming.downstream();
+                self.serve_plain(io, incoming.connection, downstream, shared).await;
+            }
+            Err(error) => tracing::event!(
+                target: "access",
+                tracing::Level::INFO,
+                src.addr = %incoming.connection.source,
+                dst.requested = %incoming.connection.destination,
+                reason = mesh_core::report::chain(&error),
+                "connection refused"
+            ),
+        }
+    }
+
+    /// Serves one connection to its end, of which the bytes are those of its protocol.
+    async fn serve_plain<I>(&self, io: I, connection: Arc<Connection>, downstream: Downstream, shared: &Arc<Shared>)
+    where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         if let Some(reason) = self.refused(&connection) {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mesh_core::balance::{self, Outcome, Pick};
+use mesh_core::balance::{self, ConnectionGuard, Outcome, Pick};
 use mesh_core::filter::Connection;
 use mesh_core::listener::TcpProxy;
 use mesh_core::request::Request;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::BoxError;
 use super::runtime::Shared;
-use super::upstreams::ClusterAtWork;
+use super::upstreams::{ClusterAtWork, ConnectError};
 use crate::http::Transport;
 use crate::relay::{AnyIo, Counts, relay};
 
@@ -27,7 +27,7 @@ pub(super) async fn serve<I>(
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let begun = Instant::now();
-    let (upstream, pick) = match endpoint(connection, proxy, shared).await {
+    let (upstream, pick, _admitted) = match endpoint(connection, proxy, shared).await {
         Ok(connected) => connected,
         Err(error) => return log(connection, None, &Counts::default(), begun, Some(&error)),
     };
@@ -49,12 +49,11 @@ pub(super) async fn serve<I>(
     pick.finish(Outcome::OK, now());
 }
 
+/// A connection to an endpoint, which counts to the limits of its cluster until the guard is dropped.
+type Connected = (Box<dyn Transport>, Pick, ConnectionGuard);
+
 /// A connection to an endpoint, tried as often as the proxy says.
-async fn endpoint(
-    connection: &Connection,
-    proxy: &TcpProxy,
-    shared: &Shared,
-) -> Result<(Box<dyn Transport>, Pick), BoxError> {
+async fn endpoint(connection: &Connection, proxy: &TcpProxy, shared: &Shared) -> Result<Connected, BoxError> {
     let name = proxy.target.choose(fastrand::u64(..)).ok_or("no cluster has a share")?;
     let cluster = shared.clusters.get(name.as_str()).ok_or_else(|| format!("cluster `{name}` is not known"))?;
     let hash = proxy.hash_source_ip.then(|| hash_of(connection));
@@ -96,14 +95,17 @@ async fn connect(
     original: SocketAddr,
     hash: Option<u64>,
     attempt: u32,
-) -> Result<(Box<dyn Transport>, Pick), BoxError> {
+) -> Result<Connected, BoxError> {
     let request = balance::Request { hash, attempt, original: Some(original), ..balance::Request::default() };
     let (mut pick, _) = cluster.upstream().pick(&request, &mut fastrand::Rng::new(), now())?;
     match cluster.connect(&pick).await {
-        Ok(stream) => Ok((stream, pick)),
+        Ok((stream, admitted)) => Ok((stream, pick, admitted)),
         Err(error) => {
-            pick.report(Outcome::Unreachable, now());
-            Err(error)
+            // What was not tried says nothing of the endpoint.
+            if matches!(error, ConnectError::Timeout | ConnectError::Unreachable(_)) {
+                pick.report(Outcome::Unreachable, now());
+            }
+            Err(error.into())
         }
     }
 }

@@ -1,30 +1,38 @@
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use mesh_core::balance::{self, Assignment, Balancer, Circuit, Cluster, Endpoint, Pick, PickError};
+use http::{HeaderName, Request, Response, Version};
+use mesh_core::balance::{
+    self, Assignment, Balancer, Circuit, Cluster, ConnectionGuard, HttpProtocol, Pick, PickError,
+};
 use mesh_core::config::{Clusters, Upstream as Configured};
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::Text;
 use mesh_core::resilience::{SendError, SendFailure, Upstream, Upstreams};
 use mesh_core::tls::UpstreamTls;
 use mesh_identity::task::Tasks;
-
+use mesh_identity::tls::Credentials;
+use parking_lot::Mutex;
 use tower::Service;
 
-use super::{BoxError, Connect, Target};
-use crate::health::{HealthChecks, ProbeTarget};
-use crate::http::{self as transport, Body, Client, ClientSettings, Counting, Transport};
+use super::dial::{Connector, Prober, Reach};
+use super::{BoxError, ClusterClient, Connect};
+use crate::health::HealthChecks;
+use crate::http::{Body, Client, ClientSettings, Counting, Transport};
+
+/// By this header of a response an endpoint says that it fails its health checks from now on. It is passed on, as Envoy does.
+const FAILS: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");
 
 /// The clusters of a proxy, with the connections to their endpoints. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ClustersAtWork {
     live: Live<BTreeMap<Text, Arc<ClusterAtWork>>>,
+    tasks: Tasks,
 }
 
 /// A cluster, with the connections to its endpoints.
@@ -35,13 +43,32 @@ pub struct ClusterAtWork {
     leaves: BTreeMap<Text, Arc<Leaf>>,
 }
 
+/// There is no connection to an endpoint.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// Its cluster has been taken away.
+    #[error("the cluster is gone")]
+    Gone,
+    /// There are as many as there may be, to the cluster or to the endpoint.
+    #[error("too many connections")]
+    Overflow,
+    /// None came about in time.
+    #[error("no connection in time")]
+    Timeout,
+    /// None came about.
+    #[error("no connection")]
+    Unreachable(#[source] BoxError),
+}
+
 /// Connections to the endpoints of one cluster.
 #[derive(Debug)]
 struct Leaf {
-    client: Client<SocketAddr>,
+    client: Client<Reach>,
     connector: Connector,
     made: Made,
     balancer: Balancer,
+    /// The probes of its endpoints, if the cluster wants them.
+    checks: Mutex<Option<HealthChecks>>,
 }
 
 /// What the connections of a cluster are made by: if it changes, they are made anew.
@@ -64,20 +91,38 @@ impl Made {
     }
 }
 
+impl Leaf {
+    /// What is spoken with an endpoint about a request of this version.
+    fn spoken(&self, version: Version) -> HttpProtocol {
+        match (self.made.settings.protocol, version) {
+            (HttpProtocol::Downstream, Version::HTTP_2) => HttpProtocol::Http2,
+            (HttpProtocol::Downstream, _) => HttpProtocol::Http1,
+            (protocol, _) => protocol,
+        }
+    }
+
+    /// An endpoint says that it fails. Where nobody probes, nobody would find out that it is back: then it goes on.
+    fn fail(&self, endpoint: SocketAddr) {
+        if let Some(checks) = &*self.checks.lock() {
+            checks.handle_immediate_failure(endpoint);
+        }
+    }
+}
+
 /// Puts clusters to work as they change.
 pub(super) struct Works {
     connect: Arc<dyn Connect>,
+    credentials: Credentials,
     tasks: Tasks,
     leaves: BTreeMap<Text, Arc<Leaf>>,
-    /// By the cluster whose endpoints are probed.
-    checks: BTreeMap<Text, HealthChecks>,
     publisher: Publisher<BTreeMap<Text, Arc<ClusterAtWork>>>,
 }
 
 impl Works {
-    pub(super) fn new(connect: Arc<dyn Connect>, tasks: Tasks) -> (Self, ClustersAtWork) {
+    pub(super) fn new(connect: Arc<dyn Connect>, credentials: Credentials, tasks: Tasks) -> (Self, ClustersAtWork) {
         let (publisher, live) = Publisher::new(BTreeMap::new());
-        (Self { connect, tasks, leaves: BTreeMap::new(), checks: BTreeMap::new(), publisher }, ClustersAtWork { live })
+        let clusters = ClustersAtWork { live, tasks: tasks.clone() };
+        (Self { connect, credentials, tasks, leaves: BTreeMap::new(), publisher }, clusters)
     }
 
     /// Goes on with these clusters. Connections to endpoints that stay are kept.
@@ -89,20 +134,20 @@ impl Works {
             self.collect(upstream, &mut before, &mut leaves);
             works.insert(name.clone(), Arc::new(ClusterAtWork { upstream: Arc::clone(upstream), leaves }));
         }
-        let Self { leaves, checks, .. } = self;
-        checks.retain(|name, _| leaves.contains_key(name));
         self.publisher.publish(works);
+        // Requests may hold on to what is gone; nobody has to know any more how its endpoints are.
+        before.values().for_each(|leaf| drop(leaf.checks.lock().take()));
     }
 
     /// Has the endpoints of a cluster probed, if it says so.
-    fn check(&mut self, cluster: &Arc<Cluster>, assignment: &Assignment, leaf: &Leaf) {
-        match self.checks.get(&cluster.name) {
-            _ if cluster.health_checks.is_empty() => drop(self.checks.remove(&cluster.name)),
+    fn check(&self, cluster: &Arc<Cluster>, assignment: &Assignment, leaf: &Leaf) {
+        let mut checks = leaf.checks.lock();
+        match &*checks {
+            _ if cluster.health_checks.is_empty() => *checks = None,
             Some(checks) => checks.update(&cluster.health_checks, assignment),
             None => {
                 let connector = Prober(leaf.connector.clone());
-                let started = HealthChecks::start(leaf.balancer.clone(), cluster, assignment, connector, &self.tasks);
-                self.checks.extend(started.map(|checks| (cluster.name.clone(), checks)));
+                *checks = HealthChecks::start(leaf.balancer.clone(), cluster, assignment, connector, &self.tasks);
             }
         }
     }
@@ -117,7 +162,7 @@ impl Works {
             Configured::Endpoints { cluster, assignment, balancer } => {
                 let leaf = self.leaf(cluster, balancer, before);
                 let there: HashSet<SocketAddr> = assignment.endpoints().map(|endpoint| endpoint.address).collect();
-                leaf.client.retain(|address| there.contains(address));
+                leaf.client.retain(|reach| there.contains(&reach.address));
                 self.check(cluster, assignment, &leaf);
                 leaves.insert(cluster.name.clone(), leaf);
             }
@@ -143,76 +188,21 @@ impl Works {
             return Arc::clone(leaf);
         }
         let made = Made::of(cluster);
-        let kept = before.remove(name).filter(|leaf| leaf.made == made && leaf.balancer.is(balancer));
-        let leaf = kept.unwrap_or_else(|| Arc::new(self.connections(cluster, balancer, made)));
+        let leaf = match before.entry(name.clone()) {
+            Entry::Occupied(leaf) if leaf.get().made == made && leaf.get().balancer.is(balancer) => leaf.remove(),
+            _ => Arc::new(self.connections(cluster, balancer, made)),
+        };
         self.leaves.insert(name.clone(), Arc::clone(&leaf));
         leaf
     }
 
     fn connections(&self, cluster: &Arc<Cluster>, balancer: &Balancer, made: Made) -> Leaf {
         let connector =
-            Connector { connect: Arc::clone(&self.connect), cluster: Arc::clone(cluster), balancer: balancer.clone() };
-        let client = Client::new(connector.clone(), made.settings, balancer.circuit().of_picked(), self.tasks.clone());
-        Leaf { client, connector, made, balancer: balancer.clone() }
-    }
-}
-
-/// Connects to endpoints of one cluster, to probe them.
-#[derive(Clone)]
-struct Prober(Connector);
-
-impl Service<ProbeTarget> for Prober {
-    type Response = Box<dyn Transport>;
-    type Error = BoxError;
-    type Future = super::connect::Connecting;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, target: ProbeTarget) -> Self::Future {
-        self.0.reach(target.address, Some(&target.endpoint))
-    }
-}
-
-/// Connects to endpoints of one cluster, by their addresses.
-#[derive(Clone)]
-struct Connector {
-    connect: Arc<dyn Connect>,
-    cluster: Arc<Cluster>,
-    balancer: Balancer,
-}
-
-impl std::fmt::Debug for Connector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("cluster", &self.cluster.name).finish_non_exhaustive()
-    }
-}
-
-impl Service<SocketAddr> for Connector {
-    type Response = Box<dyn Transport>;
-    type Error = BoxError;
-    type Future = super::connect::Connecting;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, address: SocketAddr) -> Self::Future {
-        self.reach(address, self.balancer.endpoint(address).as_ref())
-    }
-}
-
-impl Connector {
-    fn reach(&self, address: SocketAddr, endpoint: Option<&Endpoint>) -> super::connect::Connecting {
-        let hostname = endpoint.map(|endpoint| endpoint.hostname.clone()).unwrap_or_default();
-        let tls = match endpoint {
-            Some(endpoint) => self.cluster.tls_of(endpoint),
-            None => self.cluster.tls.as_ref(),
-        };
-        let tls = tls.map(|tls| Arc::new(tls.clone()));
-        let tunnel = endpoint.and_then(|endpoint| endpoint.tunnel.clone());
-        self.connect.connect(Target { address, hostname, cluster: self.cluster.name.clone(), tls, tunnel })
+            Connector::new(Arc::clone(&self.connect), &self.credentials, Arc::clone(cluster), balancer.clone());
+        let (circuit, admits) = (balancer.circuit().of_picked(), balancer.clone());
+        let admit = move |to: &Reach, priority| admits.try_connection(to.address, priority);
+        let client = Client::admitted(connector.clone(), made.settings, circuit, admit, self.tasks.clone());
+        Leaf { client, connector, made, balancer: balancer.clone(), checks: Mutex::new(None) }
     }
 }
 
@@ -221,6 +211,17 @@ impl ClustersAtWork {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<ClusterAtWork>> {
         self.live.load().get(name).map(Arc::clone)
+    }
+
+    /// Where work goes on that requests leave behind.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Sends requests of our own to the cluster of this name, whether or not it is known yet.
+    #[must_use]
+    pub fn client(&self, cluster: &str) -> ClusterClient {
+        ClusterClient::new(cluster, self)
     }
 
     /// All clusters, by name.
@@ -238,10 +239,16 @@ impl ClusterAtWork {
     }
 
     /// A connection of its own to an endpoint.
-    pub(super) async fn connect(&self, pick: &Pick) -> Result<Box<dyn Transport>, BoxError> {
-        let leaf = self.leaves.get(&pick.cluster().name).ok_or("the cluster is gone")?;
-        let dialled = leaf.connector.clone().call(pick.address());
-        tokio::time::timeout(pick.cluster().connect_timeout, dialled).await.map_err(|_| "no connection in time")?
+    ///
+    /// # Errors
+    /// [`ConnectError`]
+    pub(super) async fn connect(&self, pick: &Pick) -> Result<(Box<dyn Transport>, ConnectionGuard), ConnectError> {
+        let leaf = self.leaves.get(&pick.cluster().name).ok_or(ConnectError::Gone)?;
+        let admitted = leaf.balancer.try_connection(pick.address(), pick.limits()).ok_or(ConnectError::Overflow)?;
+        let dialled = leaf.connector.clone().call(Reach { address: pick.address(), protocol: None });
+        let dialled = tokio::time::timeout(pick.cluster().connect_timeout, dialled);
+        let stream = dialled.await.map_err(|_| ConnectError::Timeout)?.map_err(ConnectError::Unreachable)?;
+        Ok((stream, admitted))
     }
 
     /// How many connections there are to its endpoints.
@@ -293,23 +300,13 @@ where
         let (address, limits, request) = (pick.address(), pick.limits(), request.map(Body::new));
         Box::pin(async move {
             let Some(leaf) = leaf else { return Err(SendFailure::Local.into()) };
-            let sent = leaf.client.send(&address, limits, request).await;
-            sent.map_err(|failed| to_send_error(failed.error))
+            let to = Reach { address, protocol: Some(leaf.spoken(request.version())) };
+            let sent = leaf.client.send(&to, limits, request).await;
+            let response = sent.map_err(|failed| SendError::new(failed.error.failure(), failed.error))?;
+            if response.headers().contains_key(FAILS) {
+                leaf.fail(address);
+            }
+            Ok(response)
         })
     }
-}
-
-fn to_send_error(error: transport::SendError) -> SendError {
-    use transport::SendError as From;
-    let failure = match &error {
-        From::Overflow(_) => SendFailure::Overflow,
-        From::Connect(_) => SendFailure::Connect,
-        From::ConnectTimeout => SendFailure::ConnectTimeout,
-        From::Refused(_) => SendFailure::Refused,
-        From::Reset { sent, by_stream: true, .. } => SendFailure::Reset { sent: *sent },
-        From::Reset { sent, by_stream: false, .. } => SendFailure::Closed { sent: *sent },
-        From::Protocol(_) => SendFailure::Protocol,
-        _ => SendFailure::Local,
-    };
-    SendError::new(failure, error)
 }

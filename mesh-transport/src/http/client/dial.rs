@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use mesh_core::balance::CircuitGuard;
+use mesh_core::balance::{Circuit, CircuitGuard, ConnectionGuard};
+use mesh_core::route::Priority;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
@@ -80,7 +81,34 @@ where
 pub(super) struct Counted {
     pub(super) io: Box<dyn Transport>,
     /// `None` for the one connection that an endpoint may have in any case.
-    pub(super) _guard: Option<CircuitGuard>,
+    pub(super) _guard: Option<Admitted>,
+}
+
+/// A connection that was admitted; it counts until this is dropped.
+pub(super) enum Admitted {
+    /// By the limits of the cluster.
+    ByCircuit { _guard: CircuitGuard },
+    /// By those of the cluster and of the endpoint.
+    ByBalancer { _guard: ConnectionGuard },
+}
+
+/// Admits connections to targets, by the limits of their cluster and their own.
+pub(super) type Admit<T> = Arc<dyn Fn(&T, Priority) -> Option<ConnectionGuard> + Send + Sync>;
+
+/// Admits another connection to one target, beside so many that a pool has.
+pub(super) type Admitting = Box<dyn Fn(Priority, usize) -> Option<Admitted> + Send + Sync>;
+
+pub(super) fn by_balancer<T: Send + Sync + 'static>(admit: Admit<T>, target: T) -> Admitting {
+    Box::new(move |priority, _| admit(&target, priority).map(|guard| Admitted::ByBalancer { _guard: guard }))
+}
+
+pub(super) fn by_circuit(circuit: Circuit) -> Admitting {
+    Box::new(move |priority, connections| {
+        let limit = circuit.settings().max_connections_per_endpoint;
+        let fits = limit.is_none_or(|limit| connections < limit as usize);
+        let guard = fits.then(|| circuit.try_connection(priority)).flatten();
+        guard.map(|guard| Admitted::ByCircuit { _guard: guard })
+    })
 }
 
 impl AsyncRead for Counted {

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, Version};
-use mesh_core::balance::{Circuit, Cluster, HttpProtocol};
+use mesh_core::balance::{Circuit, Cluster, ConnectionGuard, HttpProtocol};
 use mesh_core::route::Priority;
 use mesh_identity::task::Tasks;
 use parking_lot::Mutex;
 
 pub use self::dial::Transport;
-use self::dial::{BoxError, Dial, boxed};
+use self::dial::{Admit, BoxError, Dial, boxed, by_balancer, by_circuit};
 pub use self::error::{Failed, Overflow, SendError};
 use self::lease::Lease;
 use self::pool::Pool;
@@ -77,6 +77,8 @@ struct Shared<T> {
     dial: Arc<dyn Dial<T>>,
     settings: ClientSettings,
     circuit: Circuit,
+    /// Who admits connections; `None` if the circuit does.
+    admit: Option<Admit<T>>,
     tasks: Tasks,
     pools: Mutex<HashMap<(T, HttpProtocol), Arc<Pool>>>,
 }
@@ -149,8 +151,34 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Client<T> {
         C::Error: Into<BoxError>,
         C::Future: Send,
     {
+        Self::with(connector, settings, circuit, None, tasks)
+    }
+
+    /// As [`Client::new`], for the endpoints of a balancer: connections are admitted by `admit`, such as
+    /// [`Balancer::try_connection`], which counts them to the limits of the cluster and of each endpoint. `circuit` counts
+    /// what waits.
+    ///
+    /// [`Balancer::try_connection`]: mesh_core::balance::Balancer::try_connection
+    pub fn admitted<C, A>(connector: C, settings: ClientSettings, circuit: Circuit, admit: A, tasks: Tasks) -> Self
+    where
+        C: tower::Service<T> + Clone + Send + Sync + 'static,
+        C::Response: Transport,
+        C::Error: Into<BoxError>,
+        C::Future: Send,
+        A: Fn(&T, Priority) -> Option<ConnectionGuard> + Send + Sync + 'static,
+    {
+        Self::with(connector, settings, circuit, Some(Arc::new(admit)), tasks)
+    }
+
+    fn with<C>(connector: C, settings: ClientSettings, circuit: Circuit, admit: Option<Admit<T>>, tasks: Tasks) -> Self
+    where
+        C: tower::Service<T> + Clone + Send + Sync + 'static,
+        C::Response: Transport,
+        C::Error: Into<BoxError>,
+        C::Future: Send,
+    {
         let pools = Mutex::new(HashMap::new());
-        Self { shared: Arc::new(Shared { dial: boxed(connector), settings, circuit, tasks, pools }) }
+        Self { shared: Arc::new(Shared { dial: boxed(connector), settings, circuit, admit, tasks, pools }) }
     }
 
     /// Sends a request, in the form that a [`Server`](super::Server) gives it to its service, and waits for the head of the response.
@@ -223,9 +251,13 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> Shared<T> {
         let mut pools = self.pools.lock();
         // Looked for without a copy of the target first would need a key of two borrowed parts; a target is cheap to copy.
         let pool = pools.entry((target.clone(), protocol)).or_insert_with(|| {
-            let (dial, target) = (Arc::clone(&self.dial), target.clone());
-            let dial = Box::new(move || dial.dial(target.clone()));
-            Pool::new(dial, protocol, self.settings, self.circuit.clone(), self.tasks.clone())
+            let (dial, to) = (Arc::clone(&self.dial), target.clone());
+            let dial = Box::new(move || dial.dial(to.clone()));
+            let admit = match &self.admit {
+                Some(admit) => by_balancer(Arc::clone(admit), target.clone()),
+                None => by_circuit(self.circuit.clone()),
+            };
+            Pool::new(dial, protocol, self.settings, self.circuit.clone(), admit, self.tasks.clone())
         });
         Arc::clone(pool)
     }

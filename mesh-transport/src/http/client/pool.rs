@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::dial::{Counted, Dialled};
+use super::dial::{Admitted, Admitting, Counted, Dialled};
 use super::error::{Overflow, SendError};
 use super::lease::{Http1Connection, Http1Lease, Http2Lease, Lease};
 use super::{ClientSettings, Counting, http1 as one, http2 as two};
@@ -27,6 +27,7 @@ pub(super) struct Pool {
     protocol: HttpProtocol,
     pub(super) settings: ClientSettings,
     circuit: Circuit,
+    admit: Admitting,
     tasks: Tasks,
     state: Mutex<State>,
 }
@@ -82,10 +83,11 @@ impl Pool {
         protocol: HttpProtocol,
         settings: ClientSettings,
         circuit: Circuit,
+        admit: Admitting,
         tasks: Tasks,
     ) -> Arc<Self> {
         let state = Mutex::new(State { is_http1: protocol == HttpProtocol::Http1, ..State::default() });
-        Arc::new(Self { dial, protocol, settings, circuit, tasks, state })
+        Arc::new(Self { dial, protocol, settings, circuit, admit, tasks, state })
     }
 
     /// A connection for a request, and the count of the request itself.
@@ -269,11 +271,7 @@ impl Pool {
         while state.waiting.len() > state.dialling * per_dial {
             let Some(waiter) = state.waiting.get(state.dialling * per_dial) else { return };
             let connections = state.open + state.dialling;
-            let limit = self.circuit.settings().max_connections_per_endpoint;
-            if limit.is_some_and(|limit| connections >= limit as usize) {
-                return;
-            }
-            let guard = self.circuit.try_connection(waiter.priority);
+            let guard = (self.admit)(waiter.priority, connections);
             // An endpoint without any connection may have one whatever the limit: nothing else would ever wake those that
             // wait here.
             if guard.is_none() && connections > 0 {
@@ -365,7 +363,7 @@ struct Dialling {
 }
 
 impl Dialling {
-    async fn run(mut self, guard: Option<CircuitGuard>) {
+    async fn run(mut self, guard: Option<Admitted>) {
         let timeout = self.pool.settings.connect_timeout;
         let established = tokio::time::timeout(timeout, self.establish(guard)).await;
         self.ended = true;
@@ -376,7 +374,7 @@ impl Dialling {
         }
     }
 
-    async fn establish(&self, guard: Option<CircuitGuard>) -> Result<Established, SendError> {
+    async fn establish(&self, guard: Option<Admitted>) -> Result<Established, SendError> {
         let io = (self.pool.dial)().await.map_err(|error| SendError::Connect(error.into()))?;
         let is_http2 = match self.pool.protocol {
             HttpProtocol::Http2 => true,

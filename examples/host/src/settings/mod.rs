@@ -1,4 +1,7 @@
-//! Settings files: YAML, read strictly. A bad setting is named with file, line and column.
+//! Settings files: YAML, read strictly. A bad setting is named with file, line and column. Settings that all members of a mesh
+//! have are declared by [`member_settings`](crate::member_settings).
+
+mod member;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
