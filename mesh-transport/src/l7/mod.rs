@@ -11,6 +11,7 @@ mod access;
 mod connect;
 mod filters;
 mod inspect;
+mod limits;
 mod listen;
 mod proxy;
 mod runtime;

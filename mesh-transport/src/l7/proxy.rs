@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mesh_core::config::{Config, Served};
 use mesh_core::filter::Connection;
 use mesh_core::listener::{ConnectionFacts, FilterChain, SocketListener, Terminal};
@@ -75,16 +76,18 @@ pub struct Incoming {
     pub connection: Arc<Connection>,
     /// What its client's certificate says, for `x-forwarded-client-cert`.
     pub certificate: Option<Arc<crate::http::ClientCertificate>>,
+    /// What TLS negotiated, if there was TLS and it did; without it, the first bytes tell.
+    pub alpn: Option<Bytes>,
 }
 
 impl Incoming {
     /// A connection of which only the ends are known.
     #[must_use]
     pub fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, certificate: None }
+        Self { connection, certificate: None, alpn: None }
     }
 
-    fn downstream(&self) -> Downstream {
+    pub(super) fn downstream(&self) -> Downstream {
         let Connection { source, destination, tls, .. } = &*self.connection;
         Downstream {
             is_secure: *tls,
@@ -175,8 +178,8 @@ impl Proxy {
         let mut runtimes = listening.runtimes.iter();
         let runtime = runtimes.find(|runtime| runtime.chain.name.as_str() == chain);
         let runtime = runtime.ok_or_else(|| format!("listener `{listener}` has no chain `{chain}`"))?;
-        let (downstream, _open) = (incoming.downstream(), self.open.token());
-        runtime.serve(io, incoming.connection, downstream, &self.shared).await;
+        let _open = self.open.token();
+        runtime.serve(io, incoming, &self.shared).await;
         Ok(())
     }
 
@@ -227,11 +230,9 @@ impl Listening {
         let chain = socket.choose_chain(&facts).ok_or("no filter chain is for the connection")?;
         let at = chains(socket).position(|one| std::ptr::eq(one, chain)).unwrap_or_default();
         let runtime = self.runtimes.get(at).ok_or("the filter chain is not at work")?;
-        let downstream = incoming.downstream();
-        let connection = Arc::clone(connection);
         match ahead.is_empty() {
-            true => runtime.serve(io, connection, downstream, shared).await,
-            false => runtime.serve(Ahead::new(ahead, io), connection, downstream, shared).await,
+            true => runtime.serve(io, incoming, shared).await,
+            false => runtime.serve(Ahead::new(ahead, io), incoming, shared).await,
         }
         Ok(())
     }

@@ -15,10 +15,11 @@ use tower::Layer;
 
 use super::access::AccessLog;
 use super::filters::{self, Extensions};
+use super::proxy::Incoming;
 use super::service::Entry;
 use super::tcp;
 use super::upstreams::ClustersAtWork;
-use crate::http::{Accepted, Downstream, Server};
+use crate::http::{Accepted, Server};
 
 /// What all chains of a proxy share.
 pub(super) struct Shared {
@@ -94,15 +95,11 @@ impl Runtime {
     }
 
     /// Serves one connection to its end.
-    pub(super) async fn serve<I>(
-        &self,
-        io: I,
-        connection: Arc<Connection>,
-        downstream: Downstream,
-        shared: &Arc<Shared>,
-    ) where
+    pub(super) async fn serve<I>(&self, io: I, incoming: Incoming, shared: &Arc<Shared>)
+    where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let (downstream, connection) = (incoming.downstream(), incoming.connection);
         if let Some(reason) = self.refused(&connection) {
             tracing::event!(
                 target: "access",
@@ -117,7 +114,7 @@ impl Runtime {
         }
         match (&self.kind, &self.chain.terminal) {
             (Kind::Http(http), _) => {
-                let accepted = Accepted::new(downstream, Arc::clone(&connection));
+                let accepted = Accepted { alpn: incoming.alpn, ..Accepted::new(downstream, Arc::clone(&connection)) };
                 let (entry, drain) = (http.entry.for_connection(), CancellationToken::new());
                 let asked = entry.asked.clone();
                 let draining = async {
@@ -166,6 +163,7 @@ impl Http {
             chain: FilterLayer::chain(live).layer(forwarder),
             log: Arc::clone(&shared.log),
             tasks: shared.tasks.clone(),
+            timeouts: manager.timeouts,
             asked: CancellationToken::new(),
         };
         let server = Server::new(manager);
