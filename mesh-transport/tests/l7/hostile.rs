@@ -11,7 +11,7 @@ use mesh_core::listener::HttpManager;
 use mesh_core::route::Forward;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::wired::{exchange, head, proxied, settles};
+use super::wired::{exchange, head, proxied, settles, under_way};
 use super::{SOON, Scene};
 
 #[path = "../http/corpus.rs"]
@@ -326,22 +326,6 @@ async fn silent(protocol: HttpProtocol, change: impl FnOnce(&mut Forward, &mut H
         }
     })
     .await
-}
-
-async fn under_way(scene: &Scene, count: u32) {
-    let waiting = async {
-        loop {
-            let clusters = scene.proxy.clusters().all();
-            let mesh_core::config::Upstream::Endpoints { balancer, .. } = &**clusters["shop"].upstream() else {
-                panic!("a cluster with endpoints");
-            };
-            if balancer.status().iter().map(|status| status.active).sum::<u32>() >= count {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(SOON, waiting).await.expect("the request reaches the backend");
 }
 
 #[tokio::test(start_paused = true)]

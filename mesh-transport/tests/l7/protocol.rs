@@ -10,7 +10,7 @@ use mesh_core::listener::UpgradeSupport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::Notify;
 
-use super::wired::{exchange, head, proxied, settles};
+use super::wired::{exchange, head, proxied, settles, under_way};
 use super::{SOON, Scene};
 
 const HINT: &str =
@@ -244,6 +244,43 @@ async fn an_upgraded_connection_on_which_nothing_moves_is_closed() {
     stream.send_data(Bytes::from("ping"), true).unwrap();
     assert_eq!(response.into_body().data().await.unwrap().unwrap(), "ping");
     assert!(scene.log.next().await.complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upgraded_connection_is_in_use_and_a_drain_waits_for_it() {
+    let scene = echoing(None, None, None).await;
+    let mut client = scene.connect();
+    let ask = b"GET /chat HTTP/1.1\r\nhost: shop\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    client.write_all(ask).await.unwrap();
+    assert!(head(&mut client).await.starts_with("HTTP/1.1 101 "));
+    let (mut sender, connection) = h2::client::handshake(scene.connect()).await.unwrap();
+    tokio::spawn(connection);
+    while !sender.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    let mut request = Request::builder().method("CONNECT").uri("http://shop/chat").body(()).unwrap();
+    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    let (response, mut stream) = sender.send_request(request, false).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    under_way(&scene, 2).await;
+    assert_eq!(scene.proxy.open(), 2);
+
+    let proxy = scene.proxy.clone();
+    let drained = tokio::spawn(async move { proxy.drain(10_000 * SOON).await });
+    tokio::time::sleep(1_000 * SOON).await;
+    echoes(&mut client).await;
+    stream.send_data(Bytes::from("ping"), false).unwrap();
+    assert_eq!(body.data().await.unwrap().unwrap(), "ping");
+    assert!(!drained.is_finished());
+
+    // Half of it ends, and then the rest.
+    client.shutdown().await.unwrap();
+    stream.send_data(Bytes::from("last"), true).unwrap();
+    assert_eq!(body.data().await.unwrap().unwrap(), "last");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    tokio::time::timeout(SOON, drained).await.expect("all has ended").unwrap();
+    settles(&scene).await;
 }
 
 #[tokio::test(start_paused = true)]

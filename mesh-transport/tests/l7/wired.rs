@@ -91,6 +91,23 @@ pub(super) async fn settles(scene: &Scene) {
     assert!(settled.is_ok(), "clients and requests are left: {:?}", left());
 }
 
+/// Waits until so many requests are at endpoints.
+pub(super) async fn under_way(scene: &Scene, count: u32) {
+    let waiting = async {
+        loop {
+            let clusters = scene.proxy.clusters().all();
+            let Upstream::Endpoints { balancer, .. } = &**clusters["shop"].upstream() else {
+                panic!("a cluster with endpoints");
+            };
+            if balancer.status().iter().map(|status| status.active).sum::<u32>() >= count {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::SOON, waiting).await.expect("the request reaches the backend");
+}
+
 /// Reads a head of HTTP/1.1.
 pub(super) async fn head(io: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = Vec::new();
