@@ -92,6 +92,8 @@ fn config() -> Option<Live<Config>> {
     let table = RouteTable::new(RouteConfig { hosts: vec![host], ..RouteConfig::default() }).ok()?;
     let mut manager = HttpManager::new(RouteSource::Inline(Box::new(table)));
     manager.codec = mesh_core::listener::Codec::Http1;
+    // The client closes when it has sent all, and reads no longer.
+    manager.timeouts.delayed_close = std::time::Duration::ZERO;
     let mut socket = SocketListener::internal();
     socket.chains = vec![FilterChain::new(Terminal::Http(Box::new(manager)))];
     let listener = Listener { name: "in".into(), kind: ListenerKind::Internal(Box::new(socket)) };
