@@ -1,5 +1,6 @@
 //! The bytes of connections of HTTP/1.1, through a whole proxy.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -98,7 +99,7 @@ fn config() -> Option<Live<Config>> {
     socket.chains = vec![FilterChain::new(Terminal::Http(Box::new(manager)))];
     let listener = Listener { name: "in".into(), kind: ListenerKind::Internal(Box::new(socket)) };
     resources.listeners.insert("in".into(), Arc::new(listener));
-    Some(Live::constant(Assembly::default().assemble(&resources, std::time::Instant::now())))
+    Some(Live::constant(Assembly::default().assemble(&resources, tokio::time::Instant::now().into_std())))
 }
 
 struct Silent;
@@ -111,6 +112,7 @@ impl AccessLog for Silent {
 struct Recorder(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Connect for Recorder {
+    #[expect(clippy::disallowed_methods, reason = "it ends with the runtime, which ends with the input")]
     fn connect(&self, _: Reached) -> Connecting {
         let (near, far) = tokio::io::duplex(1 << 20);
         tokio::spawn(record(far, Arc::clone(&self.0)));
@@ -174,11 +176,12 @@ fn read(mut bytes: &[u8]) -> Result<(), &'static str> {
 }
 
 /// A head as text, and what follows it; `None` if it is cut.
-fn head_of(bytes: &[u8]) -> Option<(&str, &[u8])> {
+fn head_of(bytes: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&bytes[..end]).unwrap_or("bytes that are no text");
+    // Values may have bytes that are no text (RFC 9110 section 5.5).
+    let head = String::from_utf8_lossy(&bytes[..end]);
     let ended = head.split("\r\n").all(|line| !line.contains(['\r', '\n']));
-    Some((if ended { head } else { "a line that ends otherwise" }, &bytes[end + 4..]))
+    Some((if ended { head } else { "a line that ends otherwise".into() }, &bytes[end + 4..]))
 }
 
 /// What follows chunks; `None` if they are cut.
