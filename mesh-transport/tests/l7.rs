@@ -35,12 +35,19 @@ use mesh_transport::http::{Accepted, Body, Downstream, Server};
 use mesh_transport::l7::{AccessLog, Incoming, Proxy, Record, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 #[path = "l7/edges.rs"]
 mod edges;
 #[path = "l7/secured.rs"]
 mod secured;
+#[path = "l7/hostile.rs"]
+mod hostile;
+#[path = "l7/protocol.rs"]
+mod protocol;
+#[path = "l7/wired.rs"]
+mod wired;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -74,22 +81,26 @@ async fn nobody() -> SocketAddr {
 
 /// Keeps what it is told.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Record>>>);
+struct Log(Arc<(Mutex<Vec<Record>>, Notify)>);
 
 impl AccessLog for Log {
     fn record(&self, record: &Record) {
-        self.0.lock().unwrap().push(record.clone());
+        let (records, written) = &*self.0;
+        records.lock().unwrap().push(record.clone());
+        written.notify_one();
     }
 }
 
 impl Log {
     async fn next(&self) -> Record {
+        let (records, written) = &*self.0;
         let waiting = async {
             loop {
-                if let Some(record) = self.0.lock().unwrap().pop() {
-                    return record;
+                let last = records.lock().unwrap().pop();
+                match last {
+                    Some(record) => return record,
+                    None => written.notified().await,
                 }
-                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(SOON, waiting).await.expect("a record is written")
@@ -106,9 +117,13 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> Self {
         let (publisher, live) = Publisher::new(Config::default());
         let log = Log::default();
-        let settings = Settings { log: Arc::new(log.clone()), ..Settings::default() };
+        let settings = Settings { log: Arc::new(log.clone()), ..settings };
         let (proxy, driver) = Proxy::new(live, settings);
         tokio::spawn(driver);
         Self { resources: Resources::default(), assembly: Assembly::default(), publisher, proxy, log }
@@ -213,7 +228,7 @@ async fn requests_go_where_routes_lead_and_are_logged() {
     let answer = scene.get("/cart/7?a=b").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("one /cart/7 "), "{answer}");
     let record = scene.log.next().await;
-    assert_eq!((record.status.as_u16(), record.complete, record.path.as_str()), (200, true, "/cart/7?a=b"));
+    assert_eq!((record.status_code(), record.complete, record.path.as_str()), (200, true, "/cart/7?a=b"));
     assert_eq!((record.endpoint(), record.flags.to_string()), (Some(one), "-".to_owned()));
     assert_eq!(record.connection.peer_uri(), Some("spiffe://td/ns/shop/sa/web"));
     assert!(scene.get("/").await.ends_with("two / "));
@@ -322,13 +337,9 @@ async fn a_chain_that_goes_is_drained_and_one_that_stays_is_not() {
     assert!(scene.get("/new").await.ends_with("shop /new "));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_was_taken_before_its_chain_went_is_answered_once() {
-    let mut scene = Scene::new();
-    scene.cluster("shop", &[backend("shop").await]);
-    scene.routes(vec![route("/", "shop")]);
-    scene.http(|_| {});
-    scene.apply().await;
+    let (mut scene, mut backends) = wired::handed(HttpProtocol::Http1).await;
     let mut stream = scene.connect();
     // The chain has it.
     while scene.proxy.open() == 0 {
@@ -336,10 +347,14 @@ async fn a_connection_that_was_taken_before_its_chain_went_is_answered_once() {
     }
     scene.http(|manager| manager.limits.headers = 50);
     scene.apply().await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    // Paused: whoever is told of something has done what follows from it.
+    tokio::time::sleep(Duration::from_millis(1)).await;
     stream.write_all(b"GET /late HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    let mut backend = backends.recv().await.unwrap();
+    assert!(wired::head(&mut backend).await.starts_with("GET /late "));
+    backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
     let answer = response(&mut stream).await;
-    assert!(answer.contains("connection: close") && answer.ends_with("shop /late "), "{answer}");
+    assert!(answer.contains("connection: close") && answer.ends_with("done"), "{answer}");
 }
 
 #[tokio::test]
@@ -419,7 +434,7 @@ async fn a_websocket_goes_through_where_it_is_allowed() {
     let mut rest = Vec::new();
     tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap().unwrap();
     let record = scene.log.next().await;
-    assert_eq!((record.status.as_u16(), record.bytes), (101, (6, 6)));
+    assert_eq!((record.status_code(), record.bytes), (101, (6, 6)));
 }
 
 #[tokio::test]
@@ -486,21 +501,18 @@ async fn a_backend_that_is_of_no_use_is_found_by_its_answer() {
     tokio::time::timeout(SOON, waiting).await.expect("what passes its check is used");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_drain_lets_requests_end() {
-    let mut scene = Scene::new();
-    let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    scene.cluster("slow", &[slow.local_addr().unwrap()]);
-    scene.routes(vec![route("/", "slow")]);
-    scene.http(|_| {});
-    scene.apply().await;
+    let (scene, mut backends) = wired::handed(HttpProtocol::Http1).await;
     let mut stream = scene.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
-    let (mut upstream, _) = tokio::time::timeout(SOON, slow.accept()).await.unwrap().unwrap();
+    let mut backend = backends.recv().await.unwrap();
+    wired::head(&mut backend).await;
     let proxy = scene.proxy.clone();
     let drained = tokio::spawn(async move { proxy.drain(SOON).await });
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
+    // Paused: the drain has begun.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
     let answer = response(&mut stream).await;
     assert!(answer.contains("connection: close") && answer.ends_with("done"), "{answer}");
     tokio::time::timeout(SOON, drained).await.expect("the drain ends when all has ended").unwrap();

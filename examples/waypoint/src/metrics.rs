@@ -91,7 +91,7 @@ fn labels(record: &Record) -> Labels {
         destination_service_name: owned(name),
         destination_service_namespace: owned(namespace),
         request_protocol: if record.grpc_status.is_some() { "grpc" } else { "http" },
-        response_code: record.status.as_u16(),
+        response_code: record.status_code(),
         grpc_response_status: record.grpc_status.map_or_else(String::new, |status| status.to_string()),
         response_flags: record.flags.to_string(),
         connection_security_policy: if principal.is_some() { "mutual_tls" } else { "none" },

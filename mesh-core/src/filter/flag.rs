@@ -92,6 +92,13 @@ impl Flags {
         self.0 |= 1 << flag as u32;
     }
 
+    /// Takes a flag away. Gives whether it was in the set.
+    pub fn remove(&mut self, flag: Flag) -> bool {
+        let known = self.contains(flag);
+        self.0 &= !(1 << flag as u32);
+        known
+    }
+
     /// Whether a flag is in the set.
     #[must_use]
     pub fn contains(self, flag: Flag) -> bool {

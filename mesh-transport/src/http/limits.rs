@@ -39,3 +39,6 @@ pub const RESPONSE_HEADERS: usize = 100;
 
 /// Largest head of a chunk, with its extensions, in bytes.
 pub const CHUNK_HEAD_BYTES: usize = 1024;
+
+/// Interim responses to one request that wait to be passed on, at once.
+pub const INTERIM_RESPONSES: usize = 8;

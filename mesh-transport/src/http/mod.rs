@@ -12,6 +12,7 @@
 mod body;
 mod client;
 mod head;
+mod interim;
 pub mod limits;
 mod pipe;
 mod server;
@@ -22,6 +23,7 @@ mod wire;
 pub use body::{Body, BodyError};
 pub use client::{Client, ClientSettings, Counting, Failed, Overflow, SendError, Transport};
 pub use head::{Admitted, ClientCertificate, Downstream, Refusal, Requester, Rules};
+pub use interim::Interim;
 pub use server::{Accepted, ServeError, Server};
 pub use watch::Expiry;
 pub use wire::Desync;

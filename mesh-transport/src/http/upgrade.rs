@@ -17,6 +17,7 @@ use mesh_core::route::Upgrade;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::hbone::{self, HboneStream};
 use crate::relay::{AnySource, Counts, Sink, Source, Split, relay};
@@ -28,14 +29,32 @@ pub struct OnUpgrade {
     pending: Arc<Mutex<Option<Pending>>>,
 }
 
-/// Anything that is to be dropped with an upgraded connection.
-type Guard = Box<dyn Any + Send>;
+/// Anything that is to be dropped when both directions of an upgraded connection have ended.
+type Guard = Arc<Mutex<dyn Any + Send>>;
 
 #[derive(Debug)]
 enum Pending {
-    Http1(hyper::upgrade::OnUpgrade),
-    Http2(oneshot::Receiver<HboneStream>),
+    Http1(hyper::upgrade::OnUpgrade, Option<Guard>),
+    Http2(oneshot::Receiver<(HboneStream, Guard)>),
     Ready(HboneStream, Guard),
+}
+
+/// Who serves a connection knows by this when a changed protocol has ended.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ended(CancellationToken);
+
+impl Ended {
+    pub(super) async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+
+    fn guard(&self) -> Guard {
+        guard(self.0.clone().drop_guard())
+    }
+}
+
+fn guard(guarded: impl Send + 'static) -> Guard {
+    Arc::new(Mutex::new(guarded))
 }
 
 /// The bytes of the other protocol, both ways.
@@ -67,32 +86,58 @@ impl OnUpgrade {
     /// Not safe: the connection is lost.
     pub async fn upgraded(self) -> io::Result<Upgraded> {
         let pending = self.pending.lock().take();
-        let io = match pending {
-            Some(Pending::Http1(pending)) => Io::Http1(TokioIo::new(pending.await.map_err(io::Error::other)?)),
-            Some(Pending::Http2(pending)) => {
-                Io::Http2(pending.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?)
+        let (io, guard) = match pending {
+            Some(Pending::Http1(pending, guard)) => {
+                (Io::Http1(TokioIo::new(pending.await.map_err(io::Error::other)?)), guard)
             }
-            Some(Pending::Ready(stream, guard)) => return Ok(Upgraded { io: Io::Http2(stream), guard: Some(guard) }),
+            Some(Pending::Http2(pending)) => {
+                let (stream, guard) = pending.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+                (Io::Http2(stream), Some(guard))
+            }
+            Some(Pending::Ready(stream, guard)) => (Io::Http2(stream), Some(guard)),
             None => return Err(io::Error::from(io::ErrorKind::NotConnected)),
         };
-        Ok(Upgraded { io, guard: None })
+        Ok(Upgraded { io, guard })
     }
 
+    /// Of a connection to an endpoint.
     pub(super) fn http1(pending: hyper::upgrade::OnUpgrade) -> Self {
-        Self::of(Pending::Http1(pending))
+        Self::of(Pending::Http1(pending, None))
     }
 
-    pub(super) fn http2() -> (oneshot::Sender<HboneStream>, Self) {
+    /// Of a client's connection, and what tells when it has ended.
+    pub(super) fn http1_client(pending: hyper::upgrade::OnUpgrade) -> (Ended, Self) {
+        let ended = Ended::default();
+        let guard = ended.guard();
+        (ended, Self::of(Pending::Http1(pending, Some(guard))))
+    }
+
+    /// Of a client's stream, which is still to come.
+    pub(super) fn http2_client() -> (Http2Switch, Self) {
         let (sender, receiver) = oneshot::channel();
-        (sender, Self::of(Pending::Http2(receiver)))
+        (Http2Switch(sender), Self::of(Pending::Http2(receiver)))
     }
 
-    pub(super) fn ready(stream: HboneStream, guard: impl Send + 'static) -> Self {
-        Self::of(Pending::Ready(stream, Box::new(guard)))
+    /// Of a stream to an endpoint.
+    pub(super) fn ready(stream: HboneStream, guarded: impl Send + 'static) -> Self {
+        Self::of(Pending::Ready(stream, guard(guarded)))
     }
 
     fn of(pending: Pending) -> Self {
         Self { pending: Arc::new(Mutex::new(Some(pending))) }
+    }
+}
+
+/// Hands a stream over to whoever asked for it.
+pub(super) struct Http2Switch(oneshot::Sender<(HboneStream, Guard)>);
+
+impl Http2Switch {
+    /// Gives what tells when it has ended.
+    pub(super) fn switch(self, stream: HboneStream) -> Ended {
+        let ended = Ended::default();
+        // Whoever asked may have thought better of it; then the stream is reset.
+        let _ = self.0.send((stream, ended.guard()));
+        ended
     }
 }
 
@@ -244,7 +289,10 @@ pub struct UpgradedSource {
 
 /// Where the bytes of an upgraded connection go.
 #[derive(Debug)]
-pub struct UpgradedSink(SinkOf);
+pub struct UpgradedSink {
+    sink: SinkOf,
+    _guard: Option<Guard>,
+}
 
 #[derive(Debug)]
 enum SourceOf {
@@ -266,13 +314,13 @@ impl Split for Upgraded {
         match self.io {
             Io::Http1(io) => {
                 let (read, write) = tokio::io::split(io);
-                let source = SourceOf::Http1(AnySource::new(read));
-                (UpgradedSource { source, _guard: self.guard }, UpgradedSink(SinkOf::Http1(write)))
+                let (source, sink) = (SourceOf::Http1(AnySource::new(read)), SinkOf::Http1(write));
+                (UpgradedSource { source, _guard: self.guard.clone() }, UpgradedSink { sink, _guard: self.guard })
             }
             Io::Http2(io) => {
                 let (read, write) = io.into_split();
-                let source = SourceOf::Http2(read);
-                (UpgradedSource { source, _guard: self.guard }, UpgradedSink(SinkOf::Http2(write)))
+                let (source, sink) = (SourceOf::Http2(read), SinkOf::Http2(write));
+                (UpgradedSource { source, _guard: self.guard.clone() }, UpgradedSink { sink, _guard: self.guard })
             }
         }
     }
@@ -296,14 +344,14 @@ impl Source for UpgradedSource {
 
 impl Sink for UpgradedSink {
     async fn send(&mut self, bytes: bytes::Bytes) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.sink {
             SinkOf::Http1(sink) => sink.send(bytes).await,
             SinkOf::Http2(sink) => sink.send(bytes).await,
         }
     }
 
     async fn finish(&mut self) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.sink {
             SinkOf::Http1(sink) => sink.finish().await,
             SinkOf::Http2(sink) => Sink::finish(sink).await,
         }

@@ -1,12 +1,19 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use http::Response;
 use mesh_core::listener::HttpTimeouts;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long a request takes, and whether something moves: touched by both bodies, asked by whoever serves the connection.
+use super::limits::INTERIM_RESPONSES;
+
+/// How long a request takes, whether something moves, and what is said before the response: touched by both bodies, asked by
+/// whoever serves the connection.
 #[derive(Debug)]
 pub(super) struct Watch {
     started: Instant,
@@ -14,6 +21,14 @@ pub(super) struct Watch {
     moved: AtomicU64,
     request_ended: AtomicBool,
     expired: OnceLock<Expiry>,
+    interim: Mutex<Said>,
+}
+
+/// What is said before the response.
+#[derive(Debug, Default)]
+struct Said {
+    waiting: VecDeque<Response<()>>,
+    server: Option<Waker>,
 }
 
 /// Which limit of time a request passed.
@@ -45,7 +60,29 @@ impl Watch {
             moved: AtomicU64::new(0),
             request_ended: AtomicBool::new(false),
             expired: OnceLock::new(),
+            interim: Mutex::default(),
         }
+    }
+
+    /// Something to be said before the response.
+    pub(super) fn say(&self, interim: Response<()>) {
+        let mut said = self.interim.lock();
+        if said.waiting.len() < INTERIM_RESPONSES {
+            said.waiting.push_back(interim);
+        }
+        if let Some(server) = said.server.take() {
+            server.wake();
+        }
+    }
+
+    /// What is to be said before the response; wakes when there is more.
+    pub(super) fn next_said(&self, cx: &Context<'_>) -> Option<Response<()>> {
+        let mut said = self.interim.lock();
+        let next = said.waiting.pop_front();
+        if next.is_none() && !said.server.as_ref().is_some_and(|server| server.will_wake(cx.waker())) {
+            said.server = Some(cx.waker().clone());
+        }
+        next
     }
 
     pub(super) fn touch(&self) {

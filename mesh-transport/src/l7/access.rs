@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
-use mesh_core::filter::{Connection, Exchange, Flags, Reached};
+use mesh_core::filter::{Connection, Exchange, Flag, Flags, Reached};
 use mesh_core::name::Text;
 
 /// What is told of a request when its response has ended.
@@ -24,8 +24,8 @@ pub struct Record {
     pub request_id: Text,
     /// Its `user-agent`.
     pub user_agent: Text,
-    /// Status of the response.
-    pub status: StatusCode,
+    /// Status of the response; `None` if the request was given up before there was one.
+    pub status: Option<StatusCode>,
     /// gRPC's status, from the trailers or, without any, the headers.
     pub grpc_status: Option<u32>,
     /// Bytes of its body, and of the response's.
@@ -51,9 +51,26 @@ impl Record {
         self.upstream.as_ref()?.endpoint
     }
 
+    /// Status of the response as logs have it: 0 if there was none.
+    #[must_use]
+    pub fn status_code(&self) -> u16 {
+        self.status.map_or(0, |status| status.as_u16())
+    }
+
+    /// The flag of a request that its client gave up: with HTTP/1.1 there is no other way than to close the connection.
+    pub(super) fn given_up(&self) -> Flag {
+        match self.version {
+            Version::HTTP_2 => Flag::DownstreamRemoteReset,
+            _ => Flag::DownstreamConnectionTermination,
+        }
+    }
+
     /// Takes what became known while the request was served.
     pub(super) fn learn(&mut self, exchange: &Exchange) {
         self.flags = exchange.flags;
+        if self.flags.remove(Flag::DownstreamRemoteReset) {
+            self.flags.insert(self.given_up());
+        }
         self.details = exchange.details.clone();
         self.upstream = exchange.upstream.clone();
         if let Some(selection) = exchange.selection() {
@@ -86,7 +103,7 @@ impl AccessLog for () {
             protocol = ?record.version,
             request_id = record.request_id.as_str(),
             user_agent = record.user_agent.as_str(),
-            response_code = record.status.as_u16(),
+            response_code = record.status_code(),
             grpc_status = record.grpc_status,
             response_flags = %record.flags,
             response_code_details = record.details.as_str(),

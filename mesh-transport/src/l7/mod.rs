@@ -13,6 +13,7 @@ mod connect;
 mod dial;
 mod filters;
 mod inspect;
+mod limits;
 mod listen;
 mod proxy;
 mod runtime;

@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mesh_core::config::{Config, Served};
 use mesh_core::filter::Connection;
 use mesh_core::listener::{ConnectionFacts, FilterChain, SocketListener, Terminal};
@@ -80,13 +81,15 @@ pub struct Incoming {
     pub connection: Arc<Connection>,
     /// What its client's certificate says, for `x-forwarded-client-cert`.
     pub certificate: Option<Arc<crate::http::ClientCertificate>>,
+    /// What TLS negotiated, if there was TLS and it did; without it, the first bytes tell.
+    pub alpn: Option<Bytes>,
 }
 
 impl Incoming {
     /// A connection of which only the ends are known.
     #[must_use]
     pub fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, certificate: None }
+        Self { connection, certificate: None, alpn: None }
     }
 
     pub(super) fn downstream(&self) -> Downstream {

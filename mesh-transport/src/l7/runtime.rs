@@ -21,7 +21,7 @@ use super::secure::Secured;
 use super::service::Entry;
 use super::tcp;
 use super::upstreams::ClustersAtWork;
-use crate::http::{Accepted, Downstream, Server};
+use crate::http::{Accepted, Server};
 
 /// What all chains of a proxy share.
 pub(super) struct Shared {
@@ -105,15 +105,9 @@ impl Runtime {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(secured) = &self.secured else {
-            let downstream = incoming.downstream();
-            return self.serve_plain(io, incoming.connection, downstream, shared).await;
-        };
+        let Some(secured) = &self.secured else { return self.serve_plain(io, incoming, shared).await };
         match secured.accept(io, &incoming).await {
-            Ok((io, incoming)) => {
-                let downstream = incoming.downstream();
-                self.serve_plain(io, incoming.connection, downstream, shared).await;
-            }
+            Ok((io, incoming)) => self.serve_plain(io, incoming, shared).await,
             Err(error) => tracing::event!(
                 target: "access",
                 tracing::Level::INFO,
@@ -126,10 +120,11 @@ impl Runtime {
     }
 
     /// Serves one connection to its end, of which the bytes are those of its protocol.
-    async fn serve_plain<I>(&self, io: I, connection: Arc<Connection>, downstream: Downstream, shared: &Arc<Shared>)
+    async fn serve_plain<I>(&self, io: I, incoming: Incoming, shared: &Arc<Shared>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let (downstream, connection) = (incoming.downstream(), incoming.connection);
         if let Some(reason) = self.refused(&connection) {
             tracing::event!(
                 target: "access",
@@ -144,7 +139,7 @@ impl Runtime {
         }
         match (&self.kind, &self.chain.terminal) {
             (Kind::Http(http), _) => {
-                let accepted = Accepted::new(downstream, Arc::clone(&connection));
+                let accepted = Accepted { alpn: incoming.alpn, ..Accepted::new(downstream, Arc::clone(&connection)) };
                 let (entry, drain) = (http.entry.for_connection(), CancellationToken::new());
                 let asked = entry.asked.clone();
                 let draining = async {
@@ -193,6 +188,7 @@ impl Http {
             chain: FilterLayer::chain(live).layer(forwarder),
             log: Arc::clone(&shared.log),
             tasks: shared.tasks.clone(),
+            timeouts: manager.timeouts,
             asked: CancellationToken::new(),
         };
         let server = Server::new(manager);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
 use mesh_core::filter::{Connection, PeerNames};
 use mesh_core::listener::FilterChain;
 use mesh_core::name::Text;
@@ -62,7 +63,8 @@ impl Secured {
             peer: before.peer.or_else(|| Some(names(&peer))),
             ..before
         };
-        Ok((stream, Incoming { connection: Arc::new(connection), certificate }))
+        let alpn = stream.get_ref().1.alpn_protocol().map(Bytes::copy_from_slice);
+        Ok((stream, Incoming { connection: Arc::new(connection), certificate, alpn }))
     }
 }
 

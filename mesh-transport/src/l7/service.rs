@@ -9,17 +9,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use mesh_core::filter::{Connection, Exchange, Filtered};
+use mesh_core::filter::{Connection, Exchange, Filtered, Flag};
+use mesh_core::listener::HttpTimeouts;
 use mesh_core::name::Text;
-use mesh_core::resilience::Forwarder;
+use mesh_core::resilience::{Forwarder, ResponseError};
 use mesh_identity::task::Tasks;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::access::{AccessLog, Record};
+use super::limits::{idle, over};
 use super::upstreams::ClustersAtWork;
 use crate::http::upgrade::{self, OnUpgrade};
 use crate::http::{Body, BodyError, Requester};
@@ -31,6 +33,7 @@ pub(super) struct Entry {
     pub(super) chain: Filtered<Forwarder<ClustersAtWork>>,
     pub(super) log: Arc<dyn AccessLog>,
     pub(super) tasks: Tasks,
+    pub(super) timeouts: HttpTimeouts,
     /// Cancelled by the first request of the connection.
     pub(super) asked: CancellationToken,
 }
@@ -63,28 +66,45 @@ impl Service<Request<Body>> for Entry {
             begun: Instant::now(),
             received: Arc::clone(&received),
         };
-        let method = request.method().clone();
+        let (method, timeouts) = (request.method().clone(), self.timeouts);
         let downstream = OnUpgrade::take(request.extensions_mut());
         request.extensions_mut().insert(exchange);
         let answered = self.chain.call(request.map(|body| Metered { body, count: received }));
         Box::pin(async move {
             let Ok(mut response) = answered.await;
+            let mut idle_timeout = timeouts.stream_idle;
             if let Some(record) = &mut pending.record {
-                record.status = response.status();
+                record.status = Some(response.status());
                 record.grpc_status = grpc_status(response.headers());
                 if let Some(exchange) = response.extensions_mut().remove::<Exchange>() {
                     record.learn(&exchange);
+                    let forward = exchange.selection().and_then(|selection| selection.selected().forward());
+                    if let Some(limit) = forward.and_then(|forward| forward.idle_timeout) {
+                        idle_timeout = Some(limit).filter(|limit| !limit.is_zero());
+                    }
                 }
             }
             if upgrade::is_switched(&method, &response)
                 && let (Some(downstream), Some(upstream)) = (downstream, OnUpgrade::take(response.extensions_mut()))
             {
+                let (head, body) = response.into_parts();
                 tasks.spawn(async move {
+                    // The endpoint is in use as long as it lasts.
+                    let _body = body;
                     let counts = Counts::default();
-                    let spliced = upgrade::splice(downstream, upstream, &counts).await;
-                    pending.end(spliced.is_ok(), (counts.sent(), counts.received()));
+                    let left = timeouts.stream.map(|limit| limit.saturating_sub(pending.begun.elapsed()));
+                    let (complete, expired) = tokio::select! {
+                        spliced = upgrade::splice(downstream, upstream, &counts) => (spliced.is_ok(), None),
+                        () = idle(&counts, idle_timeout) => (false, Some((Flag::StreamIdleTimeout, "stream_idle_timeout"))),
+                        () = over(left) => (false, Some((Flag::DurationTimeout, "max_duration_timeout"))),
+                    };
+                    if let (Some((flag, details)), Some(record)) = (expired, &mut pending.record) {
+                        record.flags.insert(flag);
+                        record.details = details.into();
+                    }
+                    pending.end(complete, (counts.sent(), counts.received()));
                 });
-                return Ok(response.map(|_| Body::empty()));
+                return Ok(Response::from_parts(head, Body::empty()));
             }
             if response.body().is_end_stream() {
                 let received = pending.received.load(Ordering::Relaxed);
@@ -125,7 +145,7 @@ fn begin(request: &Request<Body>, connection: Arc<Connection>) -> Record {
         version: request.version(),
         request_id: text("x-request-id"),
         user_agent: text("user-agent"),
-        status: StatusCode::OK,
+        status: None,
         grpc_status: None,
         bytes: (0, 0),
         took: std::time::Duration::ZERO,
@@ -162,7 +182,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(record) = &mut self.record {
-            record.flags.insert(mesh_core::filter::Flag::DownstreamRemoteReset);
+            record.flags.insert(record.given_up());
         }
         let received = self.received.load(Ordering::Relaxed);
         self.end(false, (received, 0));
@@ -207,12 +227,12 @@ struct Logged<B> {
 
 impl<B> http_body::Body for Logged<B>
 where
-    B: http_body::Body<Data = Bytes> + Unpin,
+    B: http_body::Body<Data = Bytes, Error = ResponseError> + Unpin,
 {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = ResponseError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(cx);
         match &polled {
@@ -226,7 +246,15 @@ where
                     this.end(true);
                 }
             }
-            Poll::Ready(ended) => this.end(ended.is_none()),
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(record) = &mut this.pending.record {
+                    let (flag, details) = broken(error);
+                    record.flags.insert(flag);
+                    record.details = details.into();
+                }
+                this.end(false);
+            }
+            Poll::Ready(None) => this.end(true),
             Poll::Pending => {}
         }
         polled
@@ -246,4 +274,23 @@ impl<B> Logged<B> {
         let received = self.pending.received.load(Ordering::Relaxed);
         self.pending.end(complete, (received, self.sent));
     }
+}
+
+/// Why a response broke off, as Envoy's logs say it.
+fn broken(error: &ResponseError) -> (Flag, &'static str) {
+    let flag = match error {
+        ResponseError::Expired(expired) => return (expired.flag(), expired.as_str()),
+        ResponseError::Server(source) => match source.downcast_ref() {
+            Some(BodyError::Http2(error)) if error.is_library() => Flag::UpstreamProtocolError,
+            Some(BodyError::Http2(error)) if error.is_reset() => Flag::UpstreamRemoteReset,
+            _ => Flag::UpstreamConnectionTermination,
+        },
+        _ => error.flag(),
+    };
+    let details = match flag {
+        Flag::UpstreamProtocolError => "upstream_reset_after_response_started{protocol_error}",
+        Flag::UpstreamRemoteReset => "upstream_reset_after_response_started{remote_reset}",
+        _ => "upstream_reset_after_response_started{connection_termination}",
+    };
+    (flag, details)
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::BoxError;
+use super::limits::{idle, over};
 use super::runtime::Shared;
 use super::upstreams::{ClusterAtWork, ConnectError};
 use crate::http::Transport;
@@ -33,16 +34,10 @@ pub(super) async fn serve<I>(
     };
     let counts = Counts::default();
     let relayed = relay(AnyIo(io), AnyIo(upstream), &counts);
-    let over = async {
-        match proxy.max_duration {
-            Some(limit) => tokio::time::sleep(limit).await,
-            None => std::future::pending().await,
-        }
-    };
     let ended = tokio::select! {
         relayed = relayed => relayed.map_err(BoxError::from),
         () = idle(&counts, proxy.idle_timeout) => Err("nothing has moved for too long".into()),
-        () = over => Err("the connection has lasted as long as it may".into()),
+        () = over(proxy.max_duration) => Err("the connection has lasted as long as it may".into()),
         () = drain.cancelled() => Err("the chain of filters is gone".into()),
     };
     log(connection, Some(pick.address()), &counts, begun, ended.as_ref().err());
@@ -107,22 +102,6 @@ async fn connect(
             }
             Err(error.into())
         }
-    }
-}
-/// Ends when nothing has moved for this long.
-async fn idle(counts: &Counts, limit: Option<std::time::Duration>) {
-    let Some(limit) = limit else { return std::future::pending().await };
-    let moved = || (counts.sent(), counts.received());
-    let mut before = moved();
-    let mut since = Instant::now();
-    loop {
-        tokio::time::sleep_until(since + limit).await;
-        let after = moved();
-        if after == before {
-            return;
-        }
-        before = after;
-        since = Instant::now();
     }
 }
 

@@ -9,7 +9,7 @@ use mesh_core::resilience::SendFailure;
 use mesh_transport::http::{Body, ClientSettings, Counting, Overflow, SendError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{backend, client, describe, get, manager, read, send, server, text, until};
+use crate::support::{address, backend, client, describe, get, manager, read, send, server, text, until};
 
 fn settings(edit: impl FnOnce(&mut ClientSettings)) -> ClientSettings {
     let mut settings = ClientSettings::default();
@@ -47,7 +47,7 @@ async fn counting() -> std::net::SocketAddr {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_of_http1_is_used_again() {
     let to = counting().await;
     let (client, _) = client(ClientSettings::default(), CircuitSettings::default());
@@ -57,7 +57,7 @@ async fn a_connection_of_http1_is_used_again() {
     assert_eq!(client.connections(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_serves_so_many_requests() {
     let to = counting().await;
     let (client, _) =
@@ -69,7 +69,7 @@ async fn a_connection_serves_so_many_requests() {
     assert_eq!(seen, ["0", "0", "1", "1", "2"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_let_go() {
     let to = counting().await;
     let (client, _) =
@@ -80,7 +80,7 @@ async fn an_idle_connection_is_let_go() {
     assert_eq!(text(send(&client, to, get("/")).await.unwrap()).await, "1");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn limits_hold() {
     let to = counting().await;
     // Two connections: the third request waits, the fourth too, the fifth is too much.
@@ -121,11 +121,9 @@ async fn limits_hold() {
     assert!(send(&client, to, get("/")).await.is_ok());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_not_there_fails_all_who_wait() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let to = listener.local_addr().unwrap();
-    drop(listener);
+    let to = address();
     let (client, _) = client(ClientSettings::default(), circuit(|_| {}));
     let failed = send(&client, to, get("/")).await.unwrap_err();
     assert!(matches!(failed.error, SendError::Connect(_)), "{failed:?}");
@@ -137,7 +135,7 @@ async fn an_endpoint_that_is_not_there_fails_all_who_wait() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_does_not_take_the_connection_fails_in_time() {
     let tasks = mesh_identity::task::Tasks::default();
-    let connector = tower::service_fn(|_: u32| std::future::pending::<std::io::Result<tokio::net::TcpStream>>());
+    let connector = tower::service_fn(|_: u32| std::future::pending::<std::io::Result<tokio::io::DuplexStream>>());
     let client = mesh_transport::http::Client::new(
         connector,
         ClientSettings::default(),
@@ -148,7 +146,7 @@ async fn an_endpoint_that_does_not_take_the_connection_fails_in_time() {
     assert!(matches!(failed.error, SendError::ConnectTimeout));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_was_closed_meanwhile_is_replaced() {
     let closed = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&closed);
@@ -173,7 +171,7 @@ async fn a_connection_that_was_closed_meanwhile_is_replaced() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn requests_of_http2_share_a_connection_until_it_is_full() {
     let to = server(manager(), async |request: Request<Body>| {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -199,7 +197,7 @@ async fn requests_of_http2_share_a_connection_until_it_is_full() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn bodies_stream_both_ways_with_trailers() {
     let to = server(manager(), async |request: Request<Body>| Response::new(request.into_body())).await;
     let settings = settings(|settings| settings.protocol = HttpProtocol::Http2);
@@ -222,7 +220,7 @@ async fn bodies_stream_both_ways_with_trailers() {
     assert_eq!(read(response.into_body()).await.unwrap().1["x"], "y");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_the_client_spoke_decides_where_it_is_asked() {
     let to = server(manager(), async |request: Request<Body>| Response::new(format!("{:?}", request.version()).into()))
         .await;
@@ -234,7 +232,7 @@ async fn what_the_client_spoke_decides_where_it_is_asked() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_large_body_passes() {
     for protocol in [HttpProtocol::Http1, HttpProtocol::Http2] {
         let to = server(manager(), async |request: Request<Body>| Response::new(request.into_body())).await;

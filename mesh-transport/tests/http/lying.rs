@@ -7,8 +7,7 @@ use mesh_core::balance::{CircuitSettings, HttpProtocol};
 use mesh_core::resilience::SendFailure;
 use mesh_core::route::Priority;
 use mesh_transport::http::{Body, Client, ClientSettings};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::support::{backend, client, get, manager, read, send, serve, server, to_end, until};
 
@@ -59,9 +58,10 @@ async fn settles(client: &Client<SocketAddr>) {
 }
 
 const CLOSED: Seen = Seen::Failed(SendFailure::Closed { sent: true });
+const UNSENT: Seen = Seen::Failed(SendFailure::Closed { sent: false });
 const MALFORMED: Seen = Seen::Failed(SendFailure::Protocol);
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_http1_backends_may_do_is_told_apart_and_nothing_is_left() {
     let huge: &'static [u8] =
         Box::leak(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)).into_bytes().into());
@@ -134,9 +134,9 @@ async fn what_http1_backends_may_do_is_told_apart_and_nothing_is_left() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_backend_that_hangs_is_given_up_with_its_connection() {
-    let to = backend(async |mut stream: TcpStream, _| {
+    let to = backend(async |mut stream: DuplexStream, _| {
         let mut bytes = [0; 1024];
         while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
     })
@@ -170,9 +170,9 @@ async fn a_backend_that_hangs_is_given_up_with_its_connection() {
     assert_eq!(client.connections(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_early_answer_is_heard_although_the_request_still_goes_out() {
-    let to = backend(async |mut stream: TcpStream, _| {
+    let to = backend(async |mut stream: DuplexStream, _| {
         until(&mut stream, "\r\n\r\n").await;
         let _ =
             stream.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
@@ -193,7 +193,7 @@ async fn an_early_answer_is_heard_although_the_request_still_goes_out() {
     settles(&client).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_http2_backends_may_do_is_told_apart() {
     type Respond = fn(h2::server::SendResponse<Bytes>);
     for (name, respond, seen) in [
@@ -251,8 +251,8 @@ async fn what_http2_backends_may_do_is_told_apart() {
         }
     }
     for (name, bytes, seen) in [
-        ("HTTP/1.1", &b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"[..], [MALFORMED, CLOSED]),
-        ("nothing", b"", [CLOSED, Seen::Failed(SendFailure::Closed { sent: false })]),
+        ("HTTP/1.1", &b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"[..], [MALFORMED, UNSENT]),
+        ("nothing", b"", [CLOSED, UNSENT]),
         (
             "GOAWAY",
             b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0",
@@ -273,9 +273,9 @@ async fn what_http2_backends_may_do_is_told_apart() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_is_drained_is_replaced_without_a_lost_request() {
-    let to = backend(async |stream: TcpStream, _| {
+    let to = backend(async |stream: DuplexStream, _| {
         let mut connection = h2::server::handshake(stream).await.unwrap();
         // One request, and GOAWAY while it is answered.
         while let Some(Ok((_, mut respond))) = connection.accept().await {
@@ -306,7 +306,7 @@ fn proxy(
 
 type Proxied = std::pin::Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
     let to = says(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
     let (client, _) = client(ClientSettings::default(), CircuitSettings::default());
@@ -332,7 +332,7 @@ async fn a_body_that_breaks_off_is_never_taken_for_a_whole_one() {
     assert_eq!(ended, Some(h2::Reason::INTERNAL_ERROR));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_takes_its_request_with_it() {
     for protocol in [HttpProtocol::Http1, HttpProtocol::Http2] {
         let (gone, mut left) = tokio::sync::mpsc::channel::<()>(1);

@@ -13,6 +13,7 @@
 )]
 
 mod client;
+mod corpus;
 mod health;
 mod lying;
 mod server;

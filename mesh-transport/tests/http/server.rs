@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use mesh_core::listener::HttpManager;
+use mesh_core::listener::{Codec, HttpManager};
 use mesh_transport::http::{Body, ServeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -24,7 +24,7 @@ fn with(edit: impl FnOnce(&mut HttpManager)) -> HttpManager {
     manager
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_serves_many_requests_and_says_what_it_is() {
     let (mut io, served, _) = serve(&manager(), ok);
     for _ in 0..3 {
@@ -36,7 +36,7 @@ async fn a_connection_serves_many_requests_and_says_what_it_is() {
     served.await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_is_asked_for_when_the_client_waits_and_nobody_else_is() {
     let (mut io, _, _) = serve(&manager(), describe);
     io.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await.unwrap();
@@ -117,7 +117,7 @@ async fn a_response_that_nobody_reads_or_makes_is_given_up() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn drain_ends_idle_connections_at_once_and_others_after_their_answer() {
     let (mut io, served, drain) = serve(&manager(), ok);
     io.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -138,7 +138,7 @@ async fn drain_ends_idle_connections_at_once_and_others_after_their_answer() {
     served.await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_connection_serves_so_many_requests() {
     let (mut io, served, _) = serve(&with(|manager| manager.limits.requests_per_connection = Some(2)), ok);
     let answer = exchange(&mut io, &b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(3)).await;
@@ -147,7 +147,7 @@ async fn a_connection_serves_so_many_requests() {
     served.await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_arrives_although_the_client_still_sends() {
     // Without a delayed close, the reset would overtake the answer; over a duplex it shows as a broken pipe.
     let (mut io, _, _) = serve(&manager(), ok);
@@ -179,7 +179,7 @@ async fn body_of(mut stream: h2::RecvStream) -> (String, Option<HeaderMap>) {
     (String::from_utf8(all).unwrap(), stream.trailers().await.unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn http2_has_the_same_form_and_trailers_both_ways() {
     let (io, _, _) = serve(&manager(), async |request: Request<Body>| {
         let described = crate::support::text(describe(request).await).await;
@@ -199,7 +199,7 @@ async fn http2_has_the_same_form_and_trailers_both_ways() {
     assert_eq!(trailers.unwrap()["grpc-status"], "0");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_http2_must_not_say_is_refused() {
     for (name, edit, status) in [
         (
@@ -289,7 +289,7 @@ async fn a_stream_that_nobody_reads_is_reset_and_others_go_on() {
     assert_eq!(response.status(), 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_resets_ends_the_connection() {
     let (io, served, _) = serve(&manager(), never);
     let sender = http2(io).await;
@@ -313,7 +313,7 @@ async fn a_flood_of_resets_ends_the_connection() {
     assert!(matches!(served, Err(ServeError::RapidReset | ServeError::Http2(_))), "{served:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn http2_drains_by_goaway() {
     let (io, served, drain) = serve(&manager(), async |_| {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -328,7 +328,7 @@ async fn http2_drains_by_goaway() {
     assert!(sender.ready().await.is_err());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_of_http2_resets_by_its_error_and_continues_are_answered() {
     let (io, _, _) = serve(&manager(), describe);
     let mut sender = http2(io).await;
@@ -340,6 +340,28 @@ async fn a_service_of_http2_resets_by_its_error_and_continues_are_answered() {
     stream.send_data(Bytes::from("hello"), true).unwrap();
     let (text, _) = body_of(response.await.unwrap().into_body()).await;
     assert!(text.contains("body=hello") && !text.contains("expect"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_begin_as_http2_is_closed_where_http2_was_agreed_on_and_else_answered() {
+    for (codec, bytes, status) in [
+        (Codec::Http2, "INVALID CONNECTION PREFACE\r\n\r\n", None),
+        (Codec::Http2, "PRI * HTTP/2.0\r\n", None),
+        (Codec::Auto, "INVALID CONNECTION PREFACE\r\n\r\n", Some("400")),
+        // Ended in the middle of the preface.
+        (Codec::Auto, "PRI * HT", None),
+    ] {
+        let (mut io, served, _) = serve(&with(|manager| manager.codec = codec), ok);
+        io.write_all(bytes.as_bytes()).await.unwrap();
+        if bytes.starts_with("PRI") {
+            io.shutdown().await.unwrap();
+        }
+        let answer = to_end(&mut io).await;
+        assert_eq!(answer.split(' ').nth(1), status, "{bytes:?}: {answer}");
+        drop(io);
+        let served = tokio::time::timeout(Duration::from_secs(5), served).await.expect("it is over").unwrap();
+        assert!(served.is_err(), "{bytes:?}");
+    }
 }
 
 #[tokio::test]
@@ -371,27 +393,4 @@ async fn endless_headers_of_http2_are_refused() {
     };
     tokio::time::timeout(Duration::from_secs(20), flood).await.expect("an end");
     assert!(matches!(served.await.unwrap(), Err(ServeError::Http2(_))));
-}
-
-/// For suites from elsewhere, such as h2spec: serves plaintext on port 18080 for two minutes.
-#[tokio::test]
-#[ignore = "for suites that bring their own client"]
-async fn serves_for_a_suite() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:18080").await.unwrap();
-    let accept = async {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let server = mesh_transport::http::Server::new(&manager());
-            tokio::spawn(async move {
-                let service = tower::service_fn(async |request: Request<Body>| {
-                    // As a file server would, so that there is something to count.
-                    drop(crate::support::read(request.into_body()).await);
-                    Ok::<_, std::convert::Infallible>(Response::new(Body::from("hello, world\n")))
-                });
-                let accepted = mesh_transport::http::Accepted::new(crate::support::downstream(), ());
-                let _ = server.serve(stream, accepted, service, tokio_util::sync::CancellationToken::new()).await;
-            });
-        }
-    };
-    let _: Result<(), _> = tokio::time::timeout(Duration::from_secs(120), accept).await;
 }

@@ -1,6 +1,10 @@
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +16,7 @@ use mesh_core::route::Priority;
 use mesh_identity::task::Tasks;
 use mesh_transport::http::{Accepted, Body, BodyError, Client, ClientSettings, Downstream, Failed, ServeError, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
@@ -105,17 +109,36 @@ pub async fn until(io: &mut (impl tokio::io::AsyncRead + Unpin), end: &str) -> S
     answer
 }
 
+/// Who takes connections, by address. Connections are pipes, so that time can be paused: then whoever sleeps goes on when all
+/// others have nothing left to do.
+static NETWORK: Mutex<BTreeMap<SocketAddr, mpsc::UnboundedSender<DuplexStream>>> = Mutex::new(BTreeMap::new());
+
+/// A connection to whoever takes it at this address.
+pub async fn dial(address: SocketAddr) -> io::Result<DuplexStream> {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let taken = NETWORK.lock().unwrap().get(&address).is_some_and(|backend| backend.send(far).is_ok());
+    if taken { Ok(near) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
+}
+
+/// An address that nobody else has.
+pub fn address() -> SocketAddr {
+    static LAST: AtomicU32 = AtomicU32::new(0x0a00_0000);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::new(Ipv4Addr::from(number).into(), 80)
+}
+
 /// A backend that does with each connection what it likes.
 pub async fn backend<F, R>(handle: F) -> SocketAddr
 where
-    F: Fn(TcpStream, usize) -> R + Send + Sync + 'static,
+    F: Fn(DuplexStream, usize) -> R + Send + Sync + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (sender, mut connections) = mpsc::unbounded_channel();
+    let address = address();
+    NETWORK.lock().unwrap().insert(address, sender);
     tokio::spawn(async move {
         for count in 0.. {
-            let Ok((stream, _)) = listener.accept().await else { return };
+            let Some(stream) = connections.recv().await else { return };
             tokio::spawn(handle(stream, count));
         }
     });
@@ -145,7 +168,7 @@ where
 /// A client of addresses.
 pub fn client(settings: ClientSettings, circuit: CircuitSettings) -> (Client<SocketAddr>, Tasks) {
     let tasks = Tasks::default();
-    let connector = service_fn(|address: SocketAddr| TcpStream::connect(address));
+    let connector = service_fn(dial);
     (Client::new(connector, settings, Circuit::new(circuit), tasks.clone()), tasks)
 }
 

@@ -81,7 +81,7 @@ async fn converse(io: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + 
 const ASK: &[u8] = b"GET /chat HTTP/1.1\r\nhost: a.example\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn websockets_pass_between_all_versions() {
     for upstream in [HttpProtocol::Http1, HttpProtocol::Http2] {
         let mut settings = ClientSettings::default();
@@ -125,7 +125,7 @@ async fn websockets_pass_between_all_versions() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn connect_passes_between_all_versions() {
     for upstream in [HttpProtocol::Http1, HttpProtocol::Http2] {
         let mut settings = ClientSettings::default();
@@ -155,9 +155,9 @@ async fn connect_passes_between_all_versions() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upgrade_that_is_refused_leaves_the_connection_as_it_is() {
-    let to = backend(async |mut stream: tokio::net::TcpStream, _| {
+    let to = backend(async |mut stream: tokio::io::DuplexStream, _| {
         loop {
             let head = until(&mut stream, "\r\n\r\n").await;
             let status = if head.contains("upgrade: websocket") { "403 Forbidden" } else { "200 OK" };
@@ -173,7 +173,7 @@ async fn an_upgrade_that_is_refused_leaves_the_connection_as_it_is() {
     assert!(until(&mut io, "no").await.starts_with("HTTP/1.1 200 "));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_no_upgrade_is_not_passed_on_as_one() {
     for lines in [
         "upgrade: h2c\r\nconnection: upgrade, http2-settings\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n",

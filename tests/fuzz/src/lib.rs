@@ -8,6 +8,7 @@
 
 mod http;
 mod identity;
+mod proxy;
 mod requests;
 mod targets;
 mod xds;

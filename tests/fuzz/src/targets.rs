@@ -18,7 +18,7 @@ use mesh_xds::workload::{
     refusing_address, refusing_policy,
 };
 
-use crate::{Target, http as http_targets, identity, requests, xds};
+use crate::{Target, http as http_targets, identity, proxy, requests, xds};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "revocations", run: revocations, seeds: || vec![CRL.to_vec()] },
     http_targets::HEAD,
     http_targets::SERVER,
+    proxy::PROXY,
     identity::CHAIN,
     identity::TOKEN,
     identity::BEARER,

@@ -12,6 +12,7 @@ use super::error::{Failed, Mistake, SendError};
 use super::lease::Http1Lease;
 use super::pool::{Established, Pool};
 use crate::http::body::Body;
+use crate::http::interim::Interim;
 use crate::http::limits::{HTTP1_BUFFER_BYTES, RESPONSE_HEAD_BYTES, RESPONSE_HEADERS};
 use crate::http::upgrade::{OnUpgrade, is_switched, with_websocket_key};
 
@@ -70,6 +71,9 @@ pub(super) async fn send(
     let asks = method == Method::CONNECT || request.headers().contains_key(UPGRADE);
     if let Err(error) = write_form(&mut request) {
         return Err(Failed { error, request: Some(request) });
+    }
+    if let Some(interim) = request.extensions().get::<Interim>().cloned() {
+        hyper::ext::on_informational(&mut request, move |heard| interim.send(heard.status(), heard.headers()));
     }
     let Some(connection) = &mut lease.connection else {
         return Err(Failed { error: SendError::ConnectTimeout, request: Some(request) });

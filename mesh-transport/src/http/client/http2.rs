@@ -1,11 +1,11 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::Ping;
-use h2::client::{Builder, Connection};
+use h2::client::{Builder, Connection, ResponseFuture};
+use h2::{Ping, RecvStream};
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, Method, Request, Response, Uri, Version};
@@ -22,6 +22,7 @@ use super::lease::Http2Lease;
 use super::pool::{Established, Pool};
 use crate::hbone::HboneStream;
 use crate::http::body::Body;
+use crate::http::interim::Interim;
 use crate::http::limits::{FRAME_BYTES, RESPONSE_HEAD_BYTES, SEND_BUFFER_BYTES, UPSTREAM_INITIAL_STREAMS};
 use crate::http::pipe::{Pipe, PipeError};
 use crate::http::upgrade::{OnUpgrade, Translated, from_extended_response, to_extended};
@@ -82,6 +83,7 @@ pub(super) async fn send(
         Ok(translated) => translated,
         Err(error) => return Err(Failed { error, request: None }),
     };
+    let interim = parts.extensions.remove::<Interim>();
     let tunnels = parts.method == Method::CONNECT;
     let ends = !tunnels && body.is_end_stream();
     let (mut response, stream) = match lease.sender.send_request(Request::from_parts(parts, ()), ends) {
@@ -89,7 +91,8 @@ pub(super) async fn send(
         Err(error) => return Err(Failed { error: unsent(error), request: None }),
     };
     if tunnels {
-        let response = response.await.map_err(|error| Failed { error: SendError::of_http2(error), request: None })?;
+        let answered = poll_fn(|cx| poll_response(&mut response, interim.as_ref(), cx)).await;
+        let response = answered.map_err(|error| Failed { error: SendError::of_http2(error), request: None })?;
         return Ok(tunnel(response, stream, translated, (lease, counted)));
     }
 
@@ -103,7 +106,7 @@ pub(super) async fn send(
                 return Poll::Ready(Err(SendError::of_body(error)));
             }
         }
-        Pin::new(&mut response).poll(cx).map_err(SendError::of_http2)
+        poll_response(&mut response, interim.as_ref(), cx).map_err(SendError::of_http2)
     });
     let response = answered.await.map_err(|error| Failed { error, request: None })?;
 
@@ -124,8 +127,24 @@ pub(super) async fn send(
     Ok(Response::from_parts(head, body))
 }
 
+/// Waits for the response; what is said before it is passed on.
+fn poll_response(
+    response: &mut ResponseFuture,
+    interim: Option<&Interim>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<RecvStream>, h2::Error>> {
+    if let Some(interim) = interim {
+        // The response is asked for only when it is the next: it would throw away what stands before it.
+        while let Some(said) = ready!(response.poll_informational(cx)) {
+            let Ok(said) = said else { break };
+            interim.send(said.status(), said.headers());
+        }
+    }
+    Pin::new(response).poll(cx)
+}
+
 fn tunnel(
-    response: Response<h2::RecvStream>,
+    response: Response<RecvStream>,
     stream: h2::SendStream<Bytes>,
     translated: Option<Translated>,
     guard: (Http2Lease, Option<CircuitGuard>),

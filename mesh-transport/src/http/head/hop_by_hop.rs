@@ -73,13 +73,14 @@ pub(super) fn strip_request(headers: &mut HeaderMap) -> Result<bool, Refusal> {
 }
 
 /// Takes away what concerns one connection only, but the protocol that the connection changes to.
-pub(super) fn strip_response(headers: &mut HeaderMap, switched: bool) {
+pub(in crate::http) fn strip_response(headers: &mut HeaderMap, switched: bool) {
     if let Some(first) = headers.get(CONNECTION).cloned() {
         let rest: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().skip(1).cloned().collect();
         for value in std::iter::once(first).chain(rest) {
             for token in value.to_str().unwrap_or_default().split(',').map(str::trim) {
                 // A response cannot take its own length or kind away.
-                if !matches!(token, "upgrade" | "content-length" | "content-type") && !token.is_empty() {
+                let stays = ["upgrade", "content-length", "content-type"];
+                if !token.is_empty() && !stays.iter().any(|name| token.eq_ignore_ascii_case(name)) {
                     headers.remove(token);
                 }
             }

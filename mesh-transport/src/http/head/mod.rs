@@ -22,6 +22,7 @@ use super::upgrade::from_extended;
 
 pub use client_cert::ClientCertificate;
 pub use forwarded::Requester;
+pub(in crate::http) use hop_by_hop::strip_response;
 pub use refusal::Refusal;
 
 /// The sender of a connection's requests. Stands in the extensions of each.
@@ -169,7 +170,7 @@ impl Rules {
     /// Lets a response out: without what concerns the connection that it came on only, and with `server` and `date`.
     /// `switched` tells whether it changes protocols.
     pub fn finish(&self, headers: &mut HeaderMap, switched: bool) {
-        hop_by_hop::strip_response(headers, switched);
+        strip_response(headers, switched);
         match &self.server {
             Server::Overwrite(name) => {
                 headers.insert(SERVER, name.clone());

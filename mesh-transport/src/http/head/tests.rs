@@ -226,6 +226,19 @@ fn what_concerns_one_connection_goes_no_further() {
 }
 
 #[test]
+fn a_response_says_in_any_case_what_its_connection_changes_to() {
+    for connection in ["upgrade", "Upgrade", "UPGRADE, X-Once, Content-Length"] {
+        let given = [("connection", connection), ("upgrade", "WebSocket"), ("x-once", "1"), ("content-length", "0")];
+        let mut headers = parts("GET", "/", &given).headers;
+        Rules::new(&manager()).finish(&mut headers, true);
+        assert_eq!(values(&headers, "connection"), "upgrade", "{connection}");
+        assert_eq!(values(&headers, "upgrade"), "WebSocket", "{connection}");
+        assert_eq!(headers.contains_key("x-once"), !connection.contains("X-Once"), "{connection}");
+        assert!(headers.contains_key("content-length"), "{connection}");
+    }
+}
+
+#[test]
 fn servers_are_named_as_the_rule_says() {
     for (rule, given, shown) in [
         (ServerHeader::Overwrite("".into()), Some("nginx"), "mesh"),

@@ -19,11 +19,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{BoxError, Context, Unanswered, is_bodiless, with_length};
-use super::io::{ClientIo, Stall, Wire};
+use super::io::{Aside, ClientIo, Stall, Wire};
 use super::{ServeError, Settings};
 use crate::http::body::{Body, BodyError};
+use crate::http::interim::Interim;
 use crate::http::limits::HTTP1_BUFFER_BYTES;
-use crate::http::upgrade::OnUpgrade;
+use crate::http::upgrade::{Ended, OnUpgrade};
 use crate::http::watch::{Expiry, Watch};
 use crate::http::wire::Framing;
 
@@ -47,10 +48,11 @@ where
     let stall = Arc::<Stall>::default();
     let life = Arc::new(Life::new(Arc::clone(&stall)));
     let io = ClientIo::new(io, ahead, Arc::clone(&life), stall, settings.timeouts.delayed_close);
-    let switched = io.switched();
+    let (switched, aside) = (io.switched(), io.aside());
     let service = service_fn(|request: Request<Incoming>| {
-        let (context, life, switched) = (Arc::clone(&context), Arc::clone(&life), Arc::clone(&switched));
-        async move { exchange(&context, &life, &switched, request).await }
+        let (context, life) = (Arc::clone(&context), Arc::clone(&life));
+        let (switched, aside) = (Arc::clone(&switched), Arc::clone(&aside));
+        async move { exchange(&context, &life, &switched, &aside, request).await }
     });
     let mut connection = builder(&settings).serve_connection(TokioIo::new(io), service).with_upgrades();
 
@@ -82,7 +84,14 @@ where
         }
     });
     match ended.await {
-        Ok(ended) => ended.map_err(ServeError::Http1),
+        Ok(Ok(())) => {
+            let switched = switched.load(Relaxed).then(|| life.switch()).flatten();
+            if let Some(ended) = switched {
+                ended.wait().await;
+            }
+            Ok(())
+        }
+        Ok(Err(error)) => Err(ServeError::Http1(error)),
         Err(error) => {
             if matches!(error, ServeError::HeadTimeout) {
                 say(connection, HEAD_TIMEOUT).await;
@@ -132,6 +141,7 @@ async fn exchange<S, X>(
     context: &Context<S, X>,
     life: &Arc<Life>,
     switched: &AtomicBool,
+    aside: &Aside,
     request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, Unanswered>
 where
@@ -150,9 +160,27 @@ where
             let pending = hyper::upgrade::on(&mut request);
             upgrades = admitted.upgrades;
             if upgrades {
-                request.extensions_mut().insert(OnUpgrade::http1(pending));
+                let (ended, pending) = OnUpgrade::http1_client(pending);
+                request.extensions_mut().insert(pending);
+                life.may_switch(ended);
             }
-            context.call(request, &watch).await?
+            if request.version() == Version::HTTP_11 {
+                request.extensions_mut().insert(Interim::of(Arc::clone(&watch)));
+            }
+            let answer = {
+                let mut called = pin!(context.call(request, &watch));
+                poll_fn(|cx| {
+                    let answer = called.as_mut().poll(cx);
+                    while let Some(interim) = watch.next_said(cx) {
+                        watch.touch();
+                        aside.say(&interim);
+                    }
+                    answer
+                })
+                .await
+            };
+            poll_fn(|cx| aside.poll_said(cx)).await;
+            answer?
         }
     };
     let closes =
@@ -232,6 +260,8 @@ struct Now {
     served: u64,
     is_due: bool,
     framing: Framing,
+    /// The end of the protocol that the request under way may change to.
+    switch: Option<Ended>,
     /// When the request under way was found to have no time left; its answer has a moment to leave.
     expired: Option<Instant>,
 }
@@ -270,6 +300,7 @@ impl Life {
             served: 0,
             is_due: false,
             framing: Framing::default(),
+            switch: None,
             expired: None,
         };
         Self { created, stall, now: Mutex::new(now) }
@@ -291,6 +322,14 @@ impl Life {
         if !switches {
             now.framing.stays();
         }
+    }
+
+    fn may_switch(&self, ended: Ended) {
+        self.now.lock().switch = Some(ended);
+    }
+
+    fn switch(&self) -> Option<Ended> {
+        self.now.lock().switch.take()
     }
 
     fn served(&self) -> u64 {

@@ -3,10 +3,11 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
+use http::Response;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -29,6 +30,64 @@ pub(super) struct ClientIo<T, W> {
     stall: Arc<Stall>,
     /// Whether what the client sent was refused; then nothing of it is read any more.
     is_refused: bool,
+    aside: Arc<Aside>,
+    /// What has begun to be said aside; nothing else is written before its end.
+    begun: Bytes,
+}
+
+/// What is said to the client between two messages of hyper's, which knows no interim responses but 100.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    state: Mutex<Waiting>,
+    /// Whether any of it waits: asked each time that the connection is flushed.
+    waits: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: BytesMut,
+    /// Whoever waits until it is said.
+    speaker: Option<Waker>,
+}
+
+impl Aside {
+    /// Says this when the client can be told. Only while no response has begun.
+    pub(super) fn say(&self, interim: &Response<()>) {
+        let mut state = self.state.lock();
+        let (status, bytes) = (interim.status(), &mut state.bytes);
+        bytes.extend_from_slice(b"HTTP/1.1 ");
+        bytes.extend_from_slice(status.as_str().as_bytes());
+        bytes.extend_from_slice(b" ");
+        bytes.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        for (name, value) in interim.headers() {
+            bytes.extend_from_slice(b"\r\n");
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n\r\n");
+        self.waits.store(true, Relaxed);
+    }
+
+    /// Ready when all has been said that was to be said before the response.
+    pub(super) fn poll_said(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.waits.load(Relaxed) {
+            return Poll::Ready(());
+        }
+        self.state.lock().speaker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn take(&self) -> Option<Bytes> {
+        if !self.waits.swap(false, Relaxed) {
+            return None;
+        }
+        let mut state = self.state.lock();
+        if let Some(speaker) = state.speaker.take() {
+            speaker.wake();
+        }
+        Some(state.bytes.split().freeze())
+    }
 }
 
 /// What hyper refuses wherever it stands, in a head or in chunks, with the answer that the place allows.
@@ -65,7 +124,23 @@ impl Wire for () {
 
 impl<T, W> ClientIo<T, W> {
     pub(super) fn new(io: T, ahead: Bytes, wire: Arc<W>, stall: Arc<Stall>, delayed_close: Duration) -> Self {
-        Self { io, ahead, wire, switched: Arc::default(), delayed_close, closing: None, stall, is_refused: false }
+        Self {
+            io,
+            ahead,
+            wire,
+            switched: Arc::default(),
+            delayed_close,
+            closing: None,
+            stall,
+            is_refused: false,
+            aside: Arc::default(),
+            begun: Bytes::new(),
+        }
+    }
+
+    /// Where to say what stands before the response.
+    pub(super) fn aside(&self) -> Arc<Aside> {
+        Arc::clone(&self.aside)
     }
 
     /// Set to tell that the bytes are no HTTP any more.
@@ -98,8 +173,24 @@ impl<T: AsyncRead + Unpin, W: Wire> AsyncRead for ClientIo<T, W> {
     }
 }
 
+impl<T: AsyncWrite + Unpin, W> ClientIo<T, W> {
+    /// Ends what has begun to be said aside.
+    fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.begun.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.begun);
+            let count = ready!(self.stall.record(written))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.begun.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin, W: Wire> AsyncWrite for ClientIo<T, W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_aside(cx))?;
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.stall.record(written)
     }
@@ -109,6 +200,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, W: Wire> AsyncWrite for ClientIo<T, W> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_aside(cx))?;
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.stall.record(written)
     }
@@ -117,7 +209,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin, W: Wire> AsyncWrite for ClientIo<T, W> {
         self.io.is_write_vectored()
     }
 
+    /// Hyper flushes when it has written all that it has, and so between messages.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_aside(cx))?;
+        if let Some(bytes) = self.aside.take() {
+            self.begun = bytes;
+            ready!(self.poll_aside(cx))?;
+        }
         Pin::new(&mut self.io).poll_flush(cx)
     }
 

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use mesh_core::listener::{Codec, HttpLimits, HttpManager, HttpTimeouts};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use self::answer::Context;
+use self::io::ClientIo;
 use super::body::Body;
 use super::head::{Downstream, Rules};
 use super::watch::Expiry;
@@ -123,8 +124,8 @@ impl Server {
     /// is told to send no more (`connection: close`, GOAWAY).
     ///
     /// The service gets requests in one form, whatever was spoken: the target is path and query, the authority is in
-    /// `host`, upgrades are as in [`upgrade`](super::upgrade), and the extensions hold `X`, [`Downstream`] and
-    /// [`Requester`](super::Requester). An error of the service resets the stream, with the reason of an [`h2::Error`] if one is among its
+    /// `host`, upgrades are as in [`upgrade`](super::upgrade), and the extensions hold `X`, [`Downstream`],
+    /// [`Requester`](super::Requester) and, except with HTTP/1.0, [`Interim`](super::Interim). An error of the service resets the stream, with the reason of an [`h2::Error`] if one is among its
     /// sources; on HTTP/1.1 it closes the connection.
     ///
     /// # Errors
@@ -155,6 +156,14 @@ impl Server {
         match spoken {
             sniff::Spoken::Http1 => http1::serve(io, ahead, context, drain).await,
             sniff::Spoken::Http2 => http2::serve(io, ahead, context, drain).await,
+            sniff::Spoken::Neither => {
+                // Closed with bytes unread, the connection would be reset, which says less than its end.
+                let delayed_close = self.settings.timeouts.delayed_close;
+                let mut io = ClientIo::new(io, Bytes::new(), Arc::new(()), Arc::default(), delayed_close);
+                // The client may be gone.
+                let _ = io.shutdown().await;
+                Err(ServeError::Http2(h2::Reason::PROTOCOL_ERROR.into()))
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use super::Settings;
 use super::answer::{BoxError, Context, is_bodiless, with_length};
 use crate::hbone::HboneStream;
 use crate::http::body::{Body, BodyError};
+use crate::http::interim::Interim;
 use crate::http::pipe::{Pipe, PipeError};
 use crate::http::upgrade::{OnUpgrade, to_extended_response};
 use crate::http::watch::{Expiry, Watch};
@@ -49,7 +50,7 @@ where
             extended = true;
             method = Method::GET;
         }
-        let (sender, pending) = OnUpgrade::http2();
+        let (sender, pending) = OnUpgrade::http2_client();
         request.extensions_mut().insert(pending);
         tunnel = Some((sender, receive));
     } else {
@@ -59,7 +60,8 @@ where
 
     let mut response = match context.admit(request) {
         Err(refused) => *refused,
-        Ok((request, admitted)) => {
+        Ok((mut request, admitted)) => {
+            request.extensions_mut().insert(Interim::of(Arc::clone(&watch)));
             if admitted.expects_continue && !request.body().is_end_stream() {
                 let mut interim = Response::new(());
                 *interim.status_mut() = StatusCode::CONTINUE;
@@ -69,7 +71,13 @@ where
             let answered = {
                 let mut called = pin!(context.call(request, &watch));
                 poll_fn(|cx| {
-                    if let Poll::Ready(answer) = called.as_mut().poll(cx) {
+                    let answer = called.as_mut().poll(cx);
+                    while let Some(interim) = watch.next_said(cx) {
+                        watch.touch();
+                        // As above.
+                        let _ = respond.send_informational(interim);
+                    }
+                    if let Poll::Ready(answer) = answer {
                         return Poll::Ready(Some(answer));
                     }
                     if respond.poll_reset(cx).is_ready() {
@@ -106,8 +114,8 @@ where
             to_extended_response(&mut response);
         }
         if let Ok(send) = respond.send_response(response.map(drop), false) {
-            // Whoever asked may have thought better of it; then the stream is reset.
-            let _ = sender.send(HboneStream::new(send, receive));
+            // It is a stream of the connection as long as it lasts.
+            sender.switch(HboneStream::new(send, receive)).wait().await;
         }
         return Ended::Done;
     }
