@@ -225,7 +225,7 @@ impl Dial for Scripted {
     fn dial<'a>(
         &'a self,
         _identity: &'a Identity,
-        key: &'a Key,
+        _: &'a Key,
     ) -> Pin<Box<dyn Future<Output = Result<Dialed, Error>> + Send + 'a>> {
         Box::pin(async move {
             let number = self.dials.fetch_add(1, Ordering::SeqCst);

@@ -150,7 +150,15 @@ fn aggregates_use_what_there_is_and_circles_end() {
     let mut resources = Resources::default();
     resources.clusters.extend([cluster("all", all), cluster("circle", circle), cluster("shop", EDS)]);
     resources.assignments.insert("shop".into(), assignment("shop", &["10.0.0.1:80"]));
-    let config = Assembly::default().assemble(&resources, Instant::now());
+    let mut assembly = Assembly::default();
+    let config = assembly.assemble(&resources, Instant::now());
     assert_eq!(picked(&config, "all"), Some("10.0.0.1:80".into()));
     assert_eq!(picked(&config, "circle"), None);
+    assert_eq!((config.clusters.len(), config.warming), (2, 1), "the circle never serves");
+
+    resources.clusters.extend([cluster("late", EDS)]);
+    let waiting = assembly.assemble(&resources, Instant::now());
+    assert_eq!((waiting.clusters.len(), waiting.warming, waiting.is(&config)), (2, 2, false));
+    resources.assignments.insert("late".into(), assignment("late", &[]));
+    assert_eq!(assembly.assemble(&resources, Instant::now()).warming, 1, "no endpoints is an answer");
 }
