@@ -47,9 +47,8 @@ async fn programmed_by_a_control_plane_and_serving_without_it() {
     // A change takes effect, what is wrong does not, and no request fails meanwhile.
     scene.publish(&mesh(scene.block, "canary"));
     scene.becomes("two").await;
-    scene.publish("kind: HTTPRoute\nspec: 7\n");
-    until("it is told of", async || control_plane.get("/findings").is_some_and(|told| told.contains("mesh.yaml")))
-        .await;
+    scene.publish("kind: HTTPRoute\nmetadata: [");
+    until("it is told of", async || control_plane.has_told("configuration not taken")).await;
     assert_eq!(scene.default_backend().await, "two");
     scene.publish(&mesh(scene.block, "carts"));
     scene.becomes("one").await;
