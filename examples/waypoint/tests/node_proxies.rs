@@ -16,11 +16,15 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use support::manifests::{SERVERS_BEHIND_WAYPOINT, mesh};
 use support::process::{Cast, play};
 use support::{Block, SOON, application, ask, dial, name_of, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Listeners wait 15 s for the beginning of what they must tell apart.
+const BEFORE_INSPECTION_ENDS: Duration = Duration::from_secs(12);
 
 #[test]
 fn plays_a_part() {
@@ -92,9 +96,14 @@ async fn between_node_proxies() {
     let answer = get(thief, workload, "/closed/x", "").await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
 
-    // A service of TCP; the policies of its clients count there too.
+    // A service of TCP, whose server speaks first: nothing waits for what the client may say. The policies of its clients
+    // count there too.
     let mut stream = dial(client, "10.1.0.3:90".parse().unwrap()).await.unwrap();
-    assert_eq!(echoed(&mut stream, "one", "bytes").await, "onebytes");
+    let mut greeting = [0; 3];
+    let greeted = stream.read_exact(&mut greeting);
+    tokio::time::timeout(BEFORE_INSPECTION_ENDS, greeted).await.expect("the server's greeting comes").unwrap();
+    assert_eq!(&greeting, b"one");
+    assert_eq!(echoed(&mut stream, "bytes").await, "bytes");
     stream.shutdown().await.unwrap();
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the end of one half goes through to the other");
     let mut refused = dial(thief, "10.1.0.3:90".parse().unwrap()).await.unwrap();
@@ -110,7 +119,7 @@ async fn between_node_proxies() {
         head.push(tokio::time::timeout(SOON, stream.read_u8()).await.expect("an answer comes").unwrap());
     }
     assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
-    assert_eq!(echoed(&mut stream, "", "frames").await, "frames");
+    assert_eq!(echoed(&mut stream, "frames").await, "frames");
     drop(stream);
 
     let metrics = waypoint.get("/metrics").unwrap();
@@ -123,10 +132,10 @@ async fn between_node_proxies() {
     control_plane.end().await;
 }
 
-/// What comes back when this is sent, behind a greeting.
-async fn echoed(stream: &mut tokio::net::TcpStream, greeting: &str, text: &str) -> String {
+/// What comes back when this is sent.
+async fn echoed(stream: &mut tokio::net::TcpStream, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
-    let mut answer = vec![0; greeting.len() + text.len()];
+    let mut answer = vec![0; text.len()];
     tokio::time::timeout(SOON, stream.read_exact(&mut answer)).await.expect("an echo comes").unwrap();
     String::from_utf8(answer).unwrap()
 }
