@@ -102,7 +102,7 @@ async fn good(span: Duration, client: &Identity, to: SocketAddr, application: So
                 let started = Instant::now();
                 // A pool of its own each time, so that each has a handshake.
                 let pool = Pool::new();
-                let key = Key { source: id("client"), expected: vec![id("server")], to };
+                let key = Key { source: id("client"), expected: Expected::Ids(vec![id("server")]), to };
                 let destination = Destination::Address(application);
                 pool.connect(&client, key, &destination, &Default::default()).await.expect("a good client is served");
                 latencies.push(started.elapsed());

@@ -14,13 +14,25 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use common::{HBONE, Mesh, change, echoes, id, open, service, uid};
-use mesh_core::name::{Network, SpiffeId};
+use mesh_core::balance::{InnerTunnel, Tunnel};
+use mesh_core::live::Live;
+use mesh_core::name::{Network, SpiffeId, parse_spiffe_id, parse_trust_domain};
 use mesh_core::resolve::Destination;
 use mesh_core::service::{GatewayAddress, GatewayDestination, HBONE_PORT};
 use mesh_core::workload::{ApplicationProtocol, ApplicationTunnel};
-use mesh_transport::proxy::{Drain, Inbound};
+use mesh_identity::authority::{Authority, Names, Rules};
+use mesh_identity::bundle::BundleSet;
+use mesh_identity::clock::SystemClock;
+use mesh_identity::source::{Identities, LocalSource};
+use mesh_identity::tls::Identity;
+use mesh_identity::verify::Expected;
+use mesh_transport::http::Transport;
+use mesh_transport::l7::{Connect, Direct, Meshed, Target};
+use mesh_transport::proxy::{Drain, Inbound, Inputs, Tunnels};
 use mesh_transport::socket::proxy_protocol::Header;
 use mesh_transport::socket::{Listener, SourceAddress};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -83,6 +95,77 @@ async fn a_tunnel_within_a_tunnel_reaches_another_network() {
     assert!(rest.is_empty());
 }
 
+/// Opens a stream to an endpoint, as a program does that is told of endpoints.
+async fn reach(mesh: &Mesh, own: Identity, address: SocketAddr, tunnel: Tunnel) -> Result<Box<dyn Transport>, String> {
+    let Inputs { pool, tracker, tasks, .. } = &mesh.inputs;
+    let tunnels = Tunnels::new(pool.clone(), own, tracker.clone(), tasks.clone());
+    let meshed = Meshed::new(tunnels, Direct::default(), SocketAddr::new(mesh.ip(1), 0));
+    let target = Target { address, hostname: "".into(), cluster: "web".into(), tls: None, tunnel: Some(tunnel) };
+    meshed.in_network("near".into()).connect(target).await.map_err(|error| mesh_core::report::chain(&*error))
+}
+
+#[tokio::test]
+async fn programs_that_are_told_of_endpoints_reach_those_of_other_networks() {
+    let mut mesh = Mesh::new();
+    let Destination::Hostname(host, port) = two_networks(&mut mesh, vec![]).await else { panic!() };
+    let gateway = SocketAddr::new(mesh.ip(3), HBONE);
+    let identity = mesh.identities.identity(&id("client")).await.unwrap();
+    for (outer, far, refused) in [
+        (vec![id("gateway")], vec![id("server")], None),
+        // As from Istio, which names nobody.
+        (vec![], vec![], None),
+        (vec![id("server")], vec![id("server")], Some("the peer is `spiffe://cluster.local/ns/shop/sa/gateway`")),
+        (vec![id("gateway")], vec![id("gateway")], Some("the peer is `spiffe://cluster.local/ns/shop/sa/server`")),
+    ] {
+        let inner = InnerTunnel { host: host.clone(), port, identities: far };
+        let tunnel = Tunnel { identities: outer, via: None, inner: Some(inner) };
+        match (reach(&mesh, identity.clone(), gateway, tunnel.clone()).await, refused) {
+            (Ok(mut stream), None) => {
+                let mut answer = [0; 5];
+                stream.write_all(b"hello").await.unwrap();
+                stream.read_exact(&mut answer).await.unwrap();
+                assert_eq!(&answer, b"hello");
+                let connections = mesh.inputs.tracker.connections();
+                let outbound = connections.iter().find(|info| info.facts.direction.as_str() == "outbound").unwrap();
+                assert_eq!(outbound.facts.destination_identity, Some(id("server")), "not the gateway's");
+            }
+            (Err(told), Some(refused)) => assert!(told.contains(refused), "{told}"),
+            (reached, _) => panic!("{tunnel:?}: {:?}", reached.map(drop)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_is_named_a_member_of_our_own_trust_domain_is_meant() {
+    let mesh = Mesh::new();
+    let elsewhere = parse_trust_domain("elsewhere").unwrap();
+    let authority = Authority::ephemeral(elsewhere.clone(), Rules::default(), Arc::new(SystemClock)).unwrap();
+    let bundles = BundleSet::default().with(mesh.authority.bundle()).with(authority.bundle());
+    let source = LocalSource::new(Arc::new(authority), Duration::from_secs(3600), Names::default());
+    let others = Identities::builder(Arc::new(source), bundles.clone()).build();
+    let stranger = parse_spiffe_id("spiffe://elsewhere/ns/shop/sa/server").unwrap();
+    mesh.serve_as("server", 2, others.identity(&stranger).await.unwrap());
+    mesh.add("gateway", 3);
+    mesh.serve("gateway", 3).await;
+    // Both domains are trusted for what they say of themselves.
+    let own = mesh.identities.identity(&id("client")).await.unwrap();
+    let own = Identity::new(id("client"), own.state().clone(), Live::constant(bundles), Arc::new(SystemClock));
+
+    for (host, named, refused) in [
+        (3, vec![], None),
+        (2, vec![], Some("the peer is `spiffe://elsewhere/ns/shop/sa/server`")),
+        (2, vec![stranger], None),
+    ] {
+        let address = mesh.echo(host).await;
+        let tunnel = Tunnel { identities: named, ..Tunnel::default() };
+        match (reach(&mesh, own.clone(), address, tunnel.clone()).await, refused) {
+            (Ok(_), None) => {}
+            (Err(told), Some(refused)) => assert!(told.contains(refused), "{told}"),
+            (reached, _) => panic!("{host} {tunnel:?}: {:?}", reached.map(drop)),
+        }
+    }
+}
+
 #[tokio::test]
 async fn nobody_but_the_services_own_identities_may_stand_at_the_inner_end() {
     for names in [vec![], vec![id("somebody")]] {
@@ -100,7 +183,7 @@ async fn a_gateway_takes_host_names_of_its_network_only() {
     let identity = mesh.identities.identity(&id("client")).await.unwrap();
     let key = mesh_transport::hbone::pool::Key {
         source: id("client"),
-        expected: vec![id("gateway")],
+        expected: Expected::Ids(vec![id("gateway")]),
         to: SocketAddr::new(mesh.ip(3), HBONE),
     };
     for (authority, status) in [
@@ -130,7 +213,7 @@ async fn an_application_behind_a_proxy_tunnel_learns_whom_it_serves() {
     let identity = mesh.identities.identity(&id("client")).await.unwrap();
     let key = mesh_transport::hbone::pool::Key {
         source: id("client"),
-        expected: vec![id("server")],
+        expected: Expected::Ids(vec![id("server")]),
         to: SocketAddr::new(mesh.ip(2), HBONE),
     };
     for (authority, destination) in

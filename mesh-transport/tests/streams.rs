@@ -23,6 +23,7 @@ use bytes::Bytes;
 use common::{Mesh, dial, id};
 use mesh_core::resolve::Destination;
 use mesh_identity::tls::Identity;
+use mesh_identity::verify::Expected;
 use mesh_transport::hbone::pool::{Dial, Dialed, Key, Pool};
 use mesh_transport::hbone::{ConnectHeaders, Error, handshake};
 use mesh_transport::relay::{Counts, relay};
@@ -224,7 +225,7 @@ impl Dial for Scripted {
     fn dial<'a>(
         &'a self,
         _identity: &'a Identity,
-        key: &'a Key,
+        _: &'a Key,
     ) -> Pin<Box<dyn Future<Output = Result<Dialed, Error>> + Send + 'a>> {
         Box::pin(async move {
             let number = self.dials.fetch_add(1, Ordering::SeqCst);
@@ -238,7 +239,7 @@ impl Dial for Scripted {
             let drive = Box::pin(async move {
                 let _ = driver.run().await;
             });
-            Ok(Dialed { client, peer: key.expected[0].clone(), chain: Arc::from([]), drive })
+            Ok(Dialed { client, peer: id("server"), chain: Arc::from([]), drive })
         })
     }
 }
@@ -272,7 +273,11 @@ async fn script(io: DuplexStream, max_streams: u32, go_away: bool, peak: Arc<Ato
 async fn identity() -> (Mesh, Identity, Key, Destination) {
     let mesh = Mesh::new();
     let identity = mesh.identities.identity(&id("client")).await.unwrap();
-    let key = Key { source: id("client"), expected: vec![id("server")], to: "192.0.2.1:15008".parse().unwrap() };
+    let key = Key {
+        source: id("client"),
+        expected: Expected::Ids(vec![id("server")]),
+        to: "192.0.2.1:15008".parse().unwrap(),
+    };
     (mesh, identity, key, "192.0.2.1:80".parse().unwrap())
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::config::Config;
-use mesh_core::live::Live;
+use mesh_core::live::{Closed, Live};
 use mesh_host::admin::{Admin, page};
 use mesh_host::member::{Error, Member};
 use mesh_host::ready::Ready;
@@ -35,6 +35,9 @@ use crate::{program, secrets, show};
 
 /// Pause before a certificate is asked for again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long endpoints are waited for before the first readiness: Envoy's `initial_fetch_timeout`.
+const WARMING: Duration = Duration::from_secs(15);
 
 /// Runs a waypoint until it is asked to end, then drains it.
 pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> {
@@ -74,7 +77,8 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let connect: Arc<dyn Connect> = match &identity {
         Some(identity) => {
             let out = Out::new(pool.clone(), identity.clone(), tracker.clone(), tasks.clone());
-            Arc::new(Meshed::new(out, Direct::default(), SocketAddr::new(settings.waypoint.ip, 0)))
+            let meshed = Meshed::new(out, Direct::default(), SocketAddr::new(settings.waypoint.ip, 0));
+            Arc::new(meshed.in_network(settings.network.as_str().into()))
         }
         None => Arc::new(Direct::default()),
     };
@@ -142,14 +146,25 @@ fn judge_again(identities: &Identities, tracker: &Tracker) -> impl Future<Output
     reevaluate(inputs, SystemClock)
 }
 
+/// Ready with a listener that has somewhere to send requests; a cluster whose endpoints nobody tells of is not waited for
+/// for ever.
 async fn when_programmed(config: Live<Config>, ready: Ready) {
-    let mut changes = config.changes();
-    while changes.current().listeners.is_empty() && changes.current().clusters.is_empty() {
-        if changes.changed().await.is_err() {
-            return;
-        }
+    if comes_to(&config, |config| !config.listeners.is_empty()).await.is_err() {
+        return;
+    }
+    let warm = comes_to(&config, |config| config.warming == 0);
+    if tokio::time::timeout(WARMING, warm).await.is_err() {
+        tracing::warn!(clusters = config.load().warming, "ready although endpoints of clusters have not come");
     }
     ready.set("configuration", true);
+}
+
+async fn comes_to(config: &Live<Config>, is_so: impl Fn(&Config) -> bool) -> Result<(), Closed> {
+    let mut changes = config.changes();
+    while !is_so(&changes.current()) {
+        changes.changed().await?;
+    }
+    Ok(())
 }
 
 fn admin(

@@ -123,7 +123,9 @@ pub enum Discovery {
     /// The address that a captured connection was meant for.
     OriginalDst,
     /// The address that a tunnelled connection was meant for, through a tunnel to it ([`Tunnel`](super::Tunnel)). The key is
-    /// the address, the value who may be at its end; an address without is not said to be anybody's.
+    /// the address, the value who may be at its end; an address without is no endpoint. Empty when the control plane does not
+    /// say who is where, as that of Istio does not: then every address is one, and [`Tunnel::identities`](super::Tunnel)
+    /// says who may be there.
     TunnelToOriginalDst(BTreeMap<IpAddr, SpiffeId>),
 }
 

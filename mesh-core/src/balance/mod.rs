@@ -76,7 +76,7 @@ pub use policy::{
 pub use subset::{
     InvalidSubsetSettings, LocalityWeights, SelectorFallback, SubsetFallback, SubsetSelector, SubsetSettings,
 };
-pub use tunnel::Tunnel;
+pub use tunnel::{InnerTunnel, Tunnel};
 pub use zone::LocalCluster;
 
 #[cfg(test)]

@@ -33,13 +33,17 @@ pub struct Config {
     pub listeners: BTreeMap<Text, Arc<Served>>,
     /// The clusters whose endpoints are known.
     pub clusters: Arc<Clusters>,
+    /// How many clusters are told of beside these, which cannot serve yet.
+    pub warming: usize,
 }
 
 impl Config {
     /// Whether another is made of the very same parts.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        same(&self.listeners, &other.listeners) && same(&self.clusters, &other.clusters)
+        same(&self.listeners, &other.listeners)
+            && same(&self.clusters, &other.clusters)
+            && self.warming == other.warming
     }
 }
 
@@ -141,7 +145,8 @@ impl Assembly {
             Some((name.clone(), served.or_else(|| before.cloned())?))
         });
         self.served = served.collect();
-        Config { listeners: self.served.clone(), clusters: Arc::clone(&self.clusters) }
+        let warming = resources.clusters.keys().filter(|name| !self.clusters.contains_key(*name)).count();
+        Config { listeners: self.served.clone(), clusters: Arc::clone(&self.clusters), warming }
     }
 
     fn clusters(&self, resources: &Resources, now: Instant) -> Clusters {

@@ -42,10 +42,20 @@ impl OriginalDestination {
     }
 
     pub(super) fn pick(&self, request: &Request<'_>, rng: &mut fastrand::Rng, now: Instant) -> Result<Pick, PickError> {
-        let address = request.original.ok_or(PickError::NoEndpoints)?;
+        let address = request.original.filter(|address| self.is_endpoint(*address)).ok_or(PickError::NoEndpoints)?;
         self.meet(address, now);
         let request = Request { preferred: Some(Preferred { address, strict: true }), ..*request };
         self.balancer.pick(&request, rng, now)
+    }
+
+    /// Of an address that is nobody's, nobody may be at its end.
+    fn is_endpoint(&self, address: SocketAddr) -> bool {
+        match &self.cluster.discovery {
+            Discovery::TunnelToOriginalDst(identities) => {
+                identities.is_empty() || identities.contains_key(&address.ip())
+            }
+            _ => true,
+        }
     }
 
     fn meet(&self, address: SocketAddr, now: Instant) {
@@ -66,9 +76,8 @@ impl OriginalDestination {
     fn endpoint(&self, address: SocketAddr) -> Endpoint {
         let mut endpoint = Endpoint::new(address);
         if let Discovery::TunnelToOriginalDst(identities) = &self.cluster.discovery {
-            // Of an address that is nobody's, nobody may be at its end.
             let identities = identities.get(&address.ip()).into_iter().cloned().collect();
-            endpoint.tunnel = Some(Tunnel { identities, via: None });
+            endpoint.tunnel = Some(Tunnel { identities, ..Tunnel::default() });
         }
         endpoint
     }

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::balance::{Assignment, Cluster, Discovery, Endpoint, LocalityEndpoints, Request};
+use crate::balance::{Assignment, Cluster, Discovery, Endpoint, LocalityEndpoints, Request, Tunnel};
 use crate::listener::{FilterChain, HttpManager, Listener, ListenerKind, RouteSource, SocketListener, Terminal};
 use crate::name::{Locality, Text};
 use crate::route::{RouteConfig, RouteTable};
@@ -130,11 +131,16 @@ fn the_endpoint_may_be_what_a_connection_was_meant_for() {
     let picked = pick(Some("10.0.0.7:80")).unwrap();
     assert_eq!(picked.address(), "10.0.0.7:80".parse().unwrap());
     assert_eq!(picked.endpoint().tunnel.as_ref().unwrap().identities, [identity]);
-    let stranger = pick(Some("10.0.0.8:80")).unwrap();
-    assert_eq!(stranger.address(), "10.0.0.8:80".parse().unwrap());
-    assert!(stranger.endpoint().tunnel.as_ref().unwrap().identities.is_empty(), "nobody may be there");
+    assert!(pick(Some("10.0.0.8:80")).is_err(), "nobody may be there");
     assert_eq!(pick(Some("10.0.0.7:80")).unwrap().address(), picked.address());
     assert!(pick(None).is_err());
+
+    // Who is where may not be said at all.
+    resources.clusters.extend([cluster("to", Discovery::TunnelToOriginalDst(BTreeMap::new()))]);
+    let config = Assembly::default().assemble(&resources, Instant::now());
+    let request = Request { original: Some("10.0.0.8:80".parse().unwrap()), ..Request::default() };
+    let picked = config.clusters.get("to").unwrap().pick(&request, &mut fastrand::Rng::with_seed(1), Instant::now());
+    assert_eq!(picked.unwrap().0.endpoint().tunnel, Some(Tunnel::default()));
 }
 
 #[test]
@@ -144,9 +150,17 @@ fn aggregates_use_what_there_is_and_circles_end() {
     let mut resources = Resources::default();
     resources.clusters.extend([cluster("all", all), cluster("circle", circle), cluster("shop", EDS)]);
     resources.assignments.insert("shop".into(), assignment("shop", &["10.0.0.1:80"]));
-    let config = Assembly::default().assemble(&resources, Instant::now());
+    let mut assembly = Assembly::default();
+    let config = assembly.assemble(&resources, Instant::now());
     assert_eq!(picked(&config, "all"), Some("10.0.0.1:80".into()));
     assert_eq!(picked(&config, "circle"), None);
+    assert_eq!((config.clusters.len(), config.warming), (2, 1), "the circle never serves");
+
+    resources.clusters.extend([cluster("late", EDS)]);
+    let waiting = assembly.assemble(&resources, Instant::now());
+    assert_eq!((waiting.clusters.len(), waiting.warming, waiting.is(&config)), (2, 2, false));
+    resources.assignments.insert("late".into(), assignment("late", &[]));
+    assert_eq!(assembly.assemble(&resources, Instant::now()).warming, 1, "no endpoints is an answer");
 }
 
 #[test]

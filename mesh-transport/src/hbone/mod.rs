@@ -15,7 +15,9 @@ mod stream;
 
 pub use client::{Client, Driver, handshake};
 pub use forwarded::{Forwarded, TraceId, traceparent};
-pub use request::{ConnectHeaders, NETWORK_HEADER, RequestError, connect_request, destination};
+pub use request::{
+    ConnectHeaders, NETWORK_HEADER, RequestError, SOURCE_HEADER, WAYPOINT, connect_request, destination,
+};
 pub use server::{Connect, Server};
 pub use status::{REASON_HEADER, Refused};
 pub use stream::{HboneStream, ReadHalf, WriteHalf};

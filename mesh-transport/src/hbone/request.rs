@@ -6,6 +6,12 @@ use super::Forwarded;
 /// The header by which an inner tunnel says which network its client is in.
 pub const NETWORK_HEADER: &str = "x-forwarded-network";
 
+/// The header by which an outer tunnel says what kind of proxy opens it.
+pub const SOURCE_HEADER: &str = "x-istio-source";
+
+/// In [`SOURCE_HEADER`]: routes and policies of the service have been applied.
+pub const WAYPOINT: &str = "waypoint";
+
 /// What a CONNECT request carries beside its authority.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectHeaders {
@@ -17,6 +23,9 @@ pub struct ConnectHeaders {
     pub traceparent: Option<String>,
     /// The network of the client: on inner tunnels, where addresses of one network mean nothing in another.
     pub network: Option<String>,
+    /// What kind of proxy the client is, such as [`WAYPOINT`]: on outer tunnels. A gateway of Istio passes what comes from a
+    /// waypoint on to the service's endpoints, and anything else to the service's waypoint.
+    pub source: Option<&'static str>,
 }
 
 /// A plain CONNECT request (RFC 9113 section 8.5): a method and an authority, no scheme and no path.
@@ -36,6 +45,9 @@ pub fn connect_request(authority: &Destination, headers: &ConnectHeaders) -> Res
     }
     if let Some(network) = &headers.network {
         request = request.header(NETWORK_HEADER, network);
+    }
+    if let Some(source) = headers.source {
+        request = request.header(SOURCE_HEADER, source);
     }
     request.body(())
 }

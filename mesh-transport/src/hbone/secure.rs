@@ -21,17 +21,17 @@ pub(crate) struct Secured<T> {
     pub(crate) chain: Arc<[CertificateDer<'static>]>,
 }
 
-/// Mutual TLS as `identity` with one of `expected`, then HTTP/2; each step with a deadline. `to` is for errors.
+/// Mutual TLS as `identity` with whom is `expected`, then HTTP/2; each step with a deadline. `to` is for errors.
 pub(crate) async fn secure<T>(
     identity: &Identity,
-    expected: Vec<SpiffeId>,
+    expected: Expected,
     to: SocketAddr,
     io: T,
 ) -> Result<Secured<T>, Error>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = identity.client_config(Expected::Ids(expected), &[ALPN])?;
+    let config = identity.client_config(expected, &[ALPN])?;
     // The name is ignored by our verifier and not sent; rustls wants one.
     let name = ServerName::IpAddress(to.ip().into());
     let connecting = TlsConnector::from(config).connect(name, io);

@@ -59,6 +59,21 @@ fn trace_context_has_its_form() {
     }
 }
 
+#[test]
+fn a_request_says_only_what_there_is_to_say() {
+    let authority = "carts.shop.svc.cluster.local:80".parse().unwrap();
+    let said = |headers: &ConnectHeaders| {
+        let request = connect_request(&authority, headers).unwrap();
+        let said = request.headers().iter();
+        said.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>()
+    };
+    assert!(said(&ConnectHeaders { baggage: Some(String::new()), ..ConnectHeaders::default() }).is_empty());
+    let outer = ConnectHeaders { source: Some(WAYPOINT), ..ConnectHeaders::default() };
+    assert_eq!(said(&outer), ["x-istio-source: waypoint"]);
+    let inner = ConnectHeaders { network: Some("near".to_owned()), ..ConnectHeaders::default() };
+    assert_eq!(said(&inner), ["x-forwarded-network: near"]);
+}
+
 proptest! {
     #[test]
     fn headers_never_panic(text in "[ -~]{0,80}") {

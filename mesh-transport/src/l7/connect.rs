@@ -2,15 +2,16 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use mesh_core::balance::Tunnel;
-use mesh_core::name::Text;
-use mesh_core::resolve::{self, Destination};
+use mesh_core::balance::{InnerTunnel, Tunnel};
+use mesh_core::name::{Network, SpiffeId, Text};
+use mesh_core::resolve::Destination;
 use mesh_core::service::HBONE_PORT;
+use mesh_identity::verify::Expected;
 
 use super::BoxError;
-use crate::hbone::ConnectHeaders;
+use crate::hbone::{ConnectHeaders, WAYPOINT};
 use crate::http::Transport;
-use crate::proxy::Tunnels;
+use crate::proxy::{self, End, NestedHeaders, OutboundStream, Tunnels};
 use crate::socket::Sockets;
 
 /// An endpoint to be connected to.
@@ -55,27 +56,57 @@ pub struct Meshed {
     tunnels: Tunnels,
     direct: Direct,
     own: SocketAddr,
+    network: Network,
 }
 
 impl Meshed {
     /// Through `tunnels`; `own` is what is said of whom they are for, our own address.
     #[must_use]
     pub fn new(tunnels: Tunnels, direct: Direct, own: SocketAddr) -> Self {
-        Self { tunnels, direct, own }
+        Self { tunnels, direct, own, network: Network::default() }
+    }
+
+    /// In this network, which the far ends of tunnels to other networks are told.
+    #[must_use]
+    pub fn in_network(self, network: Network) -> Self {
+        Self { network, ..self }
+    }
+
+    async fn open(&self, address: SocketAddr, tunnel: &Tunnel) -> Result<OutboundStream, proxy::Error> {
+        let Tunnel { identities, via, inner } = tunnel;
+        let Some(InnerTunnel { host, port, identities: far }) = inner else {
+            let to = via.unwrap_or_else(|| SocketAddr::new(address.ip(), HBONE_PORT));
+            let end = End { authority: Destination::Address(address), expected: self.expected(identities) };
+            return self.tunnels.open(to, &end, self.own, &ConnectHeaders::default()).await;
+        };
+        let authority = Destination::Hostname(host.clone(), *port);
+        let gateway = End { authority: authority.clone(), expected: self.expected(identities) };
+        let end = End { authority, expected: self.expected(far) };
+        let outer = ConnectHeaders { source: Some(WAYPOINT), ..ConnectHeaders::default() };
+        let inner = ConnectHeaders { network: Some(self.network.to_string()), ..ConnectHeaders::default() };
+        let headers = NestedHeaders { outer, inner };
+        self.tunnels.open_within(address, &gateway, &end, self.own, &headers).await
+    }
+
+    /// Who may be at the end of a tunnel of which only these are named.
+    ///
+    /// Where nobody is named, a member of our own trust domain: that is what a mesh of Istio asks of the ends of its
+    /// waypoints' tunnels. Members of federated domains must be named, since trusting a domain for what it says of itself
+    /// does not make it a part of this mesh.
+    fn expected(&self, named: &[SpiffeId]) -> Expected {
+        match named {
+            [] => Expected::TrustDomain(self.tunnels.identity().id().trust_domain().clone()),
+            named => Expected::Ids(named.to_vec()),
+        }
     }
 }
 
 impl Connect for Meshed {
     fn connect(&self, target: Target) -> Connecting {
         let Some(tunnel) = &target.tunnel else { return self.direct.connect(target) };
-        let tunnel = resolve::Tunnel {
-            to: tunnel.via.unwrap_or_else(|| SocketAddr::new(target.address.ip(), HBONE_PORT)),
-            authority: Destination::Address(target.address),
-            expected: tunnel.identities.clone(),
-        };
-        let (tunnels, own) = (self.tunnels.clone(), self.own);
+        let (meshed, tunnel) = (self.clone(), tunnel.clone());
         Box::pin(async move {
-            let stream = tunnels.open(&tunnel, own, &ConnectHeaders::default()).await?;
+            let stream = meshed.open(target.address, &tunnel).await?;
             Ok(Box::new(stream) as Box<dyn Transport>)
         })
     }

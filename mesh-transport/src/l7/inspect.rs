@@ -1,11 +1,12 @@
 //! What the beginning of a connection tells, read ahead and given back.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use mesh_core::listener::{ListenerFilter, SocketListener, TransportProtocol};
+use mesh_core::listener::{FilterChainMatch, ListenerFilter, SocketListener, TransportProtocol};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
@@ -42,10 +43,13 @@ impl<I> Ahead<I> {
     }
 }
 
-/// Looks at the beginning of a connection as its listener asks. `None`: it is to be closed.
-pub(super) async fn inspect<I: AsyncRead + Unpin>(listener: &SocketListener, io: &mut I) -> Option<(Found, Bytes)> {
-    let tls = listener.inspects_tls();
-    let http = listener.inspectors.contains(&ListenerFilter::HttpInspector);
+/// Looks at the beginning of a connection to `to` as its listener asks. `None`: it is to be closed.
+pub(super) async fn inspect<I: AsyncRead + Unpin>(
+    listener: &SocketListener,
+    to: SocketAddr,
+    io: &mut I,
+) -> Option<(Found, Bytes)> {
+    let (tls, http) = asked(listener, to);
     let mut read = BytesMut::new();
     if !tls && !http {
         return Some((Found::default(), Bytes::new()));
@@ -60,6 +64,23 @@ pub(super) async fn inspect<I: AsyncRead + Unpin>(listener: &SocketListener, io:
         None => looking.await.ok()?,
     };
     Some((found, read.freeze()))
+}
+
+/// Whether TLS and HTTP are looked for: TLS where the listener says so, for policies ask of it too, and both where a chain for
+/// this destination asks what is spoken. Where none does, nothing is waited for: the server may be the one that speaks first.
+fn asked(listener: &SocketListener, to: SocketAddr) -> (bool, bool) {
+    let ip = to.ip().to_canonical();
+    let asks = listener.chains.iter().map(|chain| &chain.matcher).any(|matcher| {
+        let FilterChainMatch { destination_port, destination_ranges: ranges, .. } = matcher;
+        destination_port.is_none_or(|port| port == to.port())
+            && (ranges.is_empty() || ranges.iter().any(|range| range.contains(&ip)))
+            && (matcher.transport_protocol.is_some()
+                || !matcher.server_names.is_empty()
+                || !matcher.application_protocols.is_empty())
+    });
+    let tls_inspector = listener.inspectors.iter().any(|one| matches!(one, ListenerFilter::TlsInspector { .. }));
+    let http_inspector = listener.inspectors.contains(&ListenerFilter::HttpInspector);
+    (tls_inspector || asks && listener.inspects_tls(), asks && http_inspector)
 }
 
 async fn look<I: AsyncRead + Unpin>(tls: bool, http: bool, io: &mut I, read: &mut BytesMut) -> io::Result<Found> {
@@ -169,7 +190,23 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Ahead<I> {
 
 #[cfg(test)]
 mod tests {
+    use mesh_core::listener::{FilterChain, Terminal};
+
     use super::*;
+
+    const TO: &str = "10.0.0.1:80";
+
+    /// A listener whose chain for port 80 asks what is spoken.
+    fn listener() -> SocketListener {
+        let mut listener = SocketListener::new("127.0.0.1:80".parse().unwrap());
+        listener.inspectors = vec![ListenerFilter::HttpInspector];
+        let mut http = FilterChain::new(Terminal::Close);
+        http.matcher.destination_port = Some(80);
+        http.matcher.destination_ranges = ["10.0.0.0/8".parse().unwrap()].into();
+        http.matcher.application_protocols = ["http/1.1".into()].into();
+        listener.chains = vec![http, FilterChain::new(Terminal::Close)];
+        listener
+    }
 
     #[test]
     fn the_beginning_tells_which_http_it_is() {
@@ -192,11 +229,9 @@ mod tests {
     #[tokio::test]
     async fn what_was_read_ahead_is_given_back() {
         let (mut client, mut server) = tokio::io::duplex(64);
-        let mut listener = SocketListener::new("127.0.0.1:80".parse().unwrap());
-        listener.inspectors = vec![ListenerFilter::HttpInspector];
         tokio::io::AsyncWriteExt::write_all(&mut client, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         drop(client);
-        let (found, ahead) = inspect(&listener, &mut server).await.unwrap();
+        let (found, ahead) = inspect(&listener(), TO.parse().unwrap(), &mut server).await.unwrap();
         assert_eq!(found.protocols, ["http/1.1"]);
         let mut all = String::new();
         Ahead::new(ahead, server).read_to_string(&mut all).await.unwrap();
@@ -205,13 +240,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_says_nothing_is_not_waited_for_beyond_the_limit() {
-        let mut listener = SocketListener::new("127.0.0.1:80".parse().unwrap());
-        listener.inspectors = vec![ListenerFilter::HttpInspector];
+        let mut listener = listener();
         for goes_on in [false, true] {
             listener.continue_after_timeout = goes_on;
             let (_client, mut server) = tokio::io::duplex(64);
-            let inspected = inspect(&listener, &mut server).await;
+            let inspected = inspect(&listener, TO.parse().unwrap(), &mut server).await;
             assert_eq!(inspected.is_some(), goes_on);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_waited_for_where_no_chain_asks_what_is_spoken() {
+        for to in ["10.0.0.1:81", "11.0.0.1:80"] {
+            let (_client, mut server) = tokio::io::duplex(64);
+            let inspected = inspect(&listener(), to.parse().unwrap(), &mut server).await;
+            assert_eq!(inspected, Some((Found::default(), Bytes::new())), "{to}");
         }
     }
 }

@@ -221,7 +221,7 @@ impl Listening {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let socket = self.served.listener.socket().ok_or("a listener of clients accepts no connections")?;
-        let inspected = inspect(socket, &mut io).await;
+        let inspected = inspect(socket, incoming.connection.destination, &mut io).await;
         let (found, ahead) = inspected.ok_or("the connection does not say what it is")?;
         let connection = &incoming.connection;
         let protocols: Vec<&str> = found.protocols.iter().map(String::as_str).collect();

@@ -7,10 +7,11 @@ use mesh_core::resolve::{self, Destination, Hop, InnerTunnel, Refusal, Resolutio
 use mesh_core::workload::Workload;
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
+use mesh_identity::verify::Expected;
 use tokio::net::TcpStream;
 
 use super::flow::{Direction, Facts, Failure, Outcome};
-use super::nested;
+use super::nested::{self, NestedHeaders};
 use super::track::{Cause, Watched};
 use super::upstream::Upstream;
 use super::{Inputs, LocalWorkload, Registration, Tracker};
@@ -91,7 +92,7 @@ impl Outbound {
                 host: way.service.as_ref().map(|service| service.key.hostname.to_string()),
             }),
             traceparent: Some(traceparent(trace)),
-            network: None,
+            ..ConnectHeaders::default()
         };
         match &way.hop {
             Hop::Plain { to } => self.plain(to, &way, &source, facts).await,
@@ -150,7 +151,8 @@ impl Outbound {
             facts.destination = Some(*address);
         }
         let identity = self.identity(source).await?;
-        let key = Key { source: identity.id().clone(), expected: tunnel.expected.clone(), to: tunnel.to };
+        let expected = Expected::Ids(tunnel.expected.clone());
+        let key = Key { source: identity.id().clone(), expected, to: tunnel.to };
         let tunnelled = self.inputs.pool.connect(&identity, key, &tunnel.authority, headers).await;
         let tunnelled = tunnelled.map_err(Error::Tunnel)?;
         facts.destination_identity = Some(tunnelled.peer.clone());
@@ -167,12 +169,12 @@ impl Outbound {
     ) -> Result<Upstream, Error> {
         facts.tunnel = Some(outer.to);
         let identity = self.identity(source).await?;
-        let key = Key { source: identity.id().clone(), expected: outer.expected.clone(), to: outer.to };
-        let tunnelled = self.inputs.pool.connect(&identity, key, &outer.authority, &headers).await;
-        let tunnelled = tunnelled.map_err(Error::Tunnel)?;
-        let headers = ConnectHeaders { network: Some(self.inputs.network.to_string()), ..headers };
-        let nested = nested::connect(tunnelled, &identity, inner, &headers, outer.to, &self.inputs.tasks);
-        let nested = nested.await.map_err(|error| Error::Tunnel(Arc::new(error)))?;
+        let network = Some(self.inputs.network.to_string());
+        let headers = NestedHeaders { inner: ConnectHeaders { network, ..headers.clone() }, outer: headers };
+        let Inputs { pool, tasks, .. } = &self.inputs;
+        let (to, gateway, end) = (outer.to, outer.into(), inner.into());
+        let nested = nested::open(pool, &identity, to, &gateway, &end, &headers, tasks);
+        let nested = nested.await.map_err(Error::Tunnel)?;
         facts.destination_identity = Some(nested.peer.clone());
         // The gateway chose the workload; only its own words say which one it is. The record at hand is the gateway's.
         facts.destination_workload = None;

@@ -1,5 +1,6 @@
-# The scene of `matrix` and `bench`: a client, a server and a gateway in namespaces on one bridge, our redirection rules in
-# both ends, and `proxy` to put either program there. To be sourced; needs `bin`, ZTUNNEL and ZTUNNEL_CA.
+# The scene of `matrix`, `bench` and `waypoint`: a client, a server and a gateway in namespaces on one bridge, our redirection
+# rules in both ends unless `captured` is `no`, and `proxy` to put either program there. To be sourced; needs `bin`, ZTUNNEL
+# and ZTUNNEL_CA.
 work=$(mktemp -d)
 id=mm$$ failed=0
 finish() {
@@ -71,6 +72,7 @@ for ns in c s g; do
     host=$((host + 1))
 done
 for ns in c s; do
+    [ "${captured:-}" = no ] && break
     # Twice: it is idempotent.
     ISTIO_META_DNS_CAPTURE=false "$bin/node-proxy" capture install --namespace /run/netns/$id$ns || exit 1
     ISTIO_META_DNS_CAPTURE=false "$bin/node-proxy" capture install --namespace /run/netns/$id$ns || exit 1

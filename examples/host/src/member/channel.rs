@@ -91,6 +91,11 @@ pub(super) fn channel(
     Ok(endpoint.connect_with_connector_lazy(connect))
 }
 
+/// Whether a control plane is shown the certificate of who connects: over TLS, where it is known by its SPIFFE id.
+pub(super) fn shows_certificate(address: &str, settings: &Settings) -> Result<bool, Error> {
+    Ok(Address::parse(address)?.tls && settings.control_plane_name.is_none())
+}
+
 /// Looked up anew for each connection: a control plane moves.
 async fn first_that_answers(address: &Address, sockets: &Sockets) -> std::io::Result<tokio::net::TcpStream> {
     let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);

@@ -129,7 +129,8 @@ impl Member {
         self.connects_with(None)
     }
 
-    /// The same, as a member of the mesh: a control plane that is known by its SPIFFE id learns who this is by certificate.
+    /// The same, as a member of the mesh: a control plane that is known by its SPIFFE id learns who this is by certificate,
+    /// and not by the token, which may be that of a node, and so of all who are on it.
     ///
     /// # Errors
     /// As [`connects`](Self::connects).
@@ -141,7 +142,8 @@ impl Member {
         let mut connects: Vec<ControlPlane> = Vec::new();
         for address in &self.settings.control_planes {
             let channel = channel::channel(address, &self.settings, self.trust.live(), &self.trust.roots, identity)?;
-            let (settings, token) = (self.settings.clone(), self.token.clone());
+            let by_certificate = identity.is_some() && channel::shows_certificate(address, &self.settings)?;
+            let (settings, token) = (self.settings.clone(), self.token.clone().filter(|_| !by_certificate));
             connects.push(Box::new(move || Ok((channel.clone(), channel::headers(&settings, token.as_ref())?))));
         }
         Ok(connects)

@@ -20,6 +20,7 @@ use mesh_core::resolve::Destination;
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::task::Tasks;
 use mesh_identity::tls::Identity;
+use mesh_identity::verify::Expected;
 use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -38,7 +39,7 @@ pub struct Key {
     /// Our own identity.
     pub source: SpiffeId,
     /// Who may be at the other end.
-    pub expected: Vec<SpiffeId>,
+    pub expected: Expected,
     /// Address and port of the other end.
     pub to: SocketAddr,
 }

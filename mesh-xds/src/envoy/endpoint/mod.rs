@@ -31,8 +31,21 @@
 //!     mesh.tunnel: {identities: ["spiffe://cluster.local/ns/shop/sa/carts"]}
 //! ```
 //!
-//! `mesh.tunnel` is ours. Without it, as from Istio, anybody of the mesh may be at the end. An internal listener of another
-//! name: NACK.
+//! An endpoint in another network ([`Tunnel::inner`](mesh_core::balance::Tunnel)) is told of by the gateway of that network
+//! and the service that both tunnels are asked for:
+//!
+//! ```yaml
+//! endpoint:
+//!   address: {envoy_internal_address: {server_listener_name: inner_connect_originate, endpoint_id: "192.0.2.7:15008"}}
+//! metadata:
+//!   filter_metadata:
+//!     envoy.filters.listener.original_dst: {local: "192.0.2.7:15008"}
+//!     istio: {double_hbone: {hbone_target_address: "carts.shop.svc.cluster.local:80"}}
+//!     mesh.tunnel: {identities: [of the gateway], inner_identities: ["spiffe://cluster.local/ns/shop/sa/carts"]}
+//! ```
+//!
+//! `mesh.tunnel` is ours. Without it, as from Istio, any member of our own trust domain may be at the end. An internal
+//! listener of another name: NACK.
 //!
 //! Refused as well: a gap between priorities, a locality twice in a priority, weights that sum up beyond 32 bits.
 

@@ -1,7 +1,7 @@
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
 use envoy_types::pb::envoy::config::core::v3::envoy_internal_address::AddressNameSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{EnvoyInternalAddress, Pipe};
-use mesh_core::balance::Tunnel;
+use mesh_core::balance::{InnerTunnel, Tunnel};
 use mesh_core::route::MetadataValue;
 use proptest::prelude::*;
 
@@ -104,9 +104,20 @@ pub(in crate::envoy) mod values {
     /// An assignment with endpoints some of which are behind tunnels.
     pub(in crate::envoy) fn tunnelled() -> impl Strategy<Value = Assignment> {
         let identity = text().prop_map(|name| format!("spiffe://td/ns/a/sa/{name}").parse().unwrap());
-        let tunnel = (vec(identity, 0..3), option::of(address()))
-            .prop_map(|(identities, via)| Tunnel { identities, via })
-            .boxed();
+        let identities = vec(identity, 0..3).boxed();
+        let inner = (text(), any::<u16>(), identities.clone()).prop_map(|(name, port, identities)| {
+            let host = mesh_core::name::Hostname::parse(&format!("{name}.test")).unwrap();
+            InnerTunnel { host, port, identities }
+        });
+        let tunnel = prop_oneof![
+            (identities.clone(), option::of(address())).prop_map(|(identities, via)| Tunnel {
+                identities,
+                via,
+                inner: None
+            }),
+            (identities, inner).prop_map(|(identities, inner)| Tunnel { identities, via: None, inner: Some(inner) }),
+        ]
+        .boxed();
         let of_one = (option::of(tunnel), option::of(text()));
         (assignment(address(), 0..4), vec(of_one, 12)).prop_map(|(mut assignment, tunnels)| {
             let endpoints = assignment.localities.iter_mut().flat_map(|locality| &mut locality.endpoints);
@@ -316,6 +327,49 @@ fn endpoints_behind_tunnels() {
     ] {
         assert_eq!(field(read(endpoint)), expected);
     }
+}
+
+/// An endpoint in another network, as Istio sends it.
+fn behind_gateway(target: &str) -> LbEndpoint {
+    let mut endpoint = behind_tunnel(&[("local", "192.0.2.7:15008")]);
+    let listener = EnvoyInternalAddress {
+        endpoint_id: "192.0.2.7:15008".into(),
+        address_name_specifier: Some(AddressNameSpecifier::ServerListenerName("inner_connect_originate".into())),
+    };
+    let Some(HostIdentifier::Endpoint(inner)) = &mut endpoint.host_identifier else { panic!() };
+    inner.address = Some(Address { address: Some(Place::EnvoyInternalAddress(listener)) });
+    let double = Kind::StructValue(texts([("hbone_target_address", target)]));
+    let mut fields = texts([("workload", "carts;shop;carts;;c2")]).fields;
+    fields.insert("double_hbone".into(), Value { kind: Some(double) });
+    endpoint.metadata.as_mut().unwrap().filter_metadata.insert("istio".into(), Struct { fields });
+    endpoint
+}
+
+#[test]
+fn endpoints_in_other_networks() {
+    let read = |endpoint: LbEndpoint| {
+        let mut message = message();
+        message.endpoints[0].lb_endpoints[0] = endpoint;
+        decoded(&message)
+    };
+    let good = read(behind_gateway("carts.shop.svc.cluster.local:80")).unwrap().value;
+    let first = good.endpoints().next().unwrap();
+    assert_eq!((first.address, first.workload.as_str()), ("192.0.2.7:15008".parse().unwrap(), "carts;shop;carts;;c2"));
+    let inner = InnerTunnel { host: "carts.shop.svc.cluster.local".parse().unwrap(), port: 80, identities: Vec::new() };
+    assert_eq!(first.tunnel, Some(Tunnel { inner: Some(inner), ..Tunnel::default() }));
+
+    let field_of = "endpoints[0].lb_endpoints[0].metadata.filter_metadata[istio].double_hbone.hbone_target_address";
+    for target in ["carts", "carts:http", ":80", "192 0 2 7:80"] {
+        assert_eq!(field(read(behind_gateway(target))), field_of, "{target}");
+    }
+    let mut nowhere = behind_gateway("carts:80");
+    nowhere.metadata.as_mut().unwrap().filter_metadata.remove("istio");
+    assert_eq!(field(read(nowhere)), field_of);
+    let mut not_somebody = behind_gateway("carts:80");
+    let metadata = not_somebody.metadata.as_mut().unwrap();
+    metadata.filter_metadata.insert("mesh.tunnel".into(), texts([("inner_identities", "spiffe://td/a")]));
+    let named = "endpoints[0].lb_endpoints[0].metadata.filter_metadata[mesh.tunnel].inner_identities";
+    assert_eq!(field(read(not_somebody)), named);
 }
 
 proptest! {

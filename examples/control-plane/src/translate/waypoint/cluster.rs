@@ -147,7 +147,7 @@ impl<'a> Maker<'a, '_> {
         }
         let mut identities = vec![workload.spiffe_id()];
         identities.extend(service.subject_alt_names.iter().filter(|id| **id != workload.spiffe_id()).cloned());
-        Some(Tunnel { identities, via: None })
+        Some(Tunnel { identities, ..Tunnel::default() })
     }
 }
 
