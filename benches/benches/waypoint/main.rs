@@ -192,9 +192,12 @@ async fn measure(version: Version, envoy: Option<&OsStr>, size: &Size) {
     print(version, rate, &proxies, &measured);
 }
 
+/// What a line of the table is about, and where its values are.
+type Row = (String, fn(&Measured) -> &[f64]);
+
 fn print(version: Version, rate: f64, proxies: &[Proxy], measured: &[Measured]) {
     println!("\n{}, {CLIENTS} clients; medians of {} rounds", version.as_str(), measured[0].per_second.len());
-    let rows: [(String, fn(&Measured) -> &[f64]); 8] = [
+    let rows: [Row; 8] = [
         ("requests/s, as many as possible".into(), |one| one.per_second.as_slice()),
         ("    its processor is busy, %".into(), |one| one.busy.as_slice()),
         ("    CPU us/request".into(), |one| one.cpu_saturated.as_slice()),
