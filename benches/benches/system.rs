@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mesh_benches::median;
 use mesh_core::authz::PolicySet;
 use mesh_core::catalog::{Catalog, Delta};
 use mesh_core::live::{Live, Publisher};
@@ -95,12 +96,6 @@ async fn run(size: &Size) {
             medians[2][index] / medians[1][index]
         );
     }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
 
 /// One way: what reads to the end and answers with one byte, and what echoes.
