@@ -1,7 +1,8 @@
-//! A real Envoy as a waypoint: what it says to what it would be programmed with, and what it then does. Needs one: its path in
-//! `MESH_ENVOY`.
+//! The same manifests, the same requests, the same answers: from our waypoint, and from a real Envoy where there is one, whose
+//! path is in `MESH_ENVOY`. What is asked and what is to be answered is in `cases`.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
     clippy::print_stderr,
@@ -10,157 +11,92 @@
     reason = "a test"
 )]
 
+mod backend;
 mod bootstrap;
-mod peer;
+mod case;
+mod client;
+mod envoy;
+mod mesh;
+mod ours;
 mod still;
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
-use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use envoy_types::pb::envoy::config::listener::v3::Listener;
-use mesh_control_plane::standalone;
-use mesh_control_plane::translate::Place as MeshPlace;
-use mesh_control_plane::translate::waypoint::Flavour;
-use mesh_core::name::{Locality, NamespacedName, parse_trust_domain};
-use mesh_identity::pem;
-use mesh_test_support::pki::{Ca, Spec};
-use prost::Message;
-use tokio::net::{TcpListener, TcpStream};
+use crate::case::{Case, Peer};
+use crate::mesh::Mesh;
 
-use crate::bootstrap::bootstrap;
+/// What is asked about, in the order of its names.
+fn topics() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/answers/cases");
+    let files = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    let mut topics: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    topics.sort();
+    assert!(topics.len() >= 4, "{topics:?}");
+    topics
+}
 
-fn envoy() -> Option<OsString> {
-    let envoy = std::env::var_os("MESH_ENVOY");
-    if envoy.is_none() {
-        eprintln!("SKIPPED: MESH_ENVOY names no Envoy");
+/// Asks a waypoint what a topic asks. Gives what it answers otherwise than it should.
+async fn ask(mesh: &Mesh, waypoint: SocketAddr, topic: &Path, peer: Peer) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for case in Case::read(&topic.with_extension("txt")) {
+        let told = client::answer(mesh, waypoint, &case.request).await;
+        let expected = case.answer(peer);
+        let (request, file) = (&case.text, topic.file_stem().unwrap().to_string_lossy());
+        let is_so = match expected.strip_suffix('…') {
+            Some(beginning) => told.starts_with(beginning.trim_end()),
+            None => told == expected,
+        };
+        if !is_so {
+            wrong.push(format!("{file}: {request}\n  expected {expected}\n  answered {told}"));
+        }
+        for also in &case.also {
+            if !mesh.saw(also).await {
+                wrong.push(format!("{file}: {request}\n  nobody saw {also}, but: {:#?}", mesh.seen()));
+            }
+        }
     }
-    envoy
+    wrong
 }
 
-/// The resources of the waypoint of some manifests.
-fn resources(manifests: &Path) -> (Vec<Listener>, Vec<Cluster>, Vec<ClusterLoadAssignment>) {
-    let place = MeshPlace {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "c1".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    };
-    let waypoint = NamespacedName::new("shop", "waypoint");
-    let (resources, _) = standalone::resources(manifests, &place, &waypoint, &Locality::new("eu", "a", "")).unwrap();
-    let [(_, clusters), (_, assignments), (_, listeners)] = resources.encode(Flavour::Envoy, &place.trust_domain);
-    (decoded(&listeners), decoded(&clusters), decoded(&assignments))
+fn report(wrong: &BTreeMap<String, Vec<String>>) {
+    let all: Vec<&str> = wrong.values().flatten().map(String::as_str).collect();
+    assert!(all.is_empty(), "{} answers are not as they should be:\n{}", all.len(), all.join("\n"));
 }
 
-fn decoded<T: Message + Default>(all: &[(String, Vec<u8>)]) -> Vec<T> {
-    all.iter().map(|(_, bytes)| T::decode(bytes.as_slice()).unwrap()).collect()
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_waypoint_answers_so() {
+    let mesh = Mesh::new(1).await;
+    let mut wrong = BTreeMap::new();
+    for (index, topic) in topics().iter().enumerate() {
+        let at = mesh.waypoint(index);
+        let running = ours::Running::start(&mesh, at, topic).await;
+        wrong.insert(topic.display().to_string(), ask(&mesh, at, topic, Peer::Ours).await);
+        drop(running);
+    }
+    report(&wrong);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_answers_so() {
+    let Some(program) = envoy::program() else { return };
+    let mesh = Mesh::new(2).await;
+    let mut wrong = BTreeMap::new();
+    for (index, topic) in topics().iter().enumerate() {
+        let at = mesh.waypoint(index);
+        let running = envoy::Running::start(&program, &mesh, at, topic).await;
+        wrong.insert(topic.display().to_string(), ask(&mesh, at, topic, Peer::Envoy).await);
+        drop(running);
+    }
+    report(&wrong);
 }
 
 #[test]
 fn envoy_takes_what_waypoints_are_programmed_with() {
-    let Some(envoy) = envoy() else { return };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden-waypoint");
-    let work = tempfile::tempdir().unwrap();
+    let Some(program) = envoy::program() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../control-plane/tests/golden-waypoint");
     for entry in std::fs::read_dir(root).unwrap() {
-        let directory = entry.unwrap().path();
-        let (listeners, clusters, _) = resources(&directory);
-        let file = work.path().join("bootstrap.pb");
-        std::fs::write(&file, bootstrap(listeners, clusters, Vec::new()).encode_to_vec()).unwrap();
-        let output = Command::new(&envoy).args(["--mode", "validate", "-c"]).arg(&file).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {told}", directory.display());
-    }
-}
-
-/// An Envoy that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn envoy_is_a_waypoint() {
-    let Some(envoy) = envoy() else { return };
-    // Tunnels end at port 15008 of an address; these are of nobody else.
-    let (waypoint, workload): (SocketAddr, SocketAddr) =
-        ("127.0.0.9:15008".parse().unwrap(), "127.0.0.2:15008".parse().unwrap());
-    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/envoy/waypoint.yaml");
-    let (mut listeners, clusters, assignments) = resources(&manifests);
-    for listener in &mut listeners {
-        if let Some(Place::SocketAddress(socket)) =
-            listener.address.as_mut().and_then(|address| address.address.as_mut())
-        {
-            socket.address = waypoint.ip().to_string();
-        }
-        for socket in listener.filter_chains.iter_mut().filter_map(|chain| chain.transport_socket.as_mut()) {
-            still::downstream(socket);
-        }
-    }
-    let clusters = clusters.into_iter().map(|cluster| still::cluster(cluster, &assignments)).collect();
-    let ca = Ca::root("cluster.local");
-    let leaf = ca.leaf(&Spec::new("spiffe://cluster.local/ns/shop/sa/waypoint"));
-    let chain: String = leaf.chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
-    let key = pem::encode("PRIVATE KEY", leaf.key.secret_der());
-    let secrets = still::secrets(chain, key, pem::encode("CERTIFICATE", &ca.certificate));
-    let work = tempfile::tempdir().unwrap();
-    let file = work.path().join("bootstrap.pb");
-    std::fs::write(&file, bootstrap(listeners, clusters, secrets).encode_to_vec()).unwrap();
-    let log = work.path().join("log");
-    let child = Command::new(&envoy)
-        .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "info", "-c"])
-        .arg(&file)
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-    let _running = Running(child);
-    for attempt in 0.. {
-        if TcpStream::connect(waypoint).await.is_ok() {
-            break;
-        }
-        assert!(attempt < 300, "{}", std::fs::read_to_string(&log).unwrap());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let listener = TcpListener::bind(workload).await.unwrap();
-    tokio::spawn(peer::serve(peer::identity(&ca, "spiffe://cluster.local/ns/shop/sa/carts"), listener));
-
-    let web = peer::identity(&ca, "spiffe://cluster.local/ns/shop/sa/web");
-    let other = peer::identity(&ca, "spiffe://cluster.local/ns/shop/sa/other");
-    for (from, authority, path, expected) in [
-        (&web, "10.1.0.1:80", "/open", "HTTP/1.1 200 OK … 127.0.0.2:8080 GET /open HTTP/1.1"),
-        (&web, "10.1.0.1:80", "/api/cart", "HTTP/1.1 200 OK … 127.0.0.2:8080 GET /cart HTTP/1.1"),
-        (&web, "10.1.0.1:80", "/old", "HTTP/1.1 301 Moved Permanently … "),
-        (&web, "10.1.0.1:80", "/none", "HTTP/1.1 404 Not Found … "),
-        (&web, "10.1.0.1:80", "/broken", "HTTP/1.1 500 Internal Server Error … "),
-        (&web, "10.1.0.1:80", "/closed/x", "HTTP/1.1 403 Forbidden … RBAC: access denied"),
-        (&web, "10.1.0.1:80", "/open/../closed", "HTTP/1.1 403 Forbidden … RBAC: access denied"),
-        // Who calls is known by the tunnel.
-        (&other, "10.1.0.1:80", "/open", "HTTP/1.1 403 Forbidden … RBAC: access denied"),
-        (&web, "10.1.0.1:90", "/tcp", "HTTP/1.1 200 OK … 127.0.0.2:8090 GET /tcp HTTP/1.1"),
-        (&other, "10.1.0.1:90", "/tcp", ""),
-        (&web, "10.1.0.1:91", "/any", "HTTP/1.1 200 OK … 127.0.0.2:8091 GET /any HTTP/1.1"),
-        // To the workload itself, at a port that a service has too, and at one that none has.
-        (&other, "127.0.0.2:90", "/direct", "HTTP/1.1 200 OK … 127.0.0.2:90 GET /direct HTTP/1.1"),
-        (&other, "127.0.0.2:8080", "/direct", "HTTP/1.1 200 OK … 127.0.0.2:8080 GET /direct HTTP/1.1"),
-        (&other, "127.0.0.2:80", "/closed", "HTTP/1.1 403 Forbidden … RBAC: access denied"),
-        // A waypoint is no open proxy.
-        (&web, "10.9.9.9:80", "/open", ""),
-        (&web, "10.1.0.1:92", "/open", ""),
-    ] {
-        let told = peer::ask(from, waypoint, authority, path).await.unwrap_or_default();
-        let (head, body) = told.split_once("\r\n\r\n").unwrap_or_default();
-        let told = head.lines().next().map(|line| format!("{line} … {body}")).unwrap_or_default();
-        let log = || std::fs::read_to_string(&log).unwrap();
-        assert_eq!(told, expected, "{} to {authority}{path}: {}", from.id(), log());
+        envoy::validate(&program, &entry.unwrap().path());
     }
 }
