@@ -75,7 +75,7 @@ impl Case {
     /// What a waypoint is to answer.
     pub fn answer(&self, peer: Peer) -> &str {
         let own = self.answers.iter().find(|(of, _)| *of == Some(peer));
-        let (_, answer) = own.or(self.answers.iter().find(|(of, _)| of.is_none())).unwrap();
+        let (_, answer) = own.or_else(|| self.answers.iter().find(|(of, _)| of.is_none())).unwrap();
         answer
     }
 }

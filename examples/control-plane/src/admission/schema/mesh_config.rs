@@ -121,7 +121,7 @@ impl ExtensionProvider {
     /// Who decides, if it is one who does.
     pub(crate) fn authorizer(&self) -> Option<Authorizer<'_>> {
         let http = self.envoy_ext_authz_http.as_ref().map(Authorizer::Http);
-        http.or(self.envoy_ext_authz_grpc.as_ref().map(Authorizer::Grpc))
+        http.or_else(|| self.envoy_ext_authz_grpc.as_ref().map(Authorizer::Grpc))
     }
 }
 

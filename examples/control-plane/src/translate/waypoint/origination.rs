@@ -11,8 +11,8 @@ use mesh_core::name::{Hostname, SpiffeId, Text};
 use mesh_core::service::Service;
 use mesh_core::string_match::Pattern;
 use mesh_core::tls::{
-    Certificate, CertificateSource, DataSource, SanKind, SanMatcher, Sensitive, TrustedCa, UpstreamTls, Validation,
-    ValidationSource,
+    Certificate, CertificateSource, DataSource, Parameters, SanKind, SanMatcher, Sensitive, TrustedCa, UpstreamTls,
+    Validation, ValidationSource, Version,
 };
 
 use super::cluster::Made;
@@ -72,6 +72,8 @@ fn of_mesh(tls: &ClientTls, service: &Service, identities: &[SpiffeId], cluster:
     let name = |name: &Text| SanMatcher { kind: SanKind::Uri, pattern: Pattern::exact(name.as_str()) };
     let default = Validation { names: given.iter().map(name).collect(), ..Validation::default() };
     UpstreamTls {
+        // As everywhere in the mesh.
+        parameters: Parameters { minimum: Version::Tls13, ..Parameters::default() },
         certificate: Some(CertificateSource::Secret(OWN_CERTIFICATE.into())),
         sni: tls.sni.as_deref().and_then(|name| Hostname::parse(name).ok()),
         alpn: alpn(cluster),

@@ -8,8 +8,8 @@ use mesh_core::gateway::{Entry, GrpcRoute, HttpRoute, MeshService, filter_name, 
 use mesh_core::listener::{HttpFilter, HttpFilterKind};
 use mesh_core::name::Text;
 use mesh_core::route::{
-    Action, ClusterChoice, ClusterName, Fault, FilterOverride, Forward, HashPolicy, PathMatch, RetryOn, RetryPolicy,
-    Route, RouteConfig, RouteMatch, RouteTable, TableError, VirtualHost,
+    Action, ClusterChoice, ClusterName, FilterOverride, Forward, HashPolicy, PathMatch, RetryOn, RetryPolicy, Route,
+    RouteConfig, RouteMatch, RouteTable, TableError, VirtualHost,
 };
 use mesh_core::service::{Service, ServicePort};
 
@@ -77,7 +77,7 @@ pub(super) fn filters(table: &RouteTable) -> Vec<HttpFilter> {
     let overrides: Vec<(&Text, &FilterOverride)> =
         routes().flat_map(|route| &route.filters).chain(of_clusters.flat_map(|cluster| &cluster.filters)).collect();
     let kinds = [
-        (filter_name::FAULT, HttpFilterKind::Fault(Box::new(Fault::default()))),
+        (filter_name::FAULT, HttpFilterKind::Fault(Box::default())),
         (filter_name::CORS, HttpFilterKind::Cors),
         (filter_name::SESSION, HttpFilterKind::Session(None)),
     ];
