@@ -2,9 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::address::Address as Place;
@@ -17,10 +16,10 @@ use mesh_core::name::{Locality, NamespacedName, parse_trust_domain};
 use mesh_identity::pem;
 use mesh_test_support::pki::{Ca, Spec};
 use prost::Message;
-use tokio::net::TcpStream;
 
 use crate::bootstrap::bootstrap;
 use crate::mesh::Mesh;
+use crate::process::Process;
 use crate::still;
 
 /// Where it is, if it is anywhere.
@@ -32,69 +31,27 @@ pub fn program() -> Option<OsString> {
     program
 }
 
-/// An Envoy that ends with the test.
-pub struct Running {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Running {
-    pub async fn start(program: &OsStr, mesh: &Mesh, at: SocketAddr, topic: &Path) -> Self {
-        let (mut listeners, clusters, assignments) = resources(&mesh.manifests(topic));
-        for listener in &mut listeners {
-            if let Some(Place::SocketAddress(socket)) =
-                listener.address.as_mut().and_then(|address| address.address.as_mut())
-            {
-                socket.address = at.ip().to_string();
-            }
-            for socket in listener.filter_chains.iter_mut().filter_map(|chain| chain.transport_socket.as_mut()) {
-                still::downstream(socket);
-            }
+pub async fn start(program: &OsStr, mesh: &Mesh, at: SocketAddr, topic: &Path) -> Process {
+    let (mut listeners, clusters, assignments) = resources(&mesh.manifests(topic));
+    for listener in &mut listeners {
+        if let Some(Place::SocketAddress(socket)) =
+            listener.address.as_mut().and_then(|address| address.address.as_mut())
+        {
+            socket.address = at.ip().to_string();
         }
-        let clusters = clusters.into_iter().map(|cluster| still::cluster(cluster, &assignments)).collect();
-        let svid = mesh.identity("waypoint").await.svid().unwrap().to_pem();
-        let roots = std::fs::read_to_string(mesh.dir.path().join("authority/root-cert.pem")).unwrap();
-        let secrets = still::secrets(svid.clone(), svid, roots);
-        let name = topic.file_stem().unwrap().to_string_lossy();
-        let file = mesh.dir.path().join(format!("{name}.pb"));
-        std::fs::write(&file, bootstrap(listeners, clusters, secrets).encode_to_vec()).unwrap();
-        let log = mesh.dir.path().join(format!("{name}.envoy.log"));
-        let child = Command::new(program)
-            .args([
-                "--concurrency",
-                "1",
-                "--disable-hot-restart",
-                "--log-level",
-                "info",
-                "--component-log-level",
-                "connection:debug",
-                "-c",
-            ])
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let running = Self { child, log };
-        for attempt in 0.. {
-            if TcpStream::connect(at).await.is_ok() {
-                break;
-            }
-            assert!(attempt < 600, "{name}: Envoy does not listen");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        running
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        for socket in listener.filter_chains.iter_mut().filter_map(|chain| chain.transport_socket.as_mut()) {
+            still::downstream(socket);
         }
     }
+    let clusters = clusters.into_iter().map(|cluster| still::cluster(cluster, &assignments)).collect();
+    let svid = mesh.identity("waypoint").await.svid().unwrap().to_pem();
+    let roots = std::fs::read_to_string(mesh.dir.path().join("authority/root-cert.pem")).unwrap();
+    let secrets = still::secrets(svid.clone(), svid, roots);
+    let path = |end: &str| mesh.dir.path().join(format!("{}.{end}", topic.file_stem().unwrap().to_string_lossy()));
+    std::fs::write(path("pb"), bootstrap(listeners, clusters, secrets).encode_to_vec()).unwrap();
+    let mut command = Command::new(program);
+    command.args(["--concurrency", "1", "--disable-hot-restart", "--component-log-level", "connection:debug", "-c"]);
+    Process::start(command.arg(path("pb")), path("envoy.log"), at).await
 }
 
 /// Whether Envoy takes what some manifests come to. It looks for the files that are named.

@@ -18,6 +18,7 @@ mod client;
 mod envoy;
 mod mesh;
 mod ours;
+mod process;
 mod still;
 
 use std::collections::BTreeMap;
@@ -75,7 +76,7 @@ async fn our_waypoint_answers_so() {
     let done = |topic: &&PathBuf| !NOT_YET.iter().any(|name| topic.ends_with(format!("{name}.yaml")));
     for (index, topic) in topics().iter().filter(done).enumerate() {
         let at = mesh.waypoint(index);
-        let running = ours::Running::start(&mesh, at, topic).await;
+        let running = ours::start(&mesh, at, topic).await;
         wrong.insert(topic.display().to_string(), ask(&mesh, at, topic, Peer::Ours).await);
         drop(running);
     }
@@ -89,7 +90,7 @@ async fn envoy_answers_so() {
     let mut wrong = BTreeMap::new();
     for (index, topic) in topics().iter().enumerate() {
         let at = mesh.waypoint(index);
-        let running = envoy::Running::start(&program, &mesh, at, topic).await;
+        let running = envoy::start(&program, &mesh, at, topic).await;
         wrong.insert(topic.display().to_string(), ask(&mesh, at, topic, Peer::Envoy).await);
         drop(running);
     }

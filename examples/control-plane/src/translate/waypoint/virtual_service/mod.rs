@@ -6,7 +6,7 @@ mod action;
 mod stream;
 mod value;
 
-use mesh_core::gateway::virtual_service::{HttpMatch, HttpRoute, MirrorTo, RouteAction, VirtualService};
+use mesh_core::gateway::virtual_service::{HttpMatch, HttpRoute, MirrorTo, RouteAction, TextMatch, VirtualService};
 use mesh_core::gateway::{Backend, RouteId};
 use mesh_core::name::Text;
 use mesh_core::string_match::Regex;
@@ -36,7 +36,7 @@ pub(super) fn read(
 /// What is wrong with a VirtualService by itself.
 pub(crate) fn faults(service: &source::VirtualService, faults: &mut Faults<'_>) {
     let spec = &service.spec;
-    read(service, &mut |_| Backend::Invalid, faults);
+    let routes = read(service, &mut |_| Backend::Invalid, faults).routes;
     stream::faults(spec, faults);
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
         faults.error("http", "there is none, and neither `tls` nor `tcp`");
@@ -53,45 +53,23 @@ pub(crate) fn faults(service: &source::VirtualService, faults: &mut Faults<'_>) 
     if !is_for_mesh(&spec.gateways) {
         faults.warning("gateways", "`mesh` is none of them; the object has no effect here");
     }
-    for (index, route) in spec.http.iter().enumerate() {
-        // Those behind one that takes all are never asked.
-        if takes_all(route) && index + 1 < spec.http.len() {
-            faults.warning(format_args!("http[{index}]"), "takes all requests; the routes behind it have no effect");
-            break;
-        }
+    // Those behind one that takes all are never asked.
+    if let Some(index) = routes.iter().position(takes_all).filter(|index| index + 1 < routes.len()) {
+        faults.warning(format_args!("http[{index}]"), "takes all requests; the routes behind it have no effect");
     }
 }
 
-fn takes_all(route: &source::HttpRoute) -> bool {
-    let all = |one: &source::HttpMatch| {
-        let source::HttpMatch {
-            name: _,
-            stat_prefix: _,
-            ignore_uri_case: _,
-            uri,
-            scheme,
-            method,
-            authority,
-            headers,
-            without_headers,
-            query_params,
-            port,
-            source_labels,
-            source_namespace,
-            gateways,
-        } = one;
-        let any_path = uri.as_ref().is_none_or(|uri| uri.prefix.as_deref() == Some("/"));
-        any_path
-            && [scheme, method, authority].iter().all(|text| text.is_none())
-            && headers.is_empty()
-            && without_headers.is_empty()
-            && query_params.is_empty()
-            && port.is_none()
-            && source_labels.is_empty()
-            && source_namespace.is_none()
-            && is_for_mesh(gateways)
+fn takes_all(route: &HttpRoute) -> bool {
+    let all = |one: &HttpMatch| {
+        let any_path = match &one.uri {
+            None => true,
+            Some(uri) => *uri == TextMatch::Prefix("/".into()),
+        };
+        let here = one.gateways.is_empty() || one.gateways.iter().any(|gateway| *gateway == "mesh");
+        let HttpMatch { name, uri, ignore_uri_case, gateways, .. } = HttpMatch::default();
+        any_path && here && HttpMatch { name, uri, ignore_uri_case, gateways, ..one.clone() } == HttpMatch::default()
     };
-    route.r#match.is_empty() || route.r#match.iter().any(all)
+    route.matches.is_empty() || route.matches.iter().any(all)
 }
 
 fn http_route(route: &source::HttpRoute, resolve: &mut Resolve<'_>, faults: &mut Faults<'_>) -> HttpRoute {
