@@ -8,8 +8,9 @@ use mesh_core::name::{Hostname, NamespacedName, parse_spiffe_id};
 
 use crate::admission::check::{self, Faults};
 use crate::admission::schema::{
-    AuthorizationPolicy, DestinationRule, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, Metadata, Object,
-    PeerAuthentication, Pod, RequestAuthentication, Service, ServiceEntry, WorkloadEntry,
+    AuthorizationPolicy, DestinationRule, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute, MeshConfig,
+    Metadata, Object, PeerAuthentication, Pod, RequestAuthentication, Service, ServiceEntry, VirtualService,
+    WorkloadEntry,
 };
 use crate::finding::{Finding, Origin};
 use crate::translate::binding::{self, Traffic};
@@ -42,6 +43,10 @@ pub struct World {
     pub tokens: Objects<RequestAuthentication>,
     /// Destination rules.
     pub destination_rules: Objects<DestinationRule>,
+    /// Virtual services.
+    pub virtual_services: Objects<VirtualService>,
+    /// ConfigMaps `istio`. The one of the root namespace counts.
+    pub mesh_configs: Objects<MeshConfig>,
     /// Gateways.
     pub gateways: Objects<Gateway>,
     /// Gateway classes by name; they have no namespace.
@@ -84,6 +89,12 @@ impl World {
             }
             Object::DestinationRule(rule) => {
                 put(&mut self.destination_rules, origin, key(&rule.metadata), "DestinationRule", *rule)
+            }
+            Object::VirtualService(service) => {
+                put(&mut self.virtual_services, origin, key(&service.metadata), "VirtualService", *service)
+            }
+            Object::MeshConfig(metadata, config) => {
+                put(&mut self.mesh_configs, origin, key(&metadata), "ConfigMap", *config)
             }
             Object::Gateway(gateway) => put(&mut self.gateways, origin, key(&gateway.metadata), "Gateway", gateway),
             Object::GatewayClass(class) => {
@@ -181,6 +192,10 @@ impl World {
         each(&self.http_routes, check::http_route, &mut findings);
         each(&self.grpc_routes, check::grpc_route, &mut findings);
         each(&self.destination_rules, check::destination_rule, &mut findings);
+        each(&self.virtual_services, check::virtual_service, &mut findings);
+        for (origin, config) in self.mesh_configs.values() {
+            check::mesh_config(config, &mut Faults::at("data.mesh", origin, &mut findings));
+        }
         check::references(self, &mut findings);
         findings
     }

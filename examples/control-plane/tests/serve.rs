@@ -8,10 +8,11 @@
     reason = "a test"
 )]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,53 +28,9 @@ use mesh_test_support::pki::{Ca, Leaf, Spec};
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_control-plane");
-
-/// Ports that nobody has.
-fn ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
-
-/// A directory with all that a smallest control plane needs.
-struct Region {
-    dir: tempfile::TempDir,
-    trust_domain: &'static str,
-    admin: u16,
-    spire: u16,
-    child: Option<Child>,
-}
+use crate::support::{BINARY, Region, ports, until};
 
 impl Region {
-    fn new(trust_domain: &'static str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("manifests")).unwrap();
-        let [admin, spire, mesh] = ports();
-        let region = Self { dir, trust_domain, admin, spire, child: None };
-        let settings = format!(
-            "trust_domain: {trust_domain}\nlisten: 127.0.0.1:{mesh}\nadmin: 127.0.0.1:{admin}\n\
-             sources: {{directory: {0}/manifests}}\nauthority: {{dir: {0}/authority}}\n",
-            region.dir.path().display()
-        );
-        region.write("settings.yaml", &settings);
-        region
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Replaces a file whole.
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path("scratch"), text).unwrap();
-        std::fs::rename(self.path("scratch"), self.path(name)).unwrap();
-    }
-
-    fn settings(&self, more: &str) {
-        let known = std::fs::read_to_string(self.path("settings.yaml")).unwrap();
-        self.write("settings.yaml", &format!("{known}{more}"));
-    }
-
     /// A section in which nodes may attest.
     fn spire(&self, more: &str) -> String {
         let dir = self.dir.path().display();
@@ -95,32 +52,6 @@ impl Region {
         self.write("entries.json", &format!(r#"{{"entries": [{}]}}"#, all.join(",")));
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        let config = self.path("settings.yaml");
-        Command::new(BINARY).args(arguments).arg("--config").arg(config).output().unwrap()
-    }
-
-    async fn serve(mut self) -> Self {
-        let log = std::fs::File::create(self.path("log")).unwrap();
-        let mut command = Command::new(BINARY);
-        command.arg("serve").arg("--config").arg(self.path("settings.yaml"));
-        self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        until("it is ready", || self.get("/healthz/ready").is_some_and(|answer| answer.contains("200 OK"))).await;
-        self
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        Some(text)
-    }
-
-    fn metrics(&self) -> String {
-        self.get("/metrics").unwrap()
-    }
-
     async fn join(&self, evidence: impl Evidence) -> Result<Node, String> {
         let trust_domain = parse_trust_domain(self.trust_domain).unwrap();
         let trust = TrustStore::builder(Arc::new(SystemClock)).build();
@@ -136,29 +67,6 @@ impl Region {
         };
         joining.join().await.map_err(|error| mesh_core::report::chain(&error))
     }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-            if std::thread::panicking() {
-                eprintln!("{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
-            }
-        }
-    }
-}
-
-/// Waits for something that comes about by itself.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("did not come about: {what}");
 }
 
 /// Certificate and key in one text.

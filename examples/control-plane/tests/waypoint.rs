@@ -8,11 +8,9 @@
     reason = "a test"
 )]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -36,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::support::{Region, until};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -82,54 +82,17 @@ metadata: {name: carts-2, namespace: shop, labels: {app: carts}}
 status: {podIP: 10.0.0.2, conditions: [{type: Ready, status: "True"}]}
 "#;
 
-struct Running {
-    dir: tempfile::TempDir,
-    mesh: u16,
-    admin: u16,
-    child: Child,
+/// A control plane that serves the manifests.
+async fn serve() -> Region {
+    let region = Region::new("cluster.local");
+    region.write("manifests/mesh.yaml", MANIFESTS);
+    region.write("token", TOKEN);
+    let token = region.path("token");
+    region.settings(&format!("nodes: [{{name: node-a, token_file: {}}}]\n", token.display()));
+    region.serve().await
 }
 
-impl Running {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        std::fs::create_dir(path("manifests")).unwrap();
-        std::fs::write(path("manifests/mesh.yaml"), MANIFESTS).unwrap();
-        std::fs::write(path("token"), TOKEN).unwrap();
-        let [mesh, admin] =
-            [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).map(|one| one.local_addr().unwrap().port());
-        let settings = format!(
-            "listen: 127.0.0.1:{mesh}\nadmin: 127.0.0.1:{admin}\n\
-             sources: {{directory: {0}/manifests, poll_interval_ms: 20}}\nauthority: {{dir: {0}/authority}}\n\
-             nodes: [{{name: node-a, token_file: {0}/token}}]\n",
-            dir.path().display()
-        );
-        std::fs::write(path("settings.yaml"), settings).unwrap();
-        let log = std::fs::File::create(path("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_control-plane"))
-            .args(["serve", "--config"])
-            .arg(path("settings.yaml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let running = Self { dir, mesh, admin, child };
-        until("it is ready", || running.get("/healthz/ready").is_some_and(|answer| answer.contains("200 OK"))).await;
-        running
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        Some(text)
-    }
-
+impl Region {
     fn endpoint(&self, config: Arc<rustls::ClientConfig>) -> Channel {
         let connector = Connector::new(config).to(format!("127.0.0.1:{}", self.mesh));
         Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector)
@@ -156,28 +119,8 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
-        }
-    }
-}
-
 fn server() -> Expected {
     Expected::Ids(vec![parse_spiffe_id("spiffe://cluster.local/ns/istio-system/sa/control-plane").unwrap()])
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("did not come about: {what}");
 }
 
 fn node(id: &str) -> Node {
@@ -201,7 +144,7 @@ const SHOP: &str = "waypoint~10.0.0.100~waypoint-1.shop~shop.svc.cluster.local";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waypoint_gets_what_is_its_own_and_nothing_else() {
-    let running = Running::start().await;
+    let running = serve().await;
     let shop = running.channel_of("spiffe://cluster.local/ns/shop/sa/waypoint").await;
     let bank = running.channel_of("spiffe://cluster.local/ns/bank/sa/waypoint").await;
     let carts = running.channel_of("spiffe://cluster.local/ns/shop/sa/carts").await;
@@ -246,10 +189,10 @@ async fn a_waypoint_gets_what_is_its_own_and_nothing_else() {
         assert_eq!(clusters.values().keys().map(|name| name.to_string()).collect::<Vec<_>>(), [name]);
         assert_eq!(addresses(), ["10.0.0.1:80"]);
 
-        std::fs::write(running.path("manifests/more.yaml"), ANOTHER).unwrap();
+        running.write("manifests/more.yaml", ANOTHER);
         until("the new endpoint is there", || addresses().len() == 2).await;
         // What is bad changes nothing.
-        std::fs::write(running.path("manifests/more.yaml"), "kind: HTTPRoute\nmetadata: [").unwrap();
+        running.write("manifests/more.yaml", "kind: HTTPRoute\nmetadata: [");
         until("it is told of", || running.get("/findings").is_some_and(|text| text.contains("more.yaml"))).await;
         assert_eq!(addresses().len(), 2);
         std::fs::remove_file(running.path("manifests/more.yaml")).unwrap();

@@ -4,8 +4,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::schema::Object;
+use super::schema::{ConfigMap, MeshConfig, Object};
 use crate::finding::{Finding, Origin};
+
+/// Name of the ConfigMap that holds the settings of the mesh.
+pub(crate) const MESH_CONFIG: &str = "istio";
 
 /// What every document begins with.
 #[derive(Debug, Deserialize)]
@@ -99,6 +102,14 @@ fn object(head: &Head, content: &Content<'_>, origin: &Origin) -> Result<(Origin
             Object::RequestAuthentication(Box::new(content.read(origin)?))
         }
         ("networking.istio.io", "DestinationRule") => Object::DestinationRule(Box::new(content.read(origin)?)),
+        ("networking.istio.io", "VirtualService") => Object::VirtualService(Box::new(content.read(origin)?)),
+        ("", "ConfigMap") => {
+            let ConfigMap { metadata, data } = content.read(origin)?;
+            match data.get("mesh").filter(|_| metadata.name == MESH_CONFIG) {
+                Some(text) => Object::MeshConfig(metadata, Box::new(mesh_config(text, origin)?)),
+                None => Object::Other(format!("{} ConfigMap", head.api_version)),
+            }
+        }
         ("gateway.networking.k8s.io", "Gateway") => Object::Gateway(content.read(origin)?),
         ("gateway.networking.k8s.io", "GatewayClass") => Object::GatewayClass(content.read(origin)?),
         ("gateway.networking.k8s.io", "HTTPRoute") => Object::HttpRoute(Box::new(content.read(origin)?)),
@@ -111,4 +122,10 @@ fn object(head: &Head, content: &Content<'_>, origin: &Origin) -> Result<(Origin
         (_, kind) => Object::Other(format!("{} {kind}", head.api_version)),
     };
     Ok((origin.clone(), object))
+}
+
+/// The settings of the mesh, a text in a text.
+fn mesh_config(text: &str, origin: &Origin) -> Result<MeshConfig, Finding> {
+    serde_saphyr::from_str(text)
+        .map_err(|error| origin.error(format!("data.mesh: {}", mesh_host::settings::first_line(&error.to_string()))))
 }

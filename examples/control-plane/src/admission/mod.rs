@@ -4,7 +4,7 @@
 //! be worse than none of it.
 
 pub(crate) mod check;
-mod document;
+pub(crate) mod document;
 pub mod schema;
 
 use crate::finding::{Finding, Origin, Severity};

@@ -99,23 +99,6 @@ fn parts(settings: &ZoneAware) -> ZoneParts {
     (Some(enabled), Some(UInt64Value { value: *min_cluster_size }), *on_panic == OnPanic::Fail)
 }
 
-pub(super) fn wire_legacy_localities(localities: &Localities) -> Option<legacy::LocalityConfigSpecifier> {
-    Some(match localities {
-        Localities::ZoneAware(settings) if *settings == ZoneAware::default() => return None,
-        Localities::ZoneAware(settings) => {
-            let (routing_enabled, min_cluster_size, fail_traffic_on_panic) = parts(settings);
-            legacy::LocalityConfigSpecifier::ZoneAwareLbConfig(legacy::ZoneAwareLbConfig {
-                routing_enabled,
-                min_cluster_size,
-                fail_traffic_on_panic,
-            })
-        }
-        Localities::Weighted => {
-            legacy::LocalityConfigSpecifier::LocalityWeightedLbConfig(legacy::LocalityWeightedLbConfig {})
-        }
-    })
-}
-
 pub(super) fn wire_localities(localities: &Localities) -> Option<common::LocalityLbConfig> {
     let specifier = match localities {
         Localities::ZoneAware(settings) if *settings == ZoneAware::default() => return None,

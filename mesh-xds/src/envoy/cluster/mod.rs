@@ -243,9 +243,9 @@ fn wire_cluster(cluster: &Cluster) -> WireCluster {
         name,
         discovery,
         connect_timeout,
-        // With the next two, written by `wire_policy`.
+        // With the next two, written by `wire_policy`: Envoy refuses a cluster that says beside the policy what localities are.
         policy: _,
-        localities,
+        localities: _,
         subsets: _,
         panic_threshold,
         ignore_unchecked,
@@ -262,7 +262,6 @@ fn wire_cluster(cluster: &Cluster) -> WireCluster {
     let common = CommonLbConfig {
         healthy_panic_threshold: Some(Percent { value: f64::from(*panic_threshold) }),
         ignore_new_hosts_until_first_hc: *ignore_unchecked,
-        locality_config_specifier: locality::wire_legacy_localities(localities),
         ..CommonLbConfig::default()
     };
     let mut message = WireCluster {

@@ -294,10 +294,9 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
         let (name, discovery, connect_timeout, (policy, localities, subsets), panic_threshold, ignore_unchecked) =
             first;
         let localities = match localities {
-            // Those that hash or take the first are in no zone; what they say stands where there is less to say.
-            Localities::ZoneAware(settings) if !has_localities(&policy) => {
-                Localities::ZoneAware(ZoneAware { force_local: None, basis: LocalityBasis::Endpoints, ..settings })
-            }
+            // Those that hash know weights only, the others that choose in their own way nothing of localities.
+            Localities::ZoneAware(_) if !has_localities(&policy) => Localities::default(),
+            Localities::Weighted if !has_localities(&policy) && !policy.hashes() => Localities::default(),
             localities => localities,
         };
         let (outlier, circuit, health_checks, protocol, max_requests) = second;
@@ -556,6 +555,10 @@ fn a_match_of_transports_must_be_of_texts() {
 proptest! {
     #[test]
     fn decoding_is_the_inverse_of_encoding(cluster in any_cluster()) {
+        let wire = WireCluster::decode(encode_cluster(&cluster).as_slice()).unwrap();
+        // What Envoy refuses beside a policy.
+        prop_assert!(wire.common_lb_config.unwrap().locality_config_specifier.is_none());
+        prop_assert!(wire.lb_subset_config.is_none());
         prop_assert_eq!(decode_cluster(&encode_cluster(&cluster)), Ok(whole(cluster)));
     }
 

@@ -129,7 +129,8 @@ pub(super) fn wire_common(
     alpn: &[Text],
 ) -> wire::CommonTlsContext {
     let mut wire = wire::CommonTlsContext {
-        tls_params: (*parameters != Parameters::default()).then(|| wire_parameters(parameters)),
+        // Said in any case: where nothing is, a client of Envoy's stops at TLS 1.2.
+        tls_params: Some(wire_parameters(parameters)),
         alpn_protocols: alpn.iter().map(Text::to_string).collect(),
         validation_context_type: validation.map(wire_validation_source),
         ..wire::CommonTlsContext::default()

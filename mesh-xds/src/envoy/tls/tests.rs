@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_c
     CombinedCertificateValidationContext, ValidationContextType,
 };
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use mesh_core::tls::{
     CertificateSource, ClientCertificate, DataSource, DownstreamTls, Secret, SecretKind, TrustedCa, UpstreamTls,
@@ -374,6 +375,17 @@ fn a_socket_is_known_by_its_type() {
     assert!(matches!(read(|report| upstream_socket(report, &server)), Err(Error::UnsupportedType { .. })));
     let client = socket_of(pack(&good_upstream()));
     assert!(matches!(read(|report| downstream_socket(report, &client)), Err(Error::UnsupportedType { .. })));
+}
+
+#[test]
+fn versions_are_said_in_any_case() {
+    let socket = wire_upstream_socket(&UpstreamTls::new(ValidationSource::Secret("roots".into())));
+    let Some(ConfigType::TypedConfig(config)) = socket.config_type else { panic!("{socket:?}") };
+    let context = wire::UpstreamTlsContext::decode(config.value.as_slice()).unwrap();
+    let parameters = context.common_tls_context.unwrap().tls_params.unwrap();
+    // Without a word, a client of Envoy's would stop at TLS 1.2.
+    assert_eq!(parameters.tls_minimum_protocol_version(), TlsProtocol::TlSv12);
+    assert_eq!(parameters.tls_maximum_protocol_version(), TlsProtocol::TlSv13);
 }
 
 #[test]

@@ -1,16 +1,21 @@
 //! What is wrong with single objects, beyond what their schema refuses: the rules that an API server would apply.
 
 mod gateway;
+mod hosts;
+mod mesh_config;
 mod refs;
 mod route;
 mod text;
 mod traffic;
 
 pub(crate) use gateway::{WAYPOINT_CLASS, gateway};
+pub(crate) use mesh_config::{error_status, mesh_config};
 pub(crate) use refs::references;
 pub(crate) use route::{grpc_route, http_route};
 pub(crate) use text::{duration, gep_duration};
 pub(crate) use traffic::destination_rule;
+
+pub(crate) use crate::translate::waypoint::virtual_service;
 
 use std::fmt::Display;
 
@@ -26,7 +31,12 @@ pub(crate) struct Faults<'a> {
 impl<'a> Faults<'a> {
     /// Nothing wrong yet; what is said is said of the specification.
     pub(crate) fn new(origin: &'a Origin, findings: &'a mut Vec<Finding>) -> Self {
-        Self { origin, path: "spec".to_owned(), findings }
+        Self::at("spec", origin, findings)
+    }
+
+    /// Nothing wrong yet; what is said is said of this part.
+    pub(crate) fn at(part: &str, origin: &'a Origin, findings: &'a mut Vec<Finding>) -> Self {
+        Self { origin, path: part.to_owned(), findings }
     }
 
     /// What is said in `check` is said of a part.
@@ -38,11 +48,10 @@ impl<'a> Faults<'a> {
         checked
     }
 
-    /// Checks each element of a list.
-    pub(crate) fn each<T>(&mut self, field: &str, list: &[T], mut check: impl FnMut(&mut Self, &T)) {
-        for (index, element) in list.iter().enumerate() {
-            self.within(format_args!("{field}[{index}]"), |faults| check(faults, element));
-        }
+    /// Checks each element of a list, and gives what the checks give.
+    pub(crate) fn each<T, U>(&mut self, field: &str, list: &[T], mut check: impl FnMut(&mut Self, &T) -> U) -> Vec<U> {
+        let mut one = |(index, element)| self.within(format_args!("{field}[{index}]"), |faults| check(faults, element));
+        list.iter().enumerate().map(&mut one).collect()
     }
 
     /// What forbids the use of the object.
@@ -63,7 +72,7 @@ impl<'a> Faults<'a> {
     }
 
     /// A value that must be one of a few.
-    fn one_of(&mut self, field: &str, value: Option<&str>, known: &[&str]) {
+    pub(crate) fn one_of(&mut self, field: &str, value: Option<&str>, known: &[&str]) {
         if let Some(value) = value.filter(|value| !known.contains(value)) {
             self.error(field, format_args!("`{value}` is none of {}", known.join(", ")));
         }

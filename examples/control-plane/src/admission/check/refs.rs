@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use mesh_core::name::NamespacedName;
 
-use super::{Faults, WAYPOINT_CLASS};
+use super::{Faults, WAYPOINT_CLASS, hosts};
 use crate::admission::schema::{BackendRef, Metadata, ParentRef, PolicyTarget, RouteFilter};
 use crate::finding::Finding;
 use crate::translate::binding::{self, Object, Traffic};
@@ -43,6 +43,7 @@ pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
         let (metadata, faults) = (&tokens.metadata, &mut Faults::new(origin, findings));
         targets(world, metadata, tokens.spec.target_ref.as_ref(), &tokens.spec.target_refs, faults);
     }
+    hosts::references(world, findings);
 }
 
 /// Hosts that have an address and a port in common. A waypoint tells services apart by where they are addressed.

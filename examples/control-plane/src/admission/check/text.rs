@@ -90,10 +90,13 @@ impl Faults<'_> {
     }
 
     /// A duration of Istio's kinds that may be absent.
-    pub(super) fn duration(&mut self, field: &str, text: Option<&str>) {
-        if let Some(text) = text.filter(|text| duration(text).is_none()) {
+    pub(crate) fn duration(&mut self, field: &str, text: Option<&str>) -> Option<Duration> {
+        let text = text?;
+        let read = duration(text);
+        if read.is_none() {
             self.error(field, format_args!("`{text}` is no duration such as 10s"));
         }
+        read
     }
 
     /// Values of which no two may be equal.

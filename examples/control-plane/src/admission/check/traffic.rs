@@ -1,3 +1,5 @@
+use mesh_core::name::Hostname;
+
 use super::Faults;
 use crate::admission::schema::{
     ClientTls, ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, LocalityLb, OutlierDetection,
@@ -65,10 +67,52 @@ fn settings(
     if let Some(outliers) = outliers {
         faults.within("outlierDetection", |faults| outlier_detection(outliers, faults));
     }
-    // The mesh secures what goes to its own workloads; to leave out what somebody wrote for others would send plaintext.
-    match tls.and_then(|tls| tls.mode.as_deref()) {
-        None | Some("DISABLE" | "ISTIO_MUTUAL") => {}
-        Some(mode) => faults.error("tls.mode", format_args!("`{mode}` is not supported")),
+    if let Some(tls) = tls {
+        faults.within("tls", |faults| client_tls(tls, faults));
+    }
+}
+
+fn client_tls(tls: &ClientTls, faults: &mut Faults<'_>) {
+    let ClientTls {
+        mode,
+        client_certificate,
+        private_key,
+        ca_certificates,
+        ca_crl,
+        subject_alt_names,
+        sni,
+        credential_name,
+        insecure_skip_verify,
+    } = tls;
+    let mode = mode.as_deref().unwrap_or("DISABLE");
+    faults.one_of("mode", Some(mode), &["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]);
+    if credential_name.is_some() {
+        faults.error("credentialName", "secrets are not read; name files where the waypoint runs");
+    }
+    if *insecure_skip_verify == Some(true) {
+        faults.error("insecureSkipVerify", "is not supported; name the authorities in `caCertificates`");
+    }
+    if let Some(name) = sni.as_ref().filter(|name| Hostname::parse(name).is_err()) {
+        faults.error("sni", format_args!("`{name}` is no host name"));
+    }
+    let pair = [("clientCertificate", client_certificate), ("privateKey", private_key)];
+    for (field, file) in pair {
+        match (mode, file) {
+            ("MUTUAL", None) => faults.error(field, "is missing"),
+            ("MUTUAL", Some(_)) | (_, None) => {}
+            _ => faults.error(field, "belongs to the mode MUTUAL"),
+        }
+    }
+    let of_others = [
+        ("caCertificates", ca_certificates.is_some()),
+        ("caCrl", ca_crl.is_some()),
+        ("subjectAltNames", !subject_alt_names.is_empty()),
+        ("sni", sni.is_some()),
+    ];
+    if mode == "DISABLE" {
+        for (field, _) in of_others.iter().filter(|(_, given)| *given) {
+            faults.error(*field, "says how TLS is to be, and the mode that there is none");
+        }
     }
 }
 

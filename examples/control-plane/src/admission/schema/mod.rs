@@ -6,10 +6,12 @@
 mod age;
 mod core;
 mod gateway;
+mod mesh_config;
 mod networking;
 mod route;
 mod security;
 mod traffic;
+pub mod virtual_service;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub use gateway::{
     AddressValue, AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GatewaySpec, GatewayStatus, LabelExpression,
     LabelSelector, Listener,
 };
+pub(crate) use mesh_config::Authorizer;
+pub use mesh_config::{BodyInCheck, ConfigMap, ExtensionProvider, GrpcAuthorizer, HttpAuthorizer, MeshConfig};
 pub use networking::{
     ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry, WorkloadSelector,
 };
@@ -43,6 +47,7 @@ pub use traffic::{
     HttpPool, LoadBalancer, LocalityLb, Maglev, OutlierDetection, PortPolicy, PortSelector, RetryBudget, RingHash,
     Subset, TcpPool, TrafficPolicy, Warmup,
 };
+pub use virtual_service::VirtualService;
 
 /// An object of a supported kind.
 #[derive(Debug, Clone)]
@@ -69,6 +74,10 @@ pub enum Object {
     RequestAuthentication(Box<RequestAuthentication>),
     /// `networking.istio.io DestinationRule`.
     DestinationRule(Box<DestinationRule>),
+    /// `networking.istio.io VirtualService`.
+    VirtualService(Box<VirtualService>),
+    /// Istio's ConfigMap: its name, and the settings of the mesh.
+    MeshConfig(Metadata, Box<MeshConfig>),
     /// `gateway.networking.k8s.io Gateway`.
     Gateway(Gateway),
     /// `gateway.networking.k8s.io GatewayClass`.

@@ -278,10 +278,26 @@ pub struct OutlierDetection {
 
 /// How TLS is originated.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ClientTls {
-    /// `DISABLE`, `SIMPLE`, `MUTUAL` or `ISTIO_MUTUAL`.
+    /// `DISABLE` (so when absent), `SIMPLE`, `MUTUAL` or `ISTIO_MUTUAL`.
     pub mode: Option<String>,
+    /// For `MUTUAL`: file of the certificate, where the waypoint runs.
+    pub client_certificate: Option<String>,
+    /// For `MUTUAL`: file of its key.
+    pub private_key: Option<String>,
+    /// File of the authorities that may sign for the host; those of the machine when absent.
+    pub ca_certificates: Option<String>,
+    /// File of revocation lists.
+    pub ca_crl: Option<String>,
+    /// Names of which the certificate must have one; the server name when absent.
+    pub subject_alt_names: Vec<String>,
+    /// The server name; the host when absent.
+    pub sni: Option<String>,
+    /// A secret of Kubernetes instead of files. Not supported.
+    pub credential_name: Option<String>,
+    /// Whether the certificate is not verified. Not supported.
+    pub insecure_skip_verify: Option<bool>,
 }
 
 /// How much may be tried again.

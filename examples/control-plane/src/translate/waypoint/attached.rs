@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use mesh_core::balance::HttpProtocol;
+use mesh_core::gateway::virtual_service::VirtualService;
 use mesh_core::gateway::{Backend, GrpcRoute, HttpRoute};
-use mesh_core::name::{Hostname, NamespacedHostname, NamespacedName};
+use mesh_core::listener::TcpTarget;
+use mesh_core::name::{NamespacedHostname, NamespacedName};
 use mesh_core::route::HashPolicy;
-use mesh_core::service::{Service, ServicePort};
+use mesh_core::service::{AppProtocol, Service, ServicePort};
 
 use super::cluster::{Made, Maker, Spoken, inbound, outbound};
-use super::gateway_api;
 use super::served::{Index, Served};
-use crate::admission::schema::{BackendRef, Metadata, ParentRef};
+use super::{gateway_api, host, virtual_service};
+use crate::admission::check::Faults;
+use crate::admission::schema::virtual_service::{Destination, is_for_mesh};
+use crate::admission::schema::{self, BackendRef, Metadata, ParentRef};
+use crate::finding::Origin;
 use crate::translate::{Place, service};
 use crate::world::World;
 
@@ -29,8 +35,8 @@ struct Part<'a> {
 /// A route as it was read.
 #[derive(Debug, Clone, Copy)]
 enum Source<'a> {
-    Http(&'a crate::admission::schema::HttpRoute),
-    Grpc(&'a crate::admission::schema::GrpcRoute),
+    Http(&'a schema::HttpRoute),
+    Grpc(&'a schema::GrpcRoute),
 }
 
 /// The routes of one port.
@@ -38,6 +44,8 @@ enum Source<'a> {
 pub(super) struct OfPort {
     pub(super) http: Vec<HttpRoute>,
     pub(super) grpc: Vec<GrpcRoute>,
+    /// What counts where there are no others.
+    pub(super) virtual_services: Vec<VirtualService>,
 }
 
 impl<'a> Attached<'a> {
@@ -87,8 +95,55 @@ impl<'a> Attached<'a> {
                 }
             }
         }
+        if routes.http.is_empty() && routes.grpc.is_empty() {
+            let about_requests =
+                virtual_services(backends.maker, service).filter(|source| !source.spec.http.is_empty());
+            routes.virtual_services = about_requests
+                .map(|source| {
+                    let namespace = source.metadata.namespace.as_str();
+                    let mut resolve =
+                        |to: &Destination| backends.destination(namespace, to, port.service_port, Spoken::Http);
+                    // What is wrong with it was found when it was read.
+                    virtual_service::read(source, &mut resolve, &mut Faults::new(&Origin::default(), &mut Vec::new()))
+                })
+                .collect();
+        }
         routes
     }
+}
+
+/// Where TCP connections to a port of a service go, if a VirtualService says so; the older before the younger.
+pub(super) fn tcp_target<'a>(
+    backends: &mut Backends<'a, '_>,
+    service: &'a Service,
+    port: &ServicePort,
+) -> Option<TcpTarget> {
+    let mut sources: Vec<_> = virtual_services(backends.maker, service).collect();
+    sources.sort_by_key(|source| (source.metadata.created(), &source.metadata.namespace, &source.metadata.name));
+    sources.into_iter().find_map(|source| {
+        let namespace = source.metadata.namespace.as_str();
+        let mut resolve = |to: &Destination| backends.destination(namespace, to, port.service_port, Spoken::Tcp);
+        let is_tls = port.protocol == AppProtocol::Tls;
+        let host = service.key.hostname.as_str();
+        virtual_service::target(&source.spec, host, port.service_port, is_tls, &mut resolve)
+    })
+}
+
+/// The VirtualServices that are for a service at a waypoint: of the namespace of either.
+fn virtual_services<'a>(
+    maker: Maker<'a, '_>,
+    service: &Service,
+) -> impl Iterator<Item = &'a schema::VirtualService> + use<'a> {
+    let (own, of_service) = (maker.gateway.namespace.clone(), service.key.namespace.clone());
+    let domain = maker.index.place.cluster_domain.as_str();
+    let service = service.clone();
+    maker.index.world.virtual_services.values().map(|(_, source)| source).filter(move |source| {
+        let (spec, namespace) = (&source.spec, source.metadata.namespace.as_str());
+        (own == *namespace || of_service == *namespace)
+            && is_for_mesh(&spec.gateways)
+            && host::is_exported(&spec.export_to, namespace, own.as_str())
+            && spec.hosts.iter().any(|name| host::fit(name, namespace, &service, domain).is_some())
+    })
 }
 
 /// The services that a parent reference means.
@@ -143,19 +198,70 @@ impl<'a, 'i> Backends<'a, 'i> {
         Backend::Cluster(self.cluster(service, port).into())
     }
 
+    /// What a destination in a VirtualService of a namespace comes to, for connections that come in by a port.
+    fn destination(&mut self, namespace: &str, to: &Destination, entry: u16, spoken: Spoken) -> Backend {
+        let maker = self.maker;
+        let found = || {
+            let service = host::service(maker.index, namespace, &to.host)?;
+            let port = match (&to.port, service.ports.iter().as_slice()) {
+                (Some(port), _) => service.ports.get(port.number),
+                (None, [only]) => Some(only),
+                (None, _) => service.ports.get(entry),
+            };
+            let port = port.filter(|_| service.is_visible_to(maker.gateway.namespace.as_str()))?;
+            let subsets = maker.subsets(service);
+            let subset = match to.subset.as_deref().filter(|name| !name.is_empty()) {
+                None => None,
+                Some(wanted) => Some(*subsets.iter().find(|(name, _)| *name == wanted)?),
+            };
+            Some((service, port, subset))
+        };
+        let Some((service, port, subset)) = found() else { return Backend::Invalid };
+        Backend::Cluster(self.part(service, port, spoken, subset).into())
+    }
+
     /// The cluster for the HTTP of a port of a service.
     pub(super) fn cluster(&mut self, service: &'a Service, port: &ServicePort) -> String {
+        self.part(service, port, Spoken::Http, None)
+    }
+
+    /// The cluster for a port of a service, or of a subset of it.
+    fn part(
+        &mut self,
+        service: &'a Service,
+        port: &ServicePort,
+        spoken: Spoken,
+        subset: Option<(&str, &BTreeMap<String, String>)>,
+    ) -> String {
         let is_bound = self.bound.services.iter().any(|bound| bound.key == service.key);
+        let named = subset.map(|(name, _)| name);
         let name = match is_bound {
-            true => inbound(service, port.service_port, Spoken::Http, None),
-            false => outbound(service, port.service_port, None),
+            true => inbound(service, port.service_port, spoken, named),
+            false => outbound(service, port.service_port, spoken, named),
         };
         if !self.made.contains_key(&name) {
-            let made = self.maker.make(name.clone(), service, port, Spoken::Http, None);
-            self.hashes.insert(name.clone(), self.maker.settings(service, port.service_port, None).hash());
+            let made = self.maker.make(name.clone(), service, port, spoken, subset);
+            self.hashes.insert(name.clone(), self.maker.settings(service, port.service_port, named).hash());
             self.made.insert(name.clone(), made);
         }
         name
+    }
+
+    /// The cluster in which a companion is asked, at a port of a service.
+    pub(super) fn companion(&mut self, namespace: &str, host: &str, port: u16, by_grpc: bool) -> Option<String> {
+        let service = host::service(self.maker.index, namespace, host)?;
+        let port = service.ports.get(port)?;
+        let kind = if by_grpc { "grpc" } else { "http" };
+        let name = format!("companion|{}|{kind}|{}", port.service_port, service.key.hostname);
+        if !self.made.contains_key(&name) {
+            let mut made = self.maker.make(name.clone(), service, port, Spoken::Http, None);
+            // Whatever the port is called.
+            if by_grpc {
+                made.cluster.protocol = HttpProtocol::Http2;
+            }
+            self.made.insert(name.clone(), made);
+        }
+        Some(name)
     }
 }
 
@@ -171,16 +277,16 @@ fn find<'a>(
         ("" | "core", "Service") => {
             let namespace = reference.namespace.as_deref().unwrap_or(namespace);
             let (_, source) = index.world.services.get(&NamespacedName::new(namespace, reference.name.as_str()))?;
-            index.services.get(&service::key(source, index.place)?)?
+            *index.services.get(&service::key(source, index.place)?)?
         }
         ("networking.istio.io", "Hostname") => {
-            let host = Hostname::parse(&reference.name).ok()?;
-            let own = NamespacedHostname::new(namespace, host.clone());
-            let elsewhere = || index.services.values().find(|service| service.key.hostname == host);
-            index.services.get(&own).or_else(elsewhere)?
+            // It is one in full.
+            Some(&reference.name)
+                .filter(|name| name.contains('.'))
+                .and_then(|name| host::service(index, namespace, name))?
         }
         _ => return None,
     };
     let visible = service.is_visible_to(gateway.namespace.as_str());
-    service.ports.get(reference.port?).filter(|_| visible).map(|port| (*service, port))
+    service.ports.get(reference.port?).filter(|_| visible).map(|port| (service, port))
 }

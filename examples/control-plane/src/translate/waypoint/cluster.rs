@@ -1,18 +1,19 @@
 //! Clusters and their endpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use mesh_core::balance::{
     Assignment, Cluster, Discovery, Dns, DnsHost, Endpoint, Health, HttpProtocol, Localities, Policy, Tunnel,
 };
-use mesh_core::name::{Locality, NamespacedName, Text};
+use mesh_core::name::{Locality, NamespacedName, SpiffeId, Text};
 use mesh_core::service::{AppProtocol, HealthPolicy, Mode, Service, ServicePort};
 use mesh_core::workload::{Health as WorkloadHealth, TunnelProtocol, Workload};
 
 use super::destination::{self, Settings};
 use super::locality::Order;
+use super::origination;
 use super::served::Index;
 use crate::translate::{binding, selects};
 
@@ -36,9 +37,14 @@ pub(super) fn inbound(service: &Service, port: u16, spoken: Spoken, subset: Opti
     format!("inbound-vip|{port}|{kind}{subset}|{}", service.key.hostname)
 }
 
-/// The name of a cluster with the endpoints of another service.
-pub(super) fn outbound(service: &Service, port: u16, subset: Option<&str>) -> String {
-    format!("outbound|{port}|{}|{}", subset.unwrap_or_default(), service.key.hostname)
+/// The name of a cluster with the endpoints of another service. One for TCP has another name than Istio's: what is spoken
+/// to it is not the same.
+pub(super) fn outbound(service: &Service, port: u16, spoken: Spoken, subset: Option<&str>) -> String {
+    let kind = match spoken {
+        Spoken::Http => "outbound",
+        Spoken::Tcp => "outbound-tcp",
+    };
+    format!("{kind}|{port}|{}|{}", subset.unwrap_or_default(), service.key.hostname)
 }
 
 /// A cluster, and its endpoints where they are discovered.
@@ -87,13 +93,34 @@ impl<'a> Maker<'a, '_> {
         if order.is_weighted(self.locality) {
             cluster.localities = Localities::Weighted;
         }
+        let mut endpoints = self.endpoints(service, port.service_port, subset.map(|(_, labels)| labels));
+        let is_tunnelled = |(workload, _): &(&'a Workload, u16)| self.tunnel(workload, service).is_some();
+        let found_in_dns = endpoints.iter().any(|(workload, _)| workload.addresses.is_empty());
+        if origination::is_mutual(settings.tls) && !found_in_dns && endpoints.iter().any(is_tunnelled) {
+            endpoints.retain(is_tunnelled);
+        }
+        let identities: BTreeSet<SpiffeId> = endpoints.iter().map(|(workload, _)| workload.spiffe_id()).collect();
+        let mut made = self.discovered(cluster, service, &order, endpoints);
+        let identities: Vec<SpiffeId> = identities.into_iter().collect();
+        origination::secure(&mut made, settings.tls, service, &identities);
+        made
+    }
+
+    /// The cluster, with where its endpoints come from.
+    fn discovered(
+        &self,
+        mut cluster: Cluster,
+        service: &Service,
+        order: &Order<'a>,
+        endpoints: Vec<(&'a Workload, u16)>,
+    ) -> Made {
         if service.load_balancing.mode == Mode::Passthrough {
             cluster.discovery = Discovery::OriginalDst;
             cluster.policy = Policy::ClusterProvided;
             cluster.tunnels = false;
             return Made { cluster, assignment: None };
         }
-        let endpoints = self.endpoints(service, port.service_port, subset.map(|(_, labels)| labels));
+        let name = cluster.name.clone();
         if endpoints.iter().any(|(workload, _)| workload.addresses.is_empty()) {
             let host = |(workload, port): (&'a Workload, u16)| {
                 (workload, endpoint(self, workload, service, host(workload, port)))

@@ -10,10 +10,12 @@ use mesh_core::name::NamespacedName;
 use mesh_core::route::{CookieKey, HashKey, HashPolicy};
 use mesh_core::service::Service;
 
+use super::host::{fit, is_exported};
 use super::served::Index;
 use crate::admission::check::duration;
 use crate::admission::schema::{
-    ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection, RetryBudget, TrafficPolicy,
+    ClientTls, ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection, RetryBudget,
+    TrafficPolicy,
 };
 
 /// How long a connection may take to be made where nothing else is said.
@@ -26,28 +28,13 @@ pub(super) fn rule<'a>(index: &Index<'a>, waypoint: &NamespacedName, service: &S
     [own, service.key.namespace.as_str(), &index.place.root_namespace].into_iter().find_map(|namespace| {
         let of_namespace = index.world.destination_rules.iter().filter(|(key, _)| key.namespace == *namespace);
         let candidates = of_namespace.filter_map(|(key, (_, rule))| {
-            let exported = match rule.spec.export_to.as_slice() {
-                [] => true,
-                scopes => scopes.iter().any(|scope| scope == "*" || scope == own || (scope == "." && namespace == own)),
-            };
-            let counts = exported && rule.spec.workload_selector.is_none();
+            let counts = is_exported(&rule.spec.export_to, namespace, own) && rule.spec.workload_selector.is_none();
             let fit =
                 counts.then(|| fit(&rule.spec.host, namespace, service, &index.place.cluster_domain)).flatten()?;
             Some((std::cmp::Reverse(fit), rule.metadata.created(), key, rule))
         });
         candidates.min_by_key(|(fit, age, key, _)| (*fit, *age, *key)).map(|(.., rule)| rule)
     })
-}
-
-/// How well a rule's host fits a service; more is better.
-fn fit(host: &str, namespace: &str, service: &Service, domain: &str) -> Option<usize> {
-    let name = service.key.hostname.as_str();
-    let host = host.to_ascii_lowercase();
-    match host.strip_prefix('*') {
-        Some(end) => name.ends_with(end).then_some(end.len()),
-        None if host.contains('.') => (host == name).then_some(usize::MAX),
-        None => (format!("{host}.{namespace}.svc.{domain}") == name).then_some(usize::MAX),
-    }
 }
 
 /// What holds for one port, and one subset or none.
@@ -57,6 +44,7 @@ pub(super) struct Settings<'a> {
     pool: Option<&'a ConnectionPool>,
     pub(super) outliers: Option<&'a OutlierDetection>,
     budget: Option<&'a RetryBudget>,
+    pub(super) tls: Option<&'a ClientTls>,
 }
 
 impl<'a> Settings<'a> {
@@ -79,12 +67,14 @@ impl<'a> Settings<'a> {
                 pool: of_port.connection_pool.as_ref(),
                 outliers: of_port.outlier_detection.as_ref(),
                 budget,
+                tls: of_port.tls.as_ref(),
             },
             None => Self {
                 load_balancer: policy.load_balancer.as_ref(),
                 pool: policy.connection_pool.as_ref(),
                 outliers: policy.outlier_detection.as_ref(),
                 budget,
+                tls: policy.tls.as_ref(),
             },
         }
     }
@@ -95,6 +85,7 @@ impl<'a> Settings<'a> {
             pool: self.pool.or(other.pool),
             outliers: self.outliers.or(other.outliers),
             budget: self.budget.or(other.budget),
+            tls: self.tls.or(other.tls),
         }
     }
 

@@ -4,10 +4,7 @@ use http::Uri;
 use mesh_core::balance::{Assignment, Cluster, Discovery, Dns, DnsHost, Endpoint, LocalityEndpoints};
 use mesh_core::name::{Hostname, Locality};
 use mesh_core::string_match::Pattern;
-use mesh_core::tls::{DataSource, SanKind, SanMatcher, TrustedCa, UpstreamTls, Validation, ValidationSource};
-
-/// Where the images of Envoy have the roots of the web.
-const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+use mesh_core::tls::{SanKind, SanMatcher, TrustedCa, UpstreamTls, Validation, ValidationSource};
 
 /// Where keys are served.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +39,7 @@ impl KeyCluster {
         let mut cluster = Cluster::new(name, Discovery::StrictDns(Dns::new(hosts)));
         cluster.tls = self.tls.then(|| {
             let validation = Validation {
-                trusted_ca: Some(TrustedCa::Bundle(DataSource::File(ROOTS.into()))),
+                trusted_ca: Some(TrustedCa::System),
                 names: vec![SanMatcher { kind: SanKind::Dns, pattern: Pattern::exact(&self.host) }],
                 ..Validation::default()
             };

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use mesh_core::listener::{
     ClientCertHeader, Direction, FilterChain, FilterChainMatch, HttpManager, Listener, ListenerFilter, ListenerKind,
-    NetworkRbac, PathNormalization, RouteSource, ServerHeader, SocketListener, TcpProxy, Terminal, UpgradeSupport,
+    NetworkRbac, PathNormalization, RouteSource, ServerHeader, SocketListener, TcpProxy, TcpTarget, Terminal,
+    UpgradeSupport,
 };
 use mesh_core::route::RouteTable;
 use mesh_core::service::{AppProtocol, Service, ServicePort};
@@ -14,6 +15,7 @@ use mesh_core::workload::Workload;
 use super::cluster::{Spoken, TO_WORKLOADS, inbound};
 use super::destination::Settings;
 use super::policy::Policies;
+use super::routes;
 use crate::translate::Place;
 
 /// The listener that gets the streams of tunnels that end here.
@@ -70,10 +72,12 @@ impl<'a> Chains<'a> {
         port: &ServicePort,
         ranges: &BTreeSet<IpNet>,
         settings: &Settings<'_>,
+        target: Option<TcpTarget>,
         rbac: Vec<NetworkRbac>,
     ) {
         let name = inbound(service, port.service_port, Spoken::Tcp, None);
         let mut proxy = TcpProxy::to(&name);
+        proxy.target = target.unwrap_or(proxy.target);
         let (idle, longest) = settings.tcp_times();
         proxy.idle_timeout = idle.or(proxy.idle_timeout);
         proxy.max_duration = longest;
@@ -142,8 +146,10 @@ fn matcher(port: Option<u16>, ranges: &BTreeSet<IpNet>, sniffed: bool) -> Filter
 }
 
 fn manager(table: RouteTable, policies: &Policies) -> Terminal {
+    let filters = routes::filters(&table);
     let mut manager = HttpManager::new(RouteSource::Inline(Box::new(table)));
     manager.filters = policies.requests();
+    manager.filters.extend(filters);
     // A stream may be silent for as long as both ends like.
     manager.timeouts.stream_idle = None;
     // Policies are about paths as servers understand them.

@@ -11,7 +11,13 @@
 //!
 //! Of a port of which nobody says what is spoken there are both chains; an inspector finds out. Clusters
 //! `inbound-vip|<port>|<kind>[/<subset>]|<host>` have the endpoints of services that are bound to the waypoint, clusters
-//! `outbound|<port>|<subset>|<host>` those of others that routes lead to.
+//! `outbound|<port>|<subset>|<host>` those of others that routes lead to, clusters `companion|<port>|<kind>|<host>` those of
+//! external authorizers.
+//!
+//! # Which routes count
+//!
+//! With HTTPRoutes or GRPCRoutes attached to a port, VirtualServices do not count for its requests; Istio leaves open what
+//! happens then. Of several VirtualServices for one host the routes of the older go first.
 //!
 //! # Endpoints
 //!
@@ -28,13 +34,17 @@ mod destination;
 mod encode;
 pub mod envoy;
 mod gateway_api;
+mod host;
 mod keys;
 mod listener;
 mod locality;
+mod origination;
 mod policy;
+mod provider;
 mod routes;
 mod served;
 mod token;
+mod virtual_service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +62,7 @@ use self::policy::Targeted;
 pub(crate) use self::policy::faults as policy_faults;
 use self::served::{Index, Served};
 pub(crate) use self::token::faults as token_faults;
+pub(crate) use self::virtual_service::faults as virtual_service;
 use super::{Place, Translation};
 use crate::world::World;
 
@@ -70,7 +81,7 @@ pub struct Resources {
 pub struct Waypoints<'a> {
     index: Index<'a>,
     attached: Attached<'a>,
-    targeted: Targeted,
+    targeted: Targeted<'a>,
 }
 
 impl<'a> Waypoints<'a> {
@@ -113,13 +124,18 @@ impl std::fmt::Debug for Waypoints<'_> {
     }
 }
 
-fn resources<'a>(maker: Maker<'a, '_>, attached: &Attached<'a>, targeted: &Targeted, served: &Served<'a>) -> Resources {
+fn resources<'a>(
+    maker: Maker<'a, '_>,
+    attached: &Attached<'a>,
+    targeted: &Targeted<'a>,
+    served: &Served<'a>,
+) -> Resources {
     let mut chains = Chains::new(maker.index.place);
     let mut clusters = BTreeMap::new();
     let mut backends = Backends::new(maker, served);
     let mut keys = BTreeSet::new();
     for service in &served.services {
-        let policies = targeted.of(maker.gateway, Some(&service.key));
+        let policies = targeted.of(&mut backends, Some(&service.key));
         keys.extend(policies.keys.iter().cloned());
         for port in &service.ports {
             let ranges = chains.take(service, port.service_port);
@@ -133,23 +149,24 @@ fn resources<'a>(maker: Maker<'a, '_>, attached: &Attached<'a>, targeted: &Targe
                     }
                     Spoken::Tcp => {
                         let settings = maker.settings(service, port.service_port, None);
-                        chains.tcp(service, port, &ranges, &settings, policies.connections());
+                        let target = attached::tcp_target(&mut backends, service, port);
+                        chains.tcp(service, port, &ranges, &settings, target, policies.connections());
                     }
                 }
             }
         }
     }
-    clusters.extend(backends.made);
     let workloads: Vec<_> =
         served.workloads.iter().copied().filter(|workload| workload.tunnel == TunnelProtocol::Hbone).collect();
     if !workloads.is_empty()
         && let Ok(table) = routes::to_workloads()
     {
-        let policies = targeted.of(maker.gateway, None);
+        let policies = targeted.of(&mut backends, None);
         keys.extend(policies.keys.iter().cloned());
         chains.workloads(&workloads, &table, &policies);
         clusters.insert(TO_WORKLOADS.to_owned(), Made { cluster: to_workloads(&workloads), assignment: None });
     }
+    clusters.extend(backends.made);
     clusters.extend(keys.iter().map(|keys| (keys.name(), Made { cluster: keys.cluster(), assignment: None })));
     let mut resources = Resources { listeners: chains.finish().into_iter().collect(), ..Resources::default() };
     for (_, Made { cluster, assignment }) in clusters {

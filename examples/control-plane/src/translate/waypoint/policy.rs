@@ -1,16 +1,19 @@
 //! What policies say of the traffic of a service.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_core::authn::{Authentication, RequestAuthentication};
 use mesh_core::authz::http::{
-    AuthorizationPolicy, Compiled, Condition, Mesh, Operation, PolicyAction, Rule, Source, Values, compile,
+    AuthorizationPolicy, Compiled, Condition, Custom, Mesh, Operation, PolicyAction, Rule, Source, Values, compile,
 };
 use mesh_core::authz::rbac::RbacFilter;
+use mesh_core::companion::ext_authz::ExternalAuthz;
 use mesh_core::listener::{HttpFilter, HttpFilterKind, NetworkRbac};
 use mesh_core::name::{NamespacedHostname, NamespacedName, Text};
 
+use super::attached::Backends;
 use super::keys::KeyCluster;
+use super::provider::Providers;
 use super::token::{authentication, fetched};
 use crate::admission::check::WAYPOINT_CLASS;
 use crate::admission::schema::{self, Metadata, PolicyTarget};
@@ -40,10 +43,11 @@ impl Policies {
 }
 
 /// All policies that are for waypoints, or for what they serve.
-pub(super) struct Targeted {
+pub(super) struct Targeted<'a> {
     authorization: Vec<(Vec<Target>, AuthorizationPolicy)>,
     authentication: Vec<(Vec<Target>, RequestAuthentication)>,
-    mesh: Mesh,
+    trust_domains: Vec<Text>,
+    providers: Providers<'a>,
 }
 
 /// What a policy is for.
@@ -55,8 +59,8 @@ enum Target {
     Class,
 }
 
-impl Targeted {
-    pub(super) fn new(world: &World, place: &Place) -> Self {
+impl<'a> Targeted<'a> {
+    pub(super) fn new(world: &'a World, place: &Place) -> Self {
         let authorization = world.policies.iter().filter_map(|(key, (_, source))| {
             let refs = refs(source.spec.target_ref.as_ref(), &source.spec.target_refs);
             let targets = targets(world, place, &source.metadata, refs);
@@ -67,16 +71,17 @@ impl Targeted {
             let targets = targets(world, place, &source.metadata, refs);
             (!targets.is_empty()).then(|| (targets, authentication(key, source)))
         });
-        let trust_domains = vec![Text::from(place.trust_domain.to_string())];
         Self {
             authorization: authorization.collect(),
             authentication: authentication.collect(),
-            mesh: Mesh { trust_domains, ..Mesh::default() },
+            trust_domains: vec![Text::from(place.trust_domain.to_string())],
+            providers: Providers::new(world, place),
         }
     }
 
     /// The policies of a service that is bound to a waypoint; of what is addressed to workloads, those of the waypoint.
-    pub(super) fn of(&self, waypoint: &NamespacedName, service: Option<&NamespacedHostname>) -> Policies {
+    pub(super) fn of(&self, backends: &mut Backends<'a, '_>, service: Option<&NamespacedHostname>) -> Policies {
+        let waypoint = backends.maker.gateway;
         let applies = |target: &Target| match target {
             Target::Service(key) => service == Some(key),
             Target::Gateway(key) => key == waypoint,
@@ -87,11 +92,26 @@ impl Targeted {
         let of_service = self.authentication.iter().filter(|(targets, _)| targets.iter().any(applies));
         let tokens = Authentication::of_policies(of_service.map(|(_, policy)| policy), false);
         let mut made = Policies::default();
-        let on_requests = compile(&policies, &self.mesh);
-        made.requests.extend(on_requests.custom.iter().map(|custom| {
-            let name = format!("rbac-custom-{}", custom.authorizer);
-            rbac(&name, custom.filter.clone())
-        }));
+        let named = policies.iter().filter_map(|policy| match &policy.action {
+            PolicyAction::Custom(name) => Some(name),
+            _ => None,
+        });
+        // What would be put to one that is not there is denied.
+        let asked: BTreeMap<Text, ExternalAuthz> =
+            named.filter_map(|name| Some((name.clone(), self.providers.asked(name.as_str(), backends)?))).collect();
+        let mesh = Mesh { trust_domains: self.trust_domains.clone(), authorizers: asked.keys().cloned().collect() };
+        let on_requests = compile(&policies, &mesh);
+        for Custom { authorizer, filter, asked: which } in &on_requests.custom {
+            made.requests.push(rbac(&format!("rbac-custom-{authorizer}"), filter.clone()));
+            if let Some(settings) = asked.get(authorizer) {
+                let settings = ExternalAuthz { enabled_metadata: which.clone(), ..settings.clone() };
+                made.requests.push(HttpFilter {
+                    name: format!("ext-authz-{authorizer}").into(),
+                    kind: HttpFilterKind::ExternalAuthz(Box::new(settings)),
+                    disabled: false,
+                });
+            }
+        }
         if let Some(mut tokens) = tokens {
             made.keys = fetched(&mut tokens);
             let kind = HttpFilterKind::Authn(Box::new(tokens));
@@ -102,7 +122,9 @@ impl Targeted {
         made.requests.extend(named.into_iter().filter_map(|(name, filter)| Some(rbac(name, filter?))));
 
         let on_connections: Vec<AuthorizationPolicy> = policies.iter().map(on_connections).collect();
-        let compiled = compile(&on_connections, &self.mesh);
+        // Nobody can be asked about a connection: what would be put to an authorizer is denied.
+        let nobody = Mesh { authorizers: BTreeSet::new(), ..mesh };
+        let compiled = compile(&on_connections, &nobody);
         made.connections =
             compiled.filters().map(|filter| NetworkRbac { filter: filter.clone(), ..NetworkRbac::default() }).collect();
         made
@@ -273,10 +295,6 @@ pub(crate) fn faults(key: &NamespacedName, source: &schema::AuthorizationPolicy)
             .iter()
             .map(|problem| (Severity::Error, format!("spec.{}: {}", problem.field, problem.reason))),
     );
-    if action == "CUSTOM" {
-        let message = "spec.action: external authorizers cannot be declared yet; what the policy matches is denied";
-        faults.push((Severity::Warning, message.to_owned()));
-    }
     faults
 }
 

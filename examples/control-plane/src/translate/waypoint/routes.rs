@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mesh_core::gateway::{Entry, GrpcRoute, HttpRoute, MeshService, service_routes};
+use mesh_core::gateway::virtual_service::{VirtualService, waypoint_routes};
+use mesh_core::gateway::{Entry, GrpcRoute, HttpRoute, MeshService, filter_name, service_routes};
+use mesh_core::listener::{HttpFilter, HttpFilterKind};
+use mesh_core::name::Text;
 use mesh_core::route::{
-    Action, ClusterChoice, ClusterName, Forward, HashPolicy, PathMatch, RetryOn, RetryPolicy, Route, RouteConfig,
-    RouteMatch, RouteTable, TableError, VirtualHost,
+    Action, ClusterChoice, ClusterName, FilterOverride, Forward, HashPolicy, PathMatch, RetryOn, RetryPolicy, Route,
+    RouteConfig, RouteMatch, RouteTable, TableError, VirtualHost,
 };
 use mesh_core::service::{Service, ServicePort};
 
@@ -21,14 +24,19 @@ pub(super) fn table<'a>(
     port: &ServicePort,
 ) -> Result<RouteTable, TableError> {
     let own = backends.cluster(service, port);
-    let OfPort { http, grpc } = attached.of(backends, service, port);
+    let OfPort { http, grpc, virtual_services } = attached.of(backends, service, port);
+    let entry = Entry::http(port.service_port);
     let mut config = if http.is_empty() && grpc.is_empty() {
-        single(&own, vec![to(&own)])
+        let virtual_services: Vec<&VirtualService> = virtual_services.iter().collect();
+        let config = waypoint_routes(&own, entry, &own, &virtual_services);
+        // As Istio has it, objects of which no route is for the port are none.
+        let has_routes = config.hosts.iter().any(|host| !host.routes.is_empty());
+        if !virtual_services.is_empty() && has_routes { config } else { single(&own, vec![to(&own)]) }
     } else {
         let http: Vec<&HttpRoute> = http.iter().collect();
         let grpc: Vec<&GrpcRoute> = grpc.iter().collect();
         let parent = MeshService { namespace: service.key.namespace.clone(), cluster: own.as_str().into() };
-        service_routes(&own, Entry::http(port.service_port), &parent, &http, &grpc)
+        service_routes(&own, entry, &parent, &http, &grpc)
     };
     hash(&mut config, &backends.hashes);
     RouteTable::new(config)
@@ -53,6 +61,28 @@ fn to(cluster: &str) -> Route {
     };
     let matcher = RouteMatch::new(PathMatch::prefix("/"));
     Route { name: "default".into(), ..Route::new(matcher, Action::Forward(Box::new(forward))) }
+}
+
+/// The filters that routes of a table have settings for; they do nothing by themselves. In the order in which Istio's
+/// waypoints have them.
+pub(super) fn filters(table: &RouteTable) -> Vec<HttpFilter> {
+    let routes = || table.config().hosts.iter().flat_map(|host| &host.routes);
+    let of_clusters = routes().flat_map(|route| match &route.action {
+        Action::Forward(forward) => match &forward.cluster {
+            ClusterChoice::Weighted(weighted) => weighted.clusters.as_slice(),
+            ClusterChoice::Named(_) | ClusterChoice::Header(_) => &[],
+        },
+        _ => &[],
+    });
+    let overrides: Vec<(&Text, &FilterOverride)> =
+        routes().flat_map(|route| &route.filters).chain(of_clusters.flat_map(|cluster| &cluster.filters)).collect();
+    let kinds = [
+        (filter_name::FAULT, HttpFilterKind::Fault(Box::default())),
+        (filter_name::CORS, HttpFilterKind::Cors),
+        (filter_name::SESSION, HttpFilterKind::Session(None)),
+    ];
+    let used = kinds.into_iter().filter(|(name, _)| overrides.iter().any(|(of, _)| of.as_str() == *name));
+    used.map(|(name, kind)| HttpFilter { name: name.into(), kind, disabled: false }).collect()
 }
 
 /// Adds what requests are hashed by: that of the first cluster of a route that chooses by a hash.

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use mesh_core::balance::Discovery;
+use mesh_core::balance::{Discovery, LocalityEndpoints};
 use mesh_core::listener::{FilterChain, HttpManager, ListenerKind, RouteSource, Terminal};
 use mesh_core::name::parse_trust_domain;
-use mesh_core::route::{Action, Route};
+use mesh_core::route::{Action, ClusterChoice, Route};
 use mesh_xds::envoy::cluster::decode_cluster;
 use mesh_xds::envoy::endpoint::decode_assignment;
 use mesh_xds::envoy::listener::decode_listener;
@@ -53,10 +53,7 @@ fn shown(resources: &Resources) -> String {
     }
     for cluster in &resources.clusters {
         writeln!(text, "cluster {}", cluster.name).unwrap();
-        match &cluster.discovery {
-            Discovery::Eds { .. } => {}
-            other => writeln!(text, "  {other:?}").unwrap(),
-        }
+        show_discovery(&mut text, &cluster.discovery);
         writeln!(text, "  {:?} {:?} panic {}%", cluster.policy, cluster.protocol, cluster.panic_threshold).unwrap();
         let circuit = &cluster.circuit.default;
         writeln!(
@@ -73,37 +70,55 @@ fn shown(resources: &Resources) -> String {
         if let Some(outlier) = &cluster.outlier {
             writeln!(text, "  outlier after {} within {:?}", outlier.consecutive_5xx, outlier.interval).unwrap();
         }
+        if let Some(tls) = &cluster.tls {
+            writeln!(text, "  tls").unwrap();
+            show_value(&mut text, "    ", tls);
+        }
     }
     for assignment in &resources.assignments {
         writeln!(text, "endpoints {}", assignment.cluster).unwrap();
-        for locality in &assignment.localities {
-            writeln!(
-                text,
-                "  priority {} at {:?} weight {:?}",
-                locality.priority,
-                locality.locality.to_string(),
-                locality.weight
-            )
-            .unwrap();
-            for endpoint in &locality.endpoints {
-                let tunnel = endpoint
-                    .tunnel
-                    .as_ref()
-                    .map(|tunnel| tunnel.identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "));
-                writeln!(
-                    text,
-                    "    {} {:?} weight {} {} through {}",
-                    endpoint.address,
-                    endpoint.health,
-                    endpoint.weight,
-                    endpoint.workload,
-                    tunnel.as_deref().unwrap_or("nothing")
-                )
-                .unwrap();
-            }
-        }
+        show_endpoints(&mut text, &assignment.localities, ToString::to_string);
     }
     text
+}
+
+fn show_discovery(text: &mut String, discovery: &Discovery) {
+    match discovery {
+        Discovery::Eds { .. } => {}
+        Discovery::StrictDns(dns) => {
+            writeln!(text, "  hosts in DNS, {:?}, asked each {:?}", dns.family, dns.refresh).unwrap();
+            show_endpoints(text, &dns.hosts.localities, |host| format!("{}:{}", host.name, host.port));
+        }
+        Discovery::TunnelToOriginalDst(identities) => {
+            writeln!(text, "  tunnels to where connections were meant for").unwrap();
+            for (address, identity) in identities {
+                writeln!(text, "    {address} through {identity}").unwrap();
+            }
+        }
+        other => writeln!(text, "  {other:?}").unwrap(),
+    }
+}
+
+fn show_endpoints<A>(text: &mut String, localities: &[LocalityEndpoints<A>], address: impl Fn(&A) -> String) {
+    for locality in localities {
+        let (at, weight) = (locality.locality.to_string(), locality.weight);
+        writeln!(text, "  priority {} at {at:?} weight {weight:?}", locality.priority).unwrap();
+        for endpoint in &locality.endpoints {
+            let (weight, workload) = (endpoint.weight, &endpoint.workload);
+            let identities = endpoint.tunnel.iter().flat_map(|tunnel| &tunnel.identities);
+            let tunnel = identities.map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            let through = if endpoint.tunnel.is_some() { &tunnel } else { "nothing" };
+            let (address, health) = (address(&endpoint.address), endpoint.health);
+            writeln!(text, "    {address} {health:?} weight {weight} {workload} through {through}").unwrap();
+        }
+    }
+}
+
+/// A value, line by line.
+fn show_value(text: &mut String, indent: &str, value: &impl std::fmt::Debug) {
+    for line in format!("{value:#?}").lines() {
+        writeln!(text, "{indent}{line}").unwrap();
+    }
 }
 
 fn show_chain(text: &mut String, chain: &FilterChain) {
@@ -112,7 +127,8 @@ fn show_chain(text: &mut String, chain: &FilterChain) {
     let protocols: Vec<_> = chain.matcher.application_protocols.iter().map(ToString::to_string).collect();
     writeln!(text, "chain {} for {}:{port} {}", chain.name, ranges.join(","), protocols.join(",")).unwrap();
     for rbac in &chain.rbac {
-        writeln!(text, "  rbac {:?}", rbac.filter).unwrap();
+        writeln!(text, "  rbac").unwrap();
+        show_value(text, "    ", &rbac.filter);
     }
     match &chain.terminal {
         Terminal::Tcp(proxy) => {
@@ -127,28 +143,30 @@ fn show_chain(text: &mut String, chain: &FilterChain) {
 fn show_manager(text: &mut String, manager: &HttpManager) {
     for filter in &manager.filters {
         writeln!(text, "  filter {}", filter.name).unwrap();
-        for line in format!("{:#?}", filter.kind).lines() {
-            writeln!(text, "    {line}").unwrap();
-        }
+        show_value(text, "    ", &filter.kind);
     }
     let RouteSource::Inline(table) = &manager.routes else { panic!("{manager:?}") };
     for host in &table.config().hosts {
-        for Route { name, matcher, action, headers, .. } in &host.routes {
+        for Route { name, matcher, action, headers, filters, .. } in &host.routes {
             writeln!(text, "  route {name}").unwrap();
             let asked = [
                 format!("{:?}", matcher.path),
                 if matcher.headers.is_empty() { String::new() } else { format!("headers {:?}", matcher.headers) },
                 if matcher.peer.is_empty() { String::new() } else { format!("peer {:?}", matcher.peer) },
                 if matcher.grpc { "grpc".to_owned() } else { String::new() },
+                if matcher.query.is_empty() { String::new() } else { format!("query {:?}", matcher.query) },
             ];
             let asked: Vec<_> = asked.into_iter().filter(|part| !part.is_empty()).collect();
             writeln!(text, "    if {}", asked.join(" and ")).unwrap();
             if *headers != mesh_core::route::HeaderEdits::default() {
                 writeln!(text, "    edits {headers:?}").unwrap();
             }
+            for (name, setting) in filters {
+                writeln!(text, "    filter {name} {setting:?}").unwrap();
+            }
             match action {
                 Action::Forward(forward) => {
-                    writeln!(text, "    to {:?}", forward.cluster).unwrap();
+                    show_choice(text, &forward.cluster);
                     writeln!(
                         text,
                         "    within {:?} retry {:?}",
@@ -157,6 +175,7 @@ fn show_manager(text: &mut String, manager: &HttpManager) {
                     )
                     .unwrap();
                     for (what, shown) in [
+                        ("host", forward.host.as_ref().map(|host| format!("{host:?}"))),
                         ("path", forward.path.as_ref().map(|path| format!("{path:?}"))),
                         ("hash", (!forward.hash.is_empty()).then(|| format!("{:?}", forward.hash))),
                         ("mirrors", (!forward.mirrors.is_empty()).then(|| format!("{:?}", forward.mirrors))),
@@ -168,6 +187,16 @@ fn show_manager(text: &mut String, manager: &HttpManager) {
                 }
                 other => writeln!(text, "    {other:?}").unwrap(),
             }
+        }
+    }
+}
+
+fn show_choice(text: &mut String, choice: &ClusterChoice) {
+    let ClusterChoice::Weighted(weighted) = choice else { return writeln!(text, "    to {choice:?}").unwrap() };
+    for cluster in &weighted.clusters {
+        writeln!(text, "    to {:?} weight {}", cluster.cluster, cluster.weight).unwrap();
+        if cluster.headers != mesh_core::route::HeaderEdits::default() {
+            writeln!(text, "      edits {:?}", cluster.headers).unwrap();
         }
     }
 }

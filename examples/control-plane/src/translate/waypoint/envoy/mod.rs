@@ -14,9 +14,11 @@
 //!
 //! | not as we do it ourselves | why |
 //! | --- | --- |
+//! | the roots of the machine are a file, where the images of Envoy have them | Envoy knows of none |
 //! | at the end of a tunnel anybody of the trust domain is accepted | Envoy has no names to expect per endpoint where it finds out the address by itself |
 
 mod listener;
+mod origination;
 mod state;
 mod tls;
 mod upstream;
@@ -38,8 +40,10 @@ pub(super) fn around(
     trust_domain: &TrustDomain,
 ) -> (Named, Named) {
     for (_, bytes) in clusters {
-        if let Ok(cluster) = Cluster::decode(bytes.as_slice()) {
-            *bytes = with_one_policy(cluster).encode_to_vec();
+        if let Ok(mut cluster) = Cluster::decode(bytes.as_slice())
+            && origination::adapt(&mut cluster)
+        {
+            *bytes = cluster.encode_to_vec();
         }
     }
     for (name, bytes) in main {
@@ -54,16 +58,6 @@ pub(super) fn around(
     let listeners = listeners.map(|listener| (listener.name.clone(), listener.encode_to_vec()));
     let clusters = clusters.map(|cluster| (cluster.name.clone(), cluster.encode_to_vec()));
     (listeners.into(), clusters.into())
-}
-
-/// What localities count for is said with the policy; Envoy refuses a cluster that says it beside the policy too.
-fn with_one_policy(mut cluster: Cluster) -> Cluster {
-    if cluster.load_balancing_policy.is_some()
-        && let Some(common) = &mut cluster.common_lb_config
-    {
-        common.locality_config_specifier = None;
-    }
-    cluster
 }
 
 /// What is addressed to a workload says again where it leads: what came with the stream counts for one connection only.

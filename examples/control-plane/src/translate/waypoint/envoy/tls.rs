@@ -73,7 +73,7 @@ fn common(trust_domain: &TrustDomain) -> CommonTlsContext {
     }
 }
 
-fn secret(name: &str) -> SdsSecretConfig {
+pub(super) fn secret(name: &str) -> SdsSecretConfig {
     let envoy_grpc = EnvoyGrpc { cluster_name: SECRETS.to_owned(), ..EnvoyGrpc::default() };
     let service =
         GrpcService { target_specifier: Some(TargetSpecifier::EnvoyGrpc(envoy_grpc)), ..GrpcService::default() };

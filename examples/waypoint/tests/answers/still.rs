@@ -6,6 +6,7 @@ use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, TransportSocket};
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::extensions::transport_sockets::internal_upstream::v3::InternalUpstreamTransport;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
@@ -38,6 +39,12 @@ pub fn downstream(socket: &mut TransportSocket) {
 
 fn upstream(socket: &mut TransportSocket) {
     let Some(ConfigType::TypedConfig(config)) = &mut socket.config_type else { return };
+    if config.type_url.ends_with("InternalUpstreamTransport") {
+        let mut around = InternalUpstreamTransport::decode(config.value.as_slice()).unwrap();
+        around.transport_socket.iter_mut().for_each(upstream);
+        *config = any(&around);
+        return;
+    }
     if !config.type_url.ends_with("UpstreamTlsContext") {
         return;
     }

@@ -1,3 +1,5 @@
+mod istio;
+
 use std::path::PathBuf;
 
 use super::admit;
@@ -255,7 +257,27 @@ fn destination_rules_that_would_send_traffic_otherwise_are_refused() {
             "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}",
             "consistentHash.(key): one of httpHeaderName, httpCookie",
         ),
-        ("{host: a, trafficPolicy: {tls: {mode: SIMPLE}}}", "tls.mode: `SIMPLE` is not supported"),
+        ("{host: a, trafficPolicy: {tls: {mode: SIMPLE}}}", ""),
+        ("{host: a, trafficPolicy: {tls: {mode: LOOSE}}}", "tls.mode: `LOOSE` is none of"),
+        ("{host: a, trafficPolicy: {tls: {mode: MUTUAL, privateKey: /k}}}", "tls.clientCertificate: is missing"),
+        (
+            "{host: a, trafficPolicy: {tls: {mode: SIMPLE, privateKey: /k}}}",
+            "tls.privateKey: belongs to the mode MUTUAL",
+        ),
+        (
+            "{host: a, trafficPolicy: {tls: {mode: SIMPLE, credentialName: c}}}",
+            "tls.credentialName: secrets are not read",
+        ),
+        (
+            "{host: a, trafficPolicy: {tls: {mode: SIMPLE, insecureSkipVerify: true}}}",
+            "insecureSkipVerify: is not supported",
+        ),
+        ("{host: a, trafficPolicy: {tls: {mode: SIMPLE, sni: 'a b'}}}", "tls.sni: `a b` is no host name"),
+        ("{host: a, trafficPolicy: {tls: {mode: SIMPLE, verify: no}}}", "unknown field `verify`"),
+        (
+            "{host: a, trafficPolicy: {tls: {sni: a.example}}}",
+            "tls.sni: says how TLS is to be, and the mode that there is none",
+        ),
         ("{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}", ""),
         (
             "{host: a, trafficPolicy: {outlierDetection: {interval: 1}}}",
