@@ -119,7 +119,7 @@ async fn accept(listener: tokio::net::TcpListener, acceptor: TlsAcceptor, proxy:
                 Ok(stream) => {
                     let mut incoming = Incoming::new(Arc::new(connection));
                     incoming.alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec).map(Into::into);
-                    if let Err(error) = proxy.serve("in", stream, incoming).await {
+                    if let Err(error) = Box::pin(proxy.serve("in", stream, incoming)).await {
                         tracing::debug!(client = %source, %error, "connection closed");
                     }
                 }
