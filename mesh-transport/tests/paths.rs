@@ -100,7 +100,7 @@ async fn reach(mesh: &Mesh, own: Identity, address: SocketAddr, tunnel: Tunnel) 
     let Inputs { pool, tracker, tasks, .. } = &mesh.inputs;
     let tunnels = Tunnels::new(pool.clone(), own, tracker.clone(), tasks.clone());
     let meshed = Meshed::new(tunnels, Direct::default(), SocketAddr::new(mesh.ip(1), 0));
-    let target = Target { address, hostname: "".into(), cluster: "web".into(), tls: None, tunnel: Some(tunnel) };
+    let target = Target { address, hostname: "".into(), cluster: "web".into(), tunnel: Some(tunnel) };
     meshed.in_network("near".into()).connect(target).await.map_err(|error| mesh_core::report::chain(&*error))
 }
 

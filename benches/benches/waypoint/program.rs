@@ -148,7 +148,7 @@ struct Statistics {
 
 impl AccessLog for Statistics {
     fn record(&self, record: &Record) {
-        let class = usize::from(record.status.as_u16() / 100) % self.classes.len();
+        let class = usize::from(record.status_code() / 100) % self.classes.len();
         self.classes[class].fetch_add(1, Ordering::Relaxed);
         let magnitude = record.took.as_micros().checked_ilog2().unwrap_or_default() as usize;
         self.took[magnitude.min(self.took.len() - 1)].fetch_add(1, Ordering::Relaxed);
