@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::mesh::Mesh;
-use crate::process::Process;
+use crate::process::{Process, SOON};
 
 pub async fn start(mesh: &Mesh, at: SocketAddr, topic: &Path) -> Process {
     let name = topic.file_stem().unwrap().to_string_lossy();
@@ -20,5 +24,20 @@ pub async fn start(mesh: &Mesh, at: SocketAddr, topic: &Path) -> Process {
     );
     std::fs::write(path("yaml"), settings).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_waypoint"));
-    Process::start(command.arg("--config").arg(path("yaml")), path("log"), at).await
+    let process = Process::start(command.arg("--config").arg(path("yaml")), path("log"), at).await;
+    // It listens before it knows what it serves.
+    let ready = async {
+        while !is_ready(SocketAddr::new(at.ip(), 15000)).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SOON, ready).await.expect("the waypoint becomes ready");
+    process
+}
+
+async fn is_ready(admin: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(admin).await else { return false };
+    let mut answer = String::new();
+    let asked = stream.write_all(b"GET /healthz/ready HTTP/1.0\r\n\r\n").await;
+    asked.is_ok() && stream.read_to_string(&mut answer).await.is_ok() && answer.contains("200 OK")
 }
