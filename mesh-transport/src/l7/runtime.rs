@@ -105,10 +105,20 @@ impl Runtime {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(secured) = &self.secured else {
-            let downstream = incoming.downstream();
-            return self.serve_plain(io, incoming.connection, downstream, shared).await;
-        };
+        match &self.secured {
+            // Boxed, so that what is in plaintext carries nothing of it; a handshake costs more than the allocation.
+            Some(secured) => Box::pin(self.serve_secured(secured, io, incoming, shared)).await,
+            None => {
+                let downstream = incoming.downstream();
+                self.serve_plain(io, incoming.connection, downstream, shared).await;
+            }
+        }
+    }
+
+    async fn serve_secured<I>(&self, secured: &Secured, io: I, incoming: Incoming, shared: &Arc<Shared>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         match secured.accept(io, &incoming).await {
             Ok((io, incoming)) => {
                 let downstream = incoming.downstream();
