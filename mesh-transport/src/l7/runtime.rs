@@ -105,7 +105,17 @@ impl Runtime {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(secured) = &self.secured else { return self.serve_plain(io, incoming, shared).await };
+        match &self.secured {
+            // Boxed, so that what is in plaintext carries nothing of it; a handshake costs more than the allocation.
+            Some(secured) => Box::pin(self.serve_secured(secured, io, incoming, shared)).await,
+            None => self.serve_plain(io, incoming, shared).await,
+        }
+    }
+
+    async fn serve_secured<I>(&self, secured: &Secured, io: I, incoming: Incoming, shared: &Arc<Shared>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         match secured.accept(io, &incoming).await {
             Ok((io, incoming)) => self.serve_plain(io, incoming, shared).await,
             Err(error) => tracing::event!(
