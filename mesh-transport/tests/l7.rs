@@ -40,12 +40,12 @@ use tokio_util::sync::CancellationToken;
 
 #[path = "l7/edges.rs"]
 mod edges;
-#[path = "l7/secured.rs"]
-mod secured;
 #[path = "l7/hostile.rs"]
 mod hostile;
 #[path = "l7/protocol.rs"]
 mod protocol;
+#[path = "l7/secured.rs"]
+mod secured;
 #[path = "l7/wired.rs"]
 mod wired;
 
