@@ -16,7 +16,7 @@ impl<Q: fmt::Debug, A: Clone + Send + 'static> Scripted<Q, A> {
         Arc::new(Self { answer, asked: Mutex::default() })
     }
 
-    pub(super) fn ask(&self, question: Q) -> Pin<Box<dyn Future<Output = A> + Send>> {
+    pub(super) fn answer(&self, question: Q) -> Pin<Box<dyn Future<Output = A> + Send>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(question);
         let answer = self.answer.clone();
         Box::pin(async move {

@@ -1,5 +1,5 @@
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderName, Request, Response, Version};
 use mesh_core::balance::{
-    self, Assignment, Balancer, Circuit, Cluster, ConnectionGuard, HttpProtocol, Pick, PickError,
+    self, Assignment, Balancer, Circuit, Cluster, ConnectionGuard, Endpoint, HttpProtocol, Pick, PickError,
 };
 use mesh_core::config::{Clusters, Upstream as Configured};
 use mesh_core::live::{Live, Publisher};
@@ -69,6 +69,18 @@ struct Leaf {
     balancer: Balancer,
     /// The probes of its endpoints, if the cluster wants them.
     checks: Mutex<Option<HealthChecks>>,
+    /// The endpoints that there are connections to.
+    assignment: Mutex<Option<Arc<Assignment>>>,
+}
+
+fn by_address(assignment: &Assignment) -> HashMap<SocketAddr, &Endpoint> {
+    assignment.endpoints().map(|endpoint| (endpoint.address, endpoint)).collect()
+}
+
+/// Whether a connection to the one serves for the other, which has the same address.
+fn is_reached_alike(one: &Endpoint, other: &Endpoint) -> bool {
+    let Endpoint { tunnel, hostname, transport_labels, .. } = one;
+    *tunnel == other.tunnel && *hostname == other.hostname && *transport_labels == other.transport_labels
 }
 
 /// What the connections of a cluster are made by: if it changes, they are made anew.
@@ -99,6 +111,21 @@ impl Leaf {
             (HttpProtocol::Downstream, _) => HttpProtocol::Http1,
             (protocol, _) => protocol,
         }
+    }
+
+    /// Keeps the connections to endpoints that are reached as before: under the address of another, who must prove to be
+    /// another, requests do not go to who was there.
+    fn keep(&self, assignment: &Arc<Assignment>) {
+        let before = self.assignment.lock().replace(Arc::clone(assignment));
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, assignment)) {
+            return;
+        }
+        let now = by_address(assignment);
+        let before = before.as_deref().map(by_address).unwrap_or_default();
+        self.client.retain(|reach| {
+            let (now, before) = (now.get(&reach.address), before.get(&reach.address));
+            now.is_some_and(|now| before.is_none_or(|before| is_reached_alike(before, now)))
+        });
     }
 
     /// An endpoint says that it fails. Where nobody probes, nobody would find out that it is back: then it goes on.
@@ -161,8 +188,7 @@ impl Works {
         match upstream {
             Configured::Endpoints { cluster, assignment, balancer } => {
                 let leaf = self.leaf(cluster, balancer, before);
-                let there: HashSet<SocketAddr> = assignment.endpoints().map(|endpoint| endpoint.address).collect();
-                leaf.client.retain(|reach| there.contains(&reach.address));
+                leaf.keep(assignment);
                 self.check(cluster, assignment, &leaf);
                 leaves.insert(cluster.name.clone(), leaf);
             }
@@ -202,7 +228,7 @@ impl Works {
         let (circuit, admits) = (balancer.circuit().of_picked(), balancer.clone());
         let admit = move |to: &Reach, priority| admits.try_connection(to.address, priority);
         let client = Client::admitted(connector.clone(), made.settings, circuit, admit, self.tasks.clone());
-        Leaf { client, connector, made, balancer: balancer.clone(), checks: Mutex::new(None) }
+        Leaf { client, connector, made, balancer: balancer.clone(), checks: Mutex::default(), assignment: Mutex::default() }
     }
 }
 

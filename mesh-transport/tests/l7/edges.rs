@@ -1,7 +1,9 @@
 //! Limits of connections, endpoints that say that they fail, and requests of our own.
 
-use mesh_core::balance::CircuitSettings;
-use mesh_transport::l7::ClusterClient;
+use mesh_core::balance::{CircuitSettings, Tunnel};
+use mesh_core::config::Upstream;
+use mesh_transport::http::Transport;
+use mesh_transport::l7::{ClusterClient, Connect, Connecting, Target};
 use tower::ServiceExt;
 
 use super::*;
@@ -211,4 +213,52 @@ async fn requests_of_our_own_go_to_clusters_as_they_are_now() {
         }
     };
     tokio::time::timeout(SOON, moved).await.expect("nobody is there any more");
+}
+
+/// Reaches all that is behind tunnels directly, and keeps who was to be there.
+#[derive(Clone, Default)]
+struct Expecting(Arc<Mutex<Vec<String>>>);
+
+impl Connect for Expecting {
+    fn connect(&self, target: Target) -> Connecting {
+        let identities = target.tunnel.iter().flat_map(|tunnel| &tunnel.identities);
+        self.0.lock().unwrap().push(identities.map(ToString::to_string).collect());
+        Box::pin(async move { Ok(Box::new(TcpStream::connect(target.address).await?) as Box<dyn Transport>) })
+    }
+}
+
+#[tokio::test]
+async fn who_must_prove_to_be_another_is_connected_to_anew() {
+    let (expecting, address) = (Expecting::default(), backend("shop").await);
+    let mut scene = Scene::with(Settings { connect: Arc::new(expecting.clone()), ..Settings::default() });
+    scene.http(|_| {});
+    scene.routes(vec![route("/", "shop")]);
+    scene.cluster("shop", &[]);
+    for (identity, weight, dialled) in [("one", 1, 1), ("one", 2, 1), ("other", 2, 2)] {
+        let mut endpoint = Endpoint::new(address);
+        endpoint.weight = weight;
+        let id = format!("spiffe://td/ns/shop/sa/{identity}").parse().unwrap();
+        endpoint.tunnel = Some(Tunnel { identities: vec![id], ..Tunnel::default() });
+        let place = LocalityEndpoints::new(Locality::default(), vec![endpoint]);
+        let assignment = Assignment::new("shop", vec![place]);
+        scene.resources.assignments.insert("shop".into(), Arc::new(assignment.clone()));
+        scene.apply().await;
+        let taken = async {
+            loop {
+                let shop = scene.proxy.clusters().get("shop");
+                let now = shop.as_ref().map(|shop| &**shop.upstream());
+                if matches!(now, Some(Upstream::Endpoints { assignment: now, .. }) if **now == assignment) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, taken).await.expect("the endpoints are taken");
+        for _ in 0..2 {
+            assert!(scene.get("/").await.ends_with("shop / "));
+        }
+        let asked = expecting.0.lock().unwrap().clone();
+        assert_eq!(asked.len(), dialled, "{asked:?}");
+        assert!(asked.last().is_some_and(|last| last.ends_with(identity)), "{asked:?}");
+    }
 }

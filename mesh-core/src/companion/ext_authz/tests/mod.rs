@@ -32,7 +32,7 @@ type Authorizing = Scripted<Check, Answered>;
 
 impl Authorizer for Authorizing {
     fn check(&self, check: Check) -> Checking {
-        self.ask(check)
+        self.answer(check)
     }
 }
 
