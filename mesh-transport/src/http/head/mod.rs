@@ -84,6 +84,9 @@ const NAME: &str = "mesh";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Says of a request that it came from inside.
+const INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+
 /// Headers by which clients of our own network say how a request is to be treated; anybody else must not.
 const CONTROL: [&str; 14] = [
     "x-envoy-retry-on",
@@ -153,6 +156,11 @@ impl Rules {
 
         let host = parts.headers.get(HOST).cloned();
         let client = forwarded::apply(&mut parts.headers, &self.forwarded_for, downstream, host.as_ref());
+        // Whoever counts requests by it must hear it from here, whatever the client says of itself.
+        parts.headers.remove(INTERNAL);
+        if client.is_internal {
+            parts.headers.insert(INTERNAL, HeaderValue::from_static("true"));
+        }
         client_cert::apply(&mut parts.headers, self.client_cert, downstream.certificate.as_deref());
         let is_edge = self.forwarded_for.use_remote_address && !client.is_internal;
         if is_edge {

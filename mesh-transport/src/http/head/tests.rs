@@ -81,13 +81,13 @@ fn the_client_is_whom_the_rule_believes() {
     ] {
         let mut manager = manager();
         manager.forwarded_for = rule;
-        let headers: &[_] =
-            if before.is_empty() { &[("host", "a")] } else { &[("host", "a"), ("x-forwarded-for", before)] };
-        let mut parts = parts("GET", "/", headers);
+        let headers = [("host", "a"), ("x-envoy-internal", "true"), ("x-forwarded-for", before)];
+        let mut parts = parts("GET", "/", if before.is_empty() { &headers[..2] } else { &headers[..] });
         Rules::new(&manager).admit(&mut parts, &peer(from)).unwrap();
         let requester = parts.extensions.get::<Requester>().unwrap();
         let found = (requester.address.to_string(), requester.is_internal, values(&parts.headers, "x-forwarded-for"));
         assert_eq!(found, (client.to_owned(), internal, after.to_owned()), "{rule:?} {from} {before}");
+        assert_eq!(values(&parts.headers, "x-envoy-internal"), if internal { "true" } else { "" });
     }
 }
 
