@@ -236,7 +236,7 @@ async fn who_must_prove_to_be_another_is_connected_to_anew() {
     scene.cluster("shop", &[]);
     for (identity, weight, dialled) in [("one", 1, 1), ("one", 2, 1), ("other", 2, 2)] {
         let mut endpoint = Endpoint::new(address);
-        endpoint.weight = weight;
+        endpoint.weight = std::num::NonZero::new(weight).unwrap();
         let id = format!("spiffe://td/ns/shop/sa/{identity}").parse().unwrap();
         endpoint.tunnel = Some(Tunnel { identities: vec![id], ..Tunnel::default() });
         let place = LocalityEndpoints::new(Locality::default(), vec![endpoint]);
