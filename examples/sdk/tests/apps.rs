@@ -9,9 +9,9 @@
 )]
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
@@ -24,17 +24,12 @@ use mesh_identity::verify::Expected;
 use mesh_identity::workload_api::{Client, Endpoint};
 use tower::Service as _;
 
-struct Process(Child);
+use self::support::{Process, wait_for};
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+mod support;
 
 fn free() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    support::free().to_string()
 }
 
 fn start(program: &str, arguments: &[&str], dir: &Path) -> Process {
@@ -47,14 +42,6 @@ fn start(program: &str, arguments: &[&str], dir: &Path) -> Process {
         .stdin(Stdio::null())
         .spawn();
     Process(child.unwrap())
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 async fn get(

@@ -10,24 +10,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 
-struct Process(Child);
+use self::support::{Process, free, wait_for};
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+mod support;
 
 /// A server that says its name and the head of the request.
 fn backend(name: &'static str) -> SocketAddr {
@@ -68,12 +58,7 @@ fn a_proxy_of_ones_own_names_tenants_and_splits_traffic() {
             .spawn()
             .unwrap(),
     );
-    for _ in 0..500 {
-        if TcpStream::connect(at).is_ok() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("the proxy", || TcpStream::connect(at).is_ok());
     let answers: Vec<String> = (0..200).map(|_| get(at, "x-api-key: secret\r\n").unwrap()).collect();
     for answer in &answers {
         assert!(answer.contains("x-tenant: acme") && !answer.contains("secret"), "{answer}");

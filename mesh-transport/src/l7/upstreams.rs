@@ -228,7 +228,14 @@ impl Works {
         let (circuit, admits) = (balancer.circuit().of_picked(), balancer.clone());
         let admit = move |to: &Reach, priority| admits.try_connection(to.address, priority);
         let client = Client::admitted(connector.clone(), made.settings, circuit, admit, self.tasks.clone());
-        Leaf { client, connector, made, balancer: balancer.clone(), checks: Mutex::default(), assignment: Mutex::default() }
+        Leaf {
+            client,
+            connector,
+            made,
+            balancer: balancer.clone(),
+            checks: Mutex::default(),
+            assignment: Mutex::default(),
+        }
     }
 }
 
