@@ -22,13 +22,9 @@ use crate::mesh::Mesh;
 use crate::process::Process;
 use crate::still;
 
-/// Where it is, if it is anywhere.
-pub fn program() -> Option<OsString> {
-    let program = std::env::var_os("MESH_ENVOY");
-    if program.is_none() {
-        eprintln!("SKIPPED: MESH_ENVOY names no Envoy");
-    }
-    program
+/// Where it is.
+pub fn program() -> OsString {
+    std::env::var_os("MESH_ENVOY").expect("MESH_ENVOY names an Envoy")
 }
 
 pub async fn start(program: &OsStr, mesh: &Mesh, at: SocketAddr, topic: &Path) -> Process {
