@@ -55,6 +55,13 @@ fn parts(bytes: &[u8]) -> Option<Parts> {
     Some(parts)
 }
 
+/// The head of a request that is let in.
+pub(crate) fn admitted(bytes: &[u8]) -> Option<Parts> {
+    let mut parts = parts(bytes)?;
+    Rules::new(&manager()).admit(&mut parts, &downstream()).ok()?;
+    Some(parts)
+}
+
 /// What is let in is in one form, and is let in again without a change of where it goes.
 fn head(bytes: &[u8]) {
     let Some(mut parts) = parts(bytes) else { return };

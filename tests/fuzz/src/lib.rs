@@ -10,6 +10,7 @@ mod http;
 mod identity;
 mod proxy;
 mod requests;
+mod routing;
 mod targets;
 mod xds;
 

@@ -18,7 +18,7 @@ use mesh_xds::workload::{
     refusing_address, refusing_policy,
 };
 
-use crate::{Target, http as http_targets, identity, proxy, requests, xds};
+use crate::{Target, http as http_targets, identity, proxy, requests, routing, xds};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
@@ -58,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     xds::REQUESTS,
     requests::PATH,
     requests::TEMPLATE,
+    routing::ROUTING,
 ];
 
 fn text(bytes: &[u8]) -> Option<&str> {
