@@ -162,13 +162,9 @@ impl Scene {
         let config = self.assembly.assemble(&self.resources, std::time::Instant::now());
         self.publisher.publish(config.clone());
         let served = async {
-            loop {
-                let serving = self.proxy.listeners();
-                let same = |(name, served)| serving.get(name).is_some_and(|now| Arc::ptr_eq(now, served));
-                if serving.len() == config.listeners.len() && config.listeners.iter().all(same) {
-                    return;
-                }
-                tokio::task::yield_now().await;
+            let mut changes = self.proxy.effective().changes();
+            while !changes.current().is(&config) {
+                changes.changed().await.unwrap();
             }
         };
         tokio::time::timeout(SOON, served).await.expect("the configuration is served");

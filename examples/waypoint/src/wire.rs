@@ -68,8 +68,6 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         Some(_) => program::by_control_plane(&settings, &member, identity.as_ref(), &stop, &following)?,
         None => program::by_manifests(&settings, &tasks)?,
     };
-    tasks.spawn(when_programmed(config.clone(), ready.clone()));
-
     let secrets = secrets::follow(&settings.secrets, &tasks)?;
 
     // What carries the bytes.
@@ -106,6 +104,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         tasks.spawn(tunnels.serve(listener, drain.clone()));
         tasks.spawn(judge_again(member.identities(), &tracker));
     }
+    tasks.spawn(when_programmed(proxy.effective().clone(), ready.clone()));
     tracing::info!(waypoint = own, control_plane = settings.control_plane, "waypoint starts");
 
     let cause = mesh_host::signal::shutdown(&quit).await?;
@@ -146,8 +145,8 @@ fn judge_again(identities: &Identities, tracker: &Tracker) -> impl Future<Output
     reevaluate(inputs, SystemClock)
 }
 
-/// Ready with a listener that has somewhere to send requests; a cluster whose endpoints nobody tells of is not waited for
-/// for ever.
+/// Ready with a listener that has taken effect and has somewhere to send requests; a cluster whose endpoints nobody tells of
+/// is not waited for for ever.
 async fn when_programmed(config: Live<Config>, ready: Ready) {
     if comes_to(&config, |config| !config.listeners.is_empty()).await.is_err() {
         return;

@@ -67,6 +67,7 @@ impl fmt::Debug for Settings {
 pub struct Proxy {
     shared: Arc<Shared>,
     serving: Live<Serving>,
+    effective: Live<Config>,
     /// Those that were accepted here.
     connections: Tasks,
     /// All that are served, wherever they were accepted.
@@ -121,14 +122,16 @@ impl Proxy {
         let (works, clusters) = Works::new(connect, credentials.clone(), tasks.clone());
         let shared = Shared { clusters, extensions, log, forward, credentials, tasks };
         let (publisher, serving) = Publisher::new(Serving::new());
+        let (taken, effective) = Publisher::new(Config::default());
         let proxy = Self {
             shared: Arc::new(shared),
             serving,
+            effective,
             connections: Tasks::default(),
             open: TaskTracker::new(),
             drain: CancellationToken::new(),
         };
-        let driver = Driver { proxy: proxy.clone(), publisher, works, sockets: Sockets::new(sockets) };
+        let driver = Driver { proxy: proxy.clone(), publisher, taken, works, sockets: Sockets::new(sockets) };
         (proxy, driver.run(config))
     }
 
@@ -142,6 +145,12 @@ impl Proxy {
     #[must_use]
     pub fn listeners(&self) -> BTreeMap<Text, Arc<Served>> {
         self.serving.load().iter().map(|(name, listening)| (name.clone(), Arc::clone(&listening.served))).collect()
+    }
+
+    /// The configuration that has taken effect: a connection that is handed in now is served by it.
+    #[must_use]
+    pub fn effective(&self) -> &Live<Config> {
+        &self.effective
     }
 
     /// How many connections are served.
@@ -251,6 +260,8 @@ fn chains(socket: &SocketListener) -> impl Iterator<Item = &FilterChain> {
 struct Driver {
     proxy: Proxy,
     publisher: Publisher<Serving>,
+    /// What has taken effect.
+    taken: Publisher<Config>,
     works: Works,
     sockets: Sockets,
 }
@@ -292,6 +303,7 @@ impl Driver {
             };
             listening.runtimes.iter().filter(|runtime| !still(runtime)).for_each(|runtime| runtime.drain());
         }
+        self.taken.publish(config.clone());
     }
 
     /// A listener at work. Chains that are as they were keep their connections and whatever their filters know.

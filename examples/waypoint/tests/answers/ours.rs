@@ -25,7 +25,7 @@ pub async fn start(mesh: &Mesh, at: SocketAddr, topic: &Path) -> Process {
     std::fs::write(path("yaml"), settings).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_waypoint"));
     let process = Process::start(command.arg("--config").arg(path("yaml")), path("log"), at).await;
-    // It listens before it knows what it serves.
+    // It listens before it serves.
     let ready = async {
         while !is_ready(SocketAddr::new(at.ip(), 15000)).await {
             tokio::time::sleep(Duration::from_millis(50)).await;
