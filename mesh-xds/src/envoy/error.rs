@@ -2,6 +2,8 @@ use std::fmt;
 
 use mesh_core::name::Text;
 
+use crate::resource::Warning;
+
 /// A resource as it is understood, and what of it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded<T> {
@@ -9,19 +11,6 @@ pub struct Decoded<T> {
     pub value: T,
     /// What was left out of it; the resource is safe without.
     pub warnings: Vec<Warning>,
-}
-
-/// A field that is set and has no effect here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// Where it stands, such as `virtual_hosts[2].routes[0].route.priority`.
-    pub field: String,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not supported and has no effect", self.field)
-    }
 }
 
 /// A resource cannot be used. It is rejected alone, and the one before it stays in use.

@@ -28,7 +28,8 @@ mod testing;
 pub mod tls;
 mod wire;
 
-pub use error::{Decoded, Error, Warning};
+pub use crate::resource::Warning;
+pub use error::{Decoded, Error};
 pub(crate) use route::{unit_of, wire_unit};
 pub(crate) use wire::wire_address;
 

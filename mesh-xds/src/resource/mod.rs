@@ -6,8 +6,6 @@ use std::fmt;
 
 pub use name::{NameError, ResourceName};
 
-use crate::envoy::Warning;
-
 /// A resource that a client can watch.
 pub trait Resource: fmt::Debug + Send + Sync + Sized + 'static {
     /// Its type URL.
@@ -32,4 +30,17 @@ pub struct Read<T> {
     pub value: T,
     /// What of it has no effect.
     pub warnings: Vec<Warning>,
+}
+
+/// A field that is set and has no effect here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it stands, such as `virtual_hosts[2].routes[0].route.priority`.
+    pub field: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not supported and has no effect", self.field)
+    }
 }
