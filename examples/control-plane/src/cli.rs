@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mesh_xds::server::{Cache, Service};
-use serde_json::{Value, json};
+use mesh_host::member::Error;
 
 use crate::admission::admit;
 use crate::finding::Severity;
@@ -71,20 +70,20 @@ pub fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::JoinToken { config, ttl, path } => join_token(&config, ttl, path),
         Command::Token { node, out } => {
             let path = out.unwrap_or_else(|| PathBuf::from(format!("token-{node}")));
-            token::make(&path).map_err(serve::Error::from).map(|()| print(&format!("{}\n", path.display())))
+            token::make(&path).map_err(Error::from).map(|()| print(&format!("{}\n", path.display())))
         }
     };
     mesh_host::exit::with("control-plane", outcome)
 }
 
-fn serve(config: &std::path::Path) -> Result<(), serve::Error> {
+fn serve(config: &std::path::Path) -> Result<(), Error> {
     let settings: Settings = mesh_host::settings::load(config)?;
     let log = mesh_host::telemetry::start(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve::run(settings, log))
 }
 
-fn join_token(config: &std::path::Path, ttl: u64, path: Option<String>) -> Result<(), serve::Error> {
+fn join_token(config: &std::path::Path, ttl: u64, path: Option<String>) -> Result<(), Error> {
     let settings: Settings = mesh_host::settings::load(config)?;
     let spire = settings.spire.ok_or("the settings have no section `spire`: nodes cannot attest")?;
     if let Some(path) = &path {
@@ -97,7 +96,7 @@ fn join_token(config: &std::path::Path, ttl: u64, path: Option<String>) -> Resul
     Ok(())
 }
 
-fn check_path(path: &str, trust_domain: &str) -> Result<(), serve::Error> {
+fn check_path(path: &str, trust_domain: &str) -> Result<(), Error> {
     // Without the slash, the path would be read as a part of the trust domain's name.
     if !path.starts_with('/') {
         return Err(format!("`{path}` is no path of an identity: it does not begin with /").into());
@@ -129,32 +128,6 @@ fn check(directory: &std::path::Path) -> ExitCode {
 fn print(text: &str) {
     // A closed pipe is no reason to fail.
     let _ = write!(std::io::stdout(), "{text}");
-}
-
-/// What is served, by type and name.
-pub(crate) fn dump(cache: &Cache) -> Value {
-    let snapshot = cache.live().snapshot();
-    let of_type = |url: &str| {
-        let entries = snapshot.entries(url).map(|(name, entry)| {
-            json!({"name": name, "version": &*entry.version, "bytes": entry.body.len(), "aliases": &*entry.aliases})
-        });
-        (url.to_owned(), Value::Array(entries.collect()))
-    };
-    json!({"resources": snapshot.types().map(of_type).collect::<serde_json::Map<_, _>>()})
-}
-
-/// Who is connected.
-pub(crate) fn clients(service: &Service) -> Value {
-    let client = |status: &mesh_xds::server::ClientStatus| {
-        let types = status.types.iter().map(|(url, progress)| {
-            let progress = json!({
-                "sent": progress.sent, "acknowledged": progress.acknowledged, "rejected": progress.rejected,
-            });
-            (url.clone(), progress)
-        });
-        json!({"client": status.client, "node": status.node, "types": types.collect::<serde_json::Map<_, _>>()})
-    };
-    Value::Array(service.clients().iter().map(client).collect())
 }
 
 #[cfg(test)]

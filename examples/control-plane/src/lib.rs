@@ -14,6 +14,7 @@ mod listen;
 mod publish;
 mod serve;
 pub mod settings;
+mod show;
 pub mod source;
 mod spire;
 pub mod standalone;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{SpiffeId, parse_spiffe_id, parse_trust_domain};
 use mesh_host::admin::{Admin, page};
+use mesh_host::member::Error;
 use mesh_host::ready::Ready;
 use mesh_host::telemetry::LogLevel;
 use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateService, Grant, Names, Refusal, Rules};
@@ -28,19 +29,14 @@ use tonic::{Extensions, Status};
 use crate::listen::listen;
 use crate::publish::{Assignments, Publish};
 use crate::settings::{self, Settings};
+use crate::spire::OWN_LIFE;
 use crate::token::Tokens;
 use crate::translate::Place;
 use crate::trust::Ages;
 use crate::view::Views;
 
-/// Life of the control plane's own certificate, where the rules allow that much.
-pub(crate) const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
-
 /// How long open streams may take to end.
 const DRAIN: Duration = Duration::from_secs(2);
-
-/// What ends the control plane before it is asked to.
-pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the control plane until it is asked to end.
 pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> {
@@ -115,7 +111,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         ready: ready.clone(),
         metrics: Arc::new(metrics),
         log,
-        dump: Arc::new(move || crate::cli::dump(&dump_cache)),
+        dump: Arc::new(move || crate::show::dump(&dump_cache)),
         quit: quit.clone(),
         pages: Arc::from([
             (
@@ -126,7 +122,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
             (
                 "/clients",
                 "who is connected, and how far they are",
-                page(Arc::new(move || crate::cli::clients(&discovery_clients))),
+                page(Arc::new(move || crate::show::clients(&discovery_clients))),
             ),
         ]),
         before_metrics: Arc::new(move || {

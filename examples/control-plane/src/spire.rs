@@ -9,6 +9,7 @@ use mesh_core::live::{Live, Publisher};
 use mesh_core::name::parse_spiffe_id;
 use mesh_core::report::chain;
 use mesh_host::follow::follow;
+use mesh_host::member::Error;
 use mesh_identity::attest::{Attestor, AwsIdentityDocument, AwsRegions, ClusterKeys, JoinTokens, K8sPsat, X509Pop};
 use mesh_identity::authority::{Authority, Names};
 use mesh_identity::bundle::BundleSet;
@@ -22,8 +23,10 @@ use mesh_identity::tls::Identity;
 use mesh_identity::trust::TrustStore;
 
 use crate::listen::listen;
-use crate::serve::{Error, OWN_LIFE};
 use crate::settings::{Aws, Cluster, Spire};
+
+/// Life of the control plane's own certificates, where the rules allow that much.
+pub(crate) const OWN_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// How often the entries and the clusters' keys are looked at.
 const LOOK: Duration = Duration::from_secs(1);

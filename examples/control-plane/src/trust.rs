@@ -9,6 +9,7 @@ use std::time::Duration;
 use mesh_core::live::{Live, Publisher};
 use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
 use mesh_host::follow::follow;
+use mesh_host::member::Error;
 use mesh_identity::authority::Authority;
 use mesh_identity::bundle::{Bundle, RevocationPolicy};
 use mesh_identity::clock::{Clock, SystemClock};
@@ -26,7 +27,6 @@ use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::serve::Error;
 use crate::settings::{self, Peer};
 
 /// Begins to follow the authority and the peers. What was learned before a restart counts from the start.
