@@ -92,6 +92,13 @@ eventually() {
     done
 }
 
+# The servers listen before anything is judged by whether they answer.
+for ns in c s; do
+    for port in 8080 8081; do
+        eventually ip netns exec $id$ns bash -c ": <>/dev/tcp/127.0.0.1/$port" || exit 1
+    done
+done
+
 proxy() { # ours|ztunnel namespace workload file network
     local program=$bin/node-proxy
     [ "$1" = ztunnel ] && program=$ZTUNNEL
