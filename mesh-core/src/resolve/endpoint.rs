@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Reason;
+use super::{Outbound, Reason};
 use crate::catalog::Catalog;
 use crate::name::Network;
 use crate::service::{HealthPolicy, IpFamilies, LoadBalancing, Mode, Scope, Service};
@@ -30,30 +30,13 @@ pub(super) struct Endpoint<'a> {
 pub(super) fn choose<'a>(
     catalog: &'a Catalog,
     service: &Service,
-    client: &Workload,
-    network: &Network,
+    request: &Outbound<'_>,
     port: u16,
     purpose: Purpose,
     seed: u64,
 ) -> Result<Endpoint<'a>, Reason> {
-    if purpose == Purpose::Traffic && service.ports.get(port).is_none() {
-        return Err(Reason::PortNotDefined);
-    }
-    let usable = || {
-        catalog.endpoints(&service.key).filter_map(|workload| {
-            let healthy =
-                workload.health == Health::Healthy || service.load_balancing.health_policy == HealthPolicy::AllowAll;
-            let reachable = !workload.addresses.is_empty()
-                || workload.hostname.is_some()
-                || (workload.network != *network && workload.network_gateway.is_some());
-            if !healthy || !reachable || workload.capacity == 0 {
-                return None;
-            }
-            let port = target_port(service, workload, port, purpose)?;
-            let rank = rank(&service.load_balancing, client, network, workload)?;
-            Some((Endpoint { workload, port }, rank))
-        })
-    };
+    let usable = || usable(catalog, service, request, port, purpose);
+    check_port(service, port, purpose)?;
     let (best, total) = usable().fold((0, 0_u64), |(best, total), (endpoint, rank)| {
         let weight = u64::from(endpoint.workload.capacity);
         match rank.cmp(&best) {
@@ -74,6 +57,51 @@ pub(super) fn choose<'a>(
         left -= weight;
     }
     Err(Reason::NoHealthyUpstream)
+}
+
+/// All endpoints that [`choose`] could choose, whatever the seed; never none.
+pub(super) fn choices<'a>(
+    catalog: &'a Catalog,
+    service: &Service,
+    request: &Outbound<'_>,
+    port: u16,
+    purpose: Purpose,
+) -> Result<Vec<Endpoint<'a>>, Reason> {
+    check_port(service, port, purpose)?;
+    let usable: Vec<_> = usable(catalog, service, request, port, purpose).collect();
+    let best = usable.iter().map(|(_, rank)| *rank).max().ok_or(Reason::NoHealthyUpstream)?;
+    Ok(usable.into_iter().filter(|(_, rank)| *rank == best).map(|(endpoint, _)| endpoint).collect())
+}
+
+fn check_port(service: &Service, port: u16, purpose: Purpose) -> Result<(), Reason> {
+    match purpose == Purpose::Traffic && service.ports.get(port).is_none() {
+        true => Err(Reason::PortNotDefined),
+        false => Ok(()),
+    }
+}
+
+/// The endpoints that may take a connection at all, and how well each fits the client.
+fn usable<'a>(
+    catalog: &'a Catalog,
+    service: &Service,
+    request: &Outbound<'_>,
+    port: u16,
+    purpose: Purpose,
+) -> impl Iterator<Item = (Endpoint<'a>, usize)> {
+    let (client, network) = (request.source, request.network);
+    catalog.endpoints(&service.key).filter_map(move |workload| {
+        let healthy =
+            workload.health == Health::Healthy || service.load_balancing.health_policy == HealthPolicy::AllowAll;
+        let reachable = !workload.addresses.is_empty()
+            || workload.hostname.is_some()
+            || (workload.network != *network && workload.network_gateway.is_some());
+        if !healthy || !reachable || workload.capacity == 0 {
+            return None;
+        }
+        let port = target_port(service, workload, port, purpose)?;
+        let rank = rank(&service.load_balancing, client, network, workload)?;
+        Some((Endpoint { workload, port }, rank))
+    })
 }
 
 /// The port of an endpoint: by its own mapping, by the service's, or, behind an application tunnel, the port itself.

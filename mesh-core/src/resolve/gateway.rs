@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::endpoint::{Purpose, address, choose};
+use super::endpoint::{Purpose, address, choices, choose};
 use super::lookup::{Addressed, by_address};
 use super::{Destination, Hop, InnerTunnel, Outbound, Reason, Tunnel};
 use crate::catalog::Catalog;
@@ -31,7 +31,7 @@ pub(super) fn find<'a>(
 ) -> Option<Found<'a>> {
     let endpoint_of = |service: &'a Arc<Service>| {
         let port = reference.hbone_port;
-        let endpoint = choose(catalog, service, request.source, request.network, port, Purpose::Tunnel, seed).ok()?;
+        let endpoint = choose(catalog, service, request, port, Purpose::Tunnel, seed).ok()?;
         Some(Found { workload: endpoint.workload, service: Some(service) })
     };
     match &reference.destination {
@@ -41,6 +41,24 @@ pub(super) fn find<'a>(
                 Addressed::Workload(workload) => Some(Found { workload, service: None }),
                 Addressed::Service(service) => endpoint_of(service),
                 Addressed::Unknown => None,
+            }
+        }
+    }
+}
+
+/// All that [`find`] could find, whatever the seed.
+pub(super) fn find_all<'a>(catalog: &'a Catalog, reference: &GatewayAddress, request: &Outbound<'_>) -> Vec<Found<'a>> {
+    let endpoints_of = |service: &'a Arc<Service>| {
+        let choices = choices(catalog, service, request, reference.hbone_port, Purpose::Tunnel).unwrap_or_default();
+        choices.iter().map(|endpoint| Found { workload: endpoint.workload, service: Some(service) }).collect()
+    };
+    match &reference.destination {
+        GatewayDestination::Hostname(key) => catalog.service(key).map(endpoints_of).unwrap_or_default(),
+        GatewayDestination::Address(network, ip) => {
+            match by_address(catalog, network, request.source.namespace.as_str(), *ip) {
+                Addressed::Workload(workload) => vec![Found { workload, service: None }],
+                Addressed::Service(service) => endpoints_of(service),
+                Addressed::Unknown => Vec::new(),
             }
         }
     }

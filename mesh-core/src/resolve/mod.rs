@@ -36,7 +36,7 @@ pub use destination::{Destination, ParseDestinationError};
 pub use hop::{Hop, InnerTunnel, Resolution, Tunnel};
 pub use inbound::{InboundTarget, inbound};
 pub use missing::missing;
-pub use outbound::{Outbound, UnreadyWaypoint, outbound};
+pub use outbound::{Outbound, UnreadyWaypoint, outbound, ways};
 pub use reason::{Reason, Refusal};
 
 #[cfg(test)]

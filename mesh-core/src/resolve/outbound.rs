@@ -1,8 +1,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::endpoint::{Purpose, address, below, choose};
-use super::gateway::{expected, find, is_behind, nested};
+use super::endpoint::{Endpoint, Purpose, address, below, choices, choose};
+use super::gateway::{Found, expected, find, find_all, is_behind, nested};
 use super::lookup::{Addressed, addressed};
 use super::{Destination, Hop, Reason, Refusal, Resolution, Tunnel};
 use crate::catalog::Catalog;
@@ -61,14 +61,87 @@ pub fn outbound(catalog: &Catalog, request: &Outbound<'_>, seed: u64) -> Result<
     way.map_err(|reason| Refusal { destination: request.destination.clone(), reason })
 }
 
+/// Every answer that [`outbound`] gives for some seed: each waypoint that has a share, each endpoint that may be chosen. Of
+/// several gateways to another network it is one, the same for all. Never empty. For explanations, and for what compares
+/// catalogs; it allocates.
+#[must_use]
+pub fn ways(catalog: &Catalog, request: &Outbound<'_>) -> Vec<Result<Resolution, Refusal>> {
+    let ways = match addressed(catalog, request.network, request.source.namespace.as_str(), request.destination) {
+        Addressed::Service(service) => ways_to_service(catalog, service, request),
+        Addressed::Workload(workload) => ways_to_workload(catalog, workload, request),
+        Addressed::Unknown => vec![Ok(plain(request.destination.clone(), Reason::UnknownDestination))],
+    };
+    let refusal = |reason| Refusal { destination: request.destination.clone(), reason };
+    ways.into_iter().map(|way| way.map_err(refusal)).collect()
+}
+
+fn ways_to_service(
+    catalog: &Catalog,
+    service: &Arc<Service>,
+    request: &Outbound<'_>,
+) -> Vec<Result<Resolution, Reason>> {
+    let weighted = service.weighted_waypoints.iter().filter(|(_, weight)| *weight > 0).map(|(reference, _)| reference);
+    let mut references: Vec<&GatewayAddress> = weighted.collect();
+    if references.is_empty() {
+        references.extend(&service.waypoint);
+    }
+    let endpoints = || ways_to_endpoints(catalog, service, request);
+    let through = |reference: &GatewayAddress| -> Vec<Result<Resolution, Reason>> {
+        let waypoints = find_all(catalog, reference, request);
+        if waypoints.is_empty() {
+            return match request.unready_waypoint {
+                UnreadyWaypoint::Refuse => vec![Err(Reason::UnknownWaypoint)],
+                UnreadyWaypoint::Direct => endpoints().into_iter().map(past_waypoint).collect(),
+            };
+        }
+        waypoints.iter().map(|waypoint| through_waypoint(catalog, service, reference, waypoint, request, 0)).collect()
+    };
+    match references.is_empty() {
+        true => endpoints(),
+        false => references.into_iter().flat_map(through).collect(),
+    }
+}
+
+fn ways_to_endpoints(
+    catalog: &Catalog,
+    service: &Arc<Service>,
+    request: &Outbound<'_>,
+) -> Vec<Result<Resolution, Reason>> {
+    if service.load_balancing.mode == Mode::Passthrough {
+        return vec![Ok(passed_through(service, request))];
+    }
+    match choices(catalog, service, request, request.destination.port(), Purpose::Traffic) {
+        Ok(choices) => choices.iter().map(|chosen| to_chosen(catalog, service, chosen, request, 0)).collect(),
+        Err(reason) => vec![Err(reason)],
+    }
+}
+
+fn ways_to_workload(
+    catalog: &Catalog,
+    workload: &Arc<Workload>,
+    request: &Outbound<'_>,
+) -> Vec<Result<Resolution, Reason>> {
+    match &workload.waypoint {
+        Some(reference) if !is_behind(catalog, reference, request.source) => {
+            let waypoints = find_all(catalog, reference, request);
+            match (waypoints.is_empty(), request.unready_waypoint) {
+                (true, UnreadyWaypoint::Refuse) => vec![Err(Reason::UnknownWaypoint)],
+                (true, UnreadyWaypoint::Direct) => vec![past_waypoint(to_workload_itself(workload, request))],
+                (false, _) => {
+                    waypoints.iter().map(|waypoint| through_workload_waypoint(reference, waypoint, request)).collect()
+                }
+            }
+        }
+        _ => vec![to_workload_itself(workload, request)],
+    }
+}
+
 fn to_service(
     catalog: &Catalog,
     service: &Arc<Service>,
     request: &Outbound<'_>,
     seed: u64,
 ) -> Result<Resolution, Reason> {
-    let port = request.destination.port();
-    let by_name = || Destination::Hostname(service.key.hostname.clone(), port);
     // One seed, several choices: each takes its own stream, so that the waypoint does not decide the endpoint.
     let (waypoint_seed, endpoint_seed, gateway_seed) = (seed, seed.rotate_left(21), seed.rotate_left(42));
 
@@ -79,16 +152,28 @@ fn to_service(
                 UnreadyWaypoint::Direct => past_waypoint(to_endpoint(catalog, service, request, seed)),
             };
         };
-        if waypoint.workload.network != *request.network {
-            let of_waypoint = waypoint.service.ok_or(Reason::NoNetworkGateway)?;
-            let (hop, gateway) = nested(catalog, waypoint.workload, by_name(), of_waypoint, request, gateway_seed)?;
-            return Ok(way(hop, Reason::NetworkGateway, Some(service), Some(gateway)));
-        }
-        let authority = waypoint_authority(service, request);
-        let hop = tunnel(waypoint.workload, reference.hbone_port, authority, waypoint.expected())?;
-        return Ok(way(hop, Reason::ServiceWaypoint, Some(service), Some(waypoint.workload)));
+        return through_waypoint(catalog, service, reference, &waypoint, request, gateway_seed);
     }
     to_endpoint(catalog, service, request, seed)
+}
+
+fn through_waypoint(
+    catalog: &Catalog,
+    service: &Arc<Service>,
+    reference: &GatewayAddress,
+    waypoint: &Found<'_>,
+    request: &Outbound<'_>,
+    gateway_seed: u64,
+) -> Result<Resolution, Reason> {
+    if waypoint.workload.network != *request.network {
+        let of_waypoint = waypoint.service.ok_or(Reason::NoNetworkGateway)?;
+        let by_name = Destination::Hostname(service.key.hostname.clone(), request.destination.port());
+        let (hop, gateway) = nested(catalog, waypoint.workload, by_name, of_waypoint, request, gateway_seed)?;
+        return Ok(way(hop, Reason::NetworkGateway, Some(service), Some(gateway)));
+    }
+    let authority = waypoint_authority(service, request);
+    let hop = tunnel(waypoint.workload, reference.hbone_port, authority, waypoint.expected())?;
+    Ok(way(hop, Reason::ServiceWaypoint, Some(service), Some(waypoint.workload)))
 }
 
 fn to_endpoint(
@@ -100,14 +185,27 @@ fn to_endpoint(
     let port = request.destination.port();
     let (endpoint_seed, gateway_seed) = (seed.rotate_left(21), seed.rotate_left(42));
     if service.load_balancing.mode == Mode::Passthrough {
-        let mut resolution = plain(request.destination.clone(), Reason::PassthroughService);
-        resolution.service = Some(Arc::clone(service));
-        return Ok(resolution);
+        return Ok(passed_through(service, request));
     }
+    let chosen = choose(catalog, service, request, port, Purpose::Traffic, endpoint_seed)?;
+    to_chosen(catalog, service, &chosen, request, gateway_seed)
+}
 
-    let chosen = choose(catalog, service, request.source, request.network, port, Purpose::Traffic, endpoint_seed)?;
+fn passed_through(service: &Arc<Service>, request: &Outbound<'_>) -> Resolution {
+    let mut resolution = plain(request.destination.clone(), Reason::PassthroughService);
+    resolution.service = Some(Arc::clone(service));
+    resolution
+}
+
+fn to_chosen(
+    catalog: &Catalog,
+    service: &Arc<Service>,
+    chosen: &Endpoint<'_>,
+    request: &Outbound<'_>,
+    gateway_seed: u64,
+) -> Result<Resolution, Reason> {
     if chosen.workload.network != *request.network {
-        let authority = Destination::Hostname(service.key.hostname.clone(), port);
+        let authority = Destination::Hostname(service.key.hostname.clone(), request.destination.port());
         let (hop, gateway) = nested(catalog, chosen.workload, authority, service, request, gateway_seed)?;
         return Ok(way(hop, Reason::NetworkGateway, Some(service), Some(gateway)));
     }
@@ -130,14 +228,22 @@ fn to_workload(
                 UnreadyWaypoint::Direct => past_waypoint(to_workload_itself(workload, request)),
             };
         };
-        if waypoint.workload.network != *request.network {
-            return Err(Reason::NoNetworkGateway);
-        }
-        let authority = request.destination.clone();
-        let hop = tunnel(waypoint.workload, reference.hbone_port, authority, waypoint.expected())?;
-        return Ok(way(hop, Reason::WorkloadWaypoint, None, Some(waypoint.workload)));
+        return through_workload_waypoint(reference, &waypoint, request);
     }
     to_workload_itself(workload, request)
+}
+
+fn through_workload_waypoint(
+    reference: &GatewayAddress,
+    waypoint: &Found<'_>,
+    request: &Outbound<'_>,
+) -> Result<Resolution, Reason> {
+    if waypoint.workload.network != *request.network {
+        return Err(Reason::NoNetworkGateway);
+    }
+    let authority = request.destination.clone();
+    let hop = tunnel(waypoint.workload, reference.hbone_port, authority, waypoint.expected())?;
+    Ok(way(hop, Reason::WorkloadWaypoint, None, Some(waypoint.workload)))
 }
 
 fn to_workload_itself(workload: &Arc<Workload>, request: &Outbound<'_>) -> Result<Resolution, Reason> {

@@ -6,6 +6,7 @@ mod gateway;
 mod inbound;
 mod lookup;
 mod missing;
+mod ways;
 
 use std::net::IpAddr;
 
