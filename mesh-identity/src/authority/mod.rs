@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 pub use issue::Names;
 pub use limit::RateLimit;
 pub use rule::Rules;
-pub use serve::{Caller, CallerPolicy, CertificateService, Grant, Refusal};
+pub use serve::{Caller, CallerPolicy, CertificateService, Grant, Outcome, Refusal};
 pub use store::SealingKey;
 
 use crate::bundle::{self, Bundle};

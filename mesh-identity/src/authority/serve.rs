@@ -21,6 +21,47 @@ pub trait CallerPolicy: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`] when the caller is unknown or may not act for `wanted`.
     fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<Grant, Refusal>;
+
+    /// Is told what became of each request, for metrics. Does nothing by default.
+    fn decided(&self, outcome: Outcome) {
+        let _ = outcome;
+    }
+}
+
+/// What became of a request for a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was issued.
+    Issued,
+    /// Who called did not prove who it is.
+    Unauthenticated,
+    /// It may not act for the identity.
+    Forbidden,
+    /// The identity, or who calls, is of another trust domain.
+    TrustDomain,
+    /// It asks too often.
+    TooMany,
+    /// The request is malformed, or asks for a life that is not issued.
+    Request,
+    /// The authority cannot issue.
+    Authority,
+}
+
+impl Outcome {
+    /// The same as a label of a metric.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::TrustDomain => "trust_domain",
+            Self::TooMany => "too_many",
+            Self::Request => "request",
+            Self::Authority => "authority",
+        }
+    }
 }
 
 /// What a policy grants.
@@ -57,6 +98,14 @@ pub enum Refusal {
         /// What it wants.
         wanted: String,
     },
+    /// It, or what it may want to be, is of a trust domain for which nothing is issued here.
+    #[error("`{caller}` asks for `{wanted}`, and nothing is issued here between trust domains")]
+    TrustDomain {
+        /// Who calls.
+        caller: String,
+        /// What it wants.
+        wanted: String,
+    },
 }
 
 /// Istio's certificate service (`istio.v1.auth.IstioCertificateService`) over an authority.
@@ -81,7 +130,7 @@ impl CertificateService {
     }
 
     fn create(&self, request: &Request<IstioCertificateRequest>) -> Result<IstioCertificateResponse, Status> {
-        let wanted = wanted(request.get_ref())?;
+        let wanted = wanted(request.get_ref()).inspect_err(|_| self.policy.decided(Outcome::Request))?;
         let caller = Caller { metadata: request.metadata(), extensions: request.extensions() };
         let Grant { caller, identity } = self.policy.grant(&caller, wanted.as_ref()).map_err(|refusal| {
             tracing::warn!(
@@ -90,13 +139,17 @@ impl CertificateService {
                 reason = %refusal,
                 "certificate refused"
             );
-            match refusal {
-                Refusal::Unauthenticated(_) => Status::unauthenticated("request authenticate failure"),
-                Refusal::Forbidden { .. } => Status::unauthenticated("request impersonation authentication failure"),
-            }
+            let (outcome, told) = match refusal {
+                Refusal::Unauthenticated(_) => (Outcome::Unauthenticated, "request authenticate failure"),
+                Refusal::Forbidden { .. } => (Outcome::Forbidden, "request impersonation authentication failure"),
+                Refusal::TrustDomain { .. } => (Outcome::TrustDomain, "request impersonation authentication failure"),
+            };
+            self.policy.decided(outcome);
+            Status::unauthenticated(told)
         })?;
         if let Err(wait) = self.limit.take(&caller, self.authority.now()) {
             audit::refused("CreateCertificate", &identity, &"too many requests");
+            self.policy.decided(Outcome::TooMany);
             return Err(Status::resource_exhausted(format!("too many requests: wait {} ms", wait.as_millis())));
         }
         let asked = request.get_ref().validity_duration;
@@ -104,9 +157,11 @@ impl CertificateService {
         let issued = self.authority.issue(&request.get_ref().csr, &identity, life, &Names::default());
         let chain = issued.map_err(|error| {
             audit::refused("CreateCertificate", &identity, &error);
+            self.policy.decided(error.outcome());
             Status::new(error.code(), format!("CSR signing error: {error}"))
         })?;
         audit::issued("CreateCertificate", &caller, &identity, &chain);
+        self.policy.decided(Outcome::Issued);
         let mut texts: Vec<String> = chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
         texts.push(self.authority.bundle().to_pem());
         Ok(IstioCertificateResponse { cert_chain: texts })
@@ -126,6 +181,16 @@ fn wanted(request: &IstioCertificateRequest) -> Result<Option<SpiffeId>, Status>
 }
 
 impl Error {
+    /// The same as what became of a request.
+    fn outcome(&self) -> Outcome {
+        match self.code() {
+            Code::InvalidArgument => Outcome::Request,
+            // The authority issues for its own trust domain only.
+            Code::PermissionDenied => Outcome::TrustDomain,
+            _ => Outcome::Authority,
+        }
+    }
+
     /// What a caller is told, over gRPC, who asked for what could not be issued.
     pub(crate) fn code(&self) -> Code {
         match self {
