@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use imbl::{HashMap, OrdMap, OrdSet, Vector};
 use mesh_core::live::{Live, Publisher};
+use tokio::time::Instant;
 use twox_hash::XxHash3_64;
 
+use super::publication::Followers;
 use crate::limits::CHANGE_LOG;
 
 /// One resource as it is served: encoded once, however many clients take it.
@@ -57,6 +59,9 @@ impl Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     types: BTreeMap<Arc<str>, Arc<TypeSnapshot>>,
+    /// The publication that made it, and when what it brought was taken; 0 is the empty one at the beginning.
+    pub(super) publication: u64,
+    pub(super) taken: Option<Instant>,
 }
 
 /// The resources of one type.
@@ -154,33 +159,70 @@ pub enum Change {
 
 /// The reading side of the cache. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Cache(Live<Snapshot>);
+pub struct Cache {
+    live: Live<Snapshot>,
+    pub(super) followers: Arc<Followers>,
+}
 
 impl Cache {
     /// An empty cache that serves these types, and its writing side.
     #[must_use]
     pub fn new(types: &[&str]) -> (CacheWriter, Self) {
         let types = types.iter().map(|url| (Arc::from(*url), Arc::default())).collect();
-        let (publisher, live) = Publisher::new(Snapshot { types });
-        (CacheWriter(publisher), Self(live))
+        let (publisher, live) = Publisher::new(Snapshot { types, ..Snapshot::default() });
+        let followers = Arc::<Followers>::default();
+        (CacheWriter { publisher, followers: Arc::clone(&followers) }, Self { live, followers })
     }
 
     /// The resources as they are now.
     #[must_use]
     pub fn live(&self) -> &Live<Snapshot> {
-        &self.0
+        &self.live
     }
 }
 
 /// The writing side of the cache.
 #[derive(Debug)]
-pub struct CacheWriter(Publisher<Snapshot>);
+pub struct CacheWriter {
+    publisher: Publisher<Snapshot>,
+    followers: Arc<Followers>,
+}
 
 impl CacheWriter {
+    /// A publication of a change that was taken at some time before: how long it takes to reach clients
+    /// ([`Observe`](super::Observe)) is counted from then on.
+    #[must_use]
+    pub fn taken_at(&self, taken: Instant) -> Publication<'_> {
+        Publication { writer: self, taken }
+    }
+
+    /// As [`Publication::apply`], for changes that are taken now.
+    pub fn apply(&self, changes: impl IntoIterator<Item = (impl AsRef<str>, Change)>) -> usize {
+        self.taken_at(Instant::now()).apply(changes)
+    }
+
+    /// As [`Publication::replace`], for changes that are taken now.
+    pub fn replace<'a>(
+        &self,
+        types: impl IntoIterator<Item = (&'a str, impl IntoIterator<Item = (String, Entry)>)>,
+    ) -> usize {
+        self.taken_at(Instant::now()).replace(types)
+    }
+}
+
+/// A change on its way into a cache.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    writer: &'a CacheWriter,
+    taken: Instant,
+}
+
+impl Publication<'_> {
     /// Applies changes of several types at once. What is equal to what is there is no change and reaches no client. Gives
     /// the number of real changes.
     pub fn apply(&self, changes: impl IntoIterator<Item = (impl AsRef<str>, Change)>) -> usize {
-        let mut snapshot = Snapshot::clone(&self.0.live().load());
+        let CacheWriter { publisher, followers } = self.writer;
+        let mut snapshot = Snapshot::clone(&publisher.live().load());
         let mut count = 0;
         for (type_url, change) in changes {
             let of_type = Arc::make_mut(snapshot.types.entry(Arc::from(type_url.as_ref())).or_default());
@@ -202,7 +244,9 @@ impl CacheWriter {
             }
         }
         if count > 0 {
-            self.0.publish(snapshot);
+            snapshot.publication = followers.publish(self.taken);
+            snapshot.taken = Some(self.taken);
+            publisher.publish(snapshot);
         }
         count
     }
@@ -213,7 +257,7 @@ impl CacheWriter {
         &self,
         types: impl IntoIterator<Item = (&'a str, impl IntoIterator<Item = (String, Entry)>)>,
     ) -> usize {
-        let current = self.0.live().snapshot();
+        let current = self.writer.publisher.live().snapshot();
         let mut changes = Vec::new();
         for (type_url, all) in types {
             let all: BTreeMap<String, Entry> = all.into_iter().collect();

@@ -28,5 +28,8 @@ pub const MAX_REASONS: usize = 64;
 /// Requests that are taken from one stream before it is answered and others have their turn.
 pub const MAX_REQUESTS_AT_ONCE: usize = 64;
 
+/// How many publications are remembered that somebody has not answered; of older ones nobody is told when they converge.
+pub const MAX_PUBLICATIONS: usize = 4096;
+
 /// Largest answer of the status service, in bytes of resources; who gets more must ask for fewer clients.
 pub const MAX_STATUS_BYTES: usize = 64 * 1024 * 1024;

@@ -6,7 +6,8 @@
 //! | who may open a stream, what it is served, who may look | [`Access`], [`View`], [`Permissions`] |
 //! | what a client is told of what it does not get | [`machine`], [`sotw`] |
 //! | in which order it is told, so that nothing breaks on the way | [`machine::Machine::poll_response`] |
-//! | what it was sent, and what it said to it | [`Service::clients`], [`Service::status_server`] |
+//! | what it was sent, and what it said to it | [`Service::clients`], [`Service::visit`], [`Service::status_server`] |
+//! | how long a change takes to reach everybody | [`Observe`] |
 //! | how changes in quick succession are gathered, and how fast a client may ask | [`Settings`] |
 //! | how streams are ended | [`Service::drain`], [`Service::disconnect`] |
 //! | what a client can cost | [`limits`] |
@@ -24,8 +25,10 @@ mod ledger;
 pub mod limits;
 pub mod machine;
 mod node;
+mod observe;
 mod precedence;
 mod protocol;
+mod publication;
 mod registry;
 mod rules;
 mod service;
@@ -35,11 +38,13 @@ mod status;
 mod stream;
 mod timing;
 mod told;
+mod turn;
 mod visible;
 
 pub use access::{Access, Permissions, View};
-pub use cache::{Cache, CacheWriter, Change, Entry, Snapshot};
-pub use registry::ClientStatus;
+pub use cache::{Cache, CacheWriter, Change, Entry, Publication, Snapshot};
+pub use observe::{Observe, Push};
+pub use registry::{ClientStatus, Holding, Standing};
 pub use rules::Rules;
 pub use service::Service;
 pub use settings::{Debounce, Pace, Settings};

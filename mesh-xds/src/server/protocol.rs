@@ -28,6 +28,8 @@ pub(super) trait Protocol: Sized + Send + 'static {
     /// Says of resources that nothing but their time changes.
     fn poll_heartbeat(&mut self, type_url: &str, snapshot: &Snapshot) -> Option<Self::Response>;
     fn node(request: &Self::Request) -> Option<&Node>;
+    /// The type of an answer, how many resources it brings and takes away, and its size.
+    fn told(response: &Self::Response) -> (&str, usize, usize, usize);
     /// The type of a request, and what it says against an answer.
     fn said(request: &Self::Request) -> (&str, Option<&pb::Status>);
 
@@ -124,6 +126,11 @@ impl<S> Core<S> {
 impl<S: Subscription> Core<S> {
     pub(super) fn progress(&self) -> impl Iterator<Item = (&str, Progress)> {
         self.types.iter().map(|(url, subscription)| (url.as_str(), subscription.ledger().progress()))
+    }
+
+    /// Whether the client has answered all that it was sent, and nothing is held back for its answer.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.holding && !self.types.values().any(|subscription| subscription.ledger().is_waiting())
     }
 
     pub(super) fn next_heartbeat(&self) -> Option<Instant> {

@@ -1,14 +1,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::cache::{Cache, Snapshot};
+use super::cache::{Cache, Entry, Snapshot};
 use super::ledger::Progress;
-use super::told::Told;
+use super::publication::Follower;
+use super::told::{self, Told};
 use crate::pb::Node;
 
 /// What a client is and how far it is.
@@ -21,6 +23,48 @@ pub struct ClientStatus {
     pub node: String,
     /// How far it is with each type.
     pub types: BTreeMap<String, Progress>,
+    /// What tells its stream from others of this service.
+    pub stream: u64,
+    /// What it says to be built of, such as `envoy`; empty where it does not say.
+    pub agent: String,
+    /// For how long it has been served.
+    pub age: Duration,
+    /// For how long there has been a publication that it has not answered all of; `None`: it has answered all.
+    pub behind: Option<Duration>,
+}
+
+/// How one resource stands with one client.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Holding<'a> {
+    /// Its type.
+    pub type_url: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// As it is now, as far as the client may see it; `None`: there is none, or not any more.
+    pub entry: Option<&'a Entry>,
+    /// In a word.
+    pub standing: Standing,
+    /// The version that the client was sent last.
+    pub sent: Option<&'a str>,
+    /// The version that it accepted last.
+    pub accepted: Option<&'a str>,
+    /// What it said against the one that it was sent last.
+    pub reason: Option<Arc<str>>,
+}
+
+/// How a resource stands with a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Standing {
+    /// The client accepted what is there.
+    Synced,
+    /// It was not sent what is there, or there is nothing to send.
+    NotSent,
+    /// It was sent what is there and has not answered.
+    Stale,
+    /// It rejected the answer in which what is there was.
+    Rejected,
 }
 
 /// The machine of a stream, as others see it.
@@ -33,6 +77,7 @@ pub(super) trait Inspect: Send {
 /// nothing but a lock that is free.
 pub(super) struct Peer {
     pub(super) client: String,
+    number: u64,
     /// Ends the stream.
     pub(super) end: CancellationToken,
     /// What came of its first request.
@@ -44,6 +89,7 @@ pub(super) struct Served {
     pub(super) cache: Cache,
     pub(super) machine: Arc<Mutex<dyn Inspect>>,
     pub(super) since: Instant,
+    pub(super) follower: Arc<Follower>,
 }
 
 /// All open streams.
@@ -75,13 +121,17 @@ impl Registry {
         *count += 1;
         let number = streams.next;
         streams.next += 1;
-        let peer = Arc::new(Peer { client, end: CancellationToken::new(), served: OnceLock::new() });
+        let peer = Arc::new(Peer { client, number, end: CancellationToken::new(), served: OnceLock::new() });
         streams.peers.insert(number, Arc::clone(&peer));
         Ok(Registered { registry: Arc::clone(self), number, peer })
     }
 
     pub(super) fn len(&self) -> usize {
         self.0.lock().peers.len()
+    }
+
+    pub(super) fn peer(&self, number: u64) -> Option<Arc<Peer>> {
+        self.0.lock().peers.get(&number).cloned()
     }
 
     pub(super) fn peers(&self) -> Vec<Arc<Peer>> {
@@ -110,11 +160,36 @@ impl Drop for Registered {
 
 impl Peer {
     pub(super) fn status(&self) -> ClientStatus {
-        let mut status = ClientStatus { client: self.client.clone(), ..ClientStatus::default() };
+        let mut status = ClientStatus { client: self.client.clone(), stream: self.number, ..ClientStatus::default() };
         if let Some(served) = self.served.get() {
+            let now = Instant::now();
+            status.agent.clone_from(&served.node.user_agent_name);
+            status.age = now.saturating_duration_since(served.since);
+            status.behind = served.follower.behind_since().map(|since| now.saturating_duration_since(since));
             status.node.clone_from(&served.node.id);
             status.types = served.machine.lock().progress();
         }
         status
+    }
+
+    pub(super) fn visit(&self, visit: &mut dyn FnMut(Holding<'_>)) -> bool {
+        let Some(served) = self.served.get() else { return false };
+        let snapshot = served.cache.live().snapshot();
+        served.machine.lock().visit(&snapshot, &mut |told| visit(Holding::from(told)));
+        true
+    }
+}
+
+impl<'a> From<Told<'a>> for Holding<'a> {
+    fn from(told: Told<'a>) -> Self {
+        let Told { type_url, name, entry, status, sent, accepted, at: _, rejection } = told;
+        let standing = match status {
+            told::Status::Synced => Standing::Synced,
+            told::Status::NotSent => Standing::NotSent,
+            told::Status::Stale => Standing::Stale,
+            told::Status::Error => Standing::Rejected,
+        };
+        let (sent, accepted) = (sent.map(AsRef::as_ref), accepted.map(AsRef::as_ref));
+        Self { type_url, name, entry, standing, sent, accepted, reason: rejection.map(|rejection| rejection.reason) }
     }
 }

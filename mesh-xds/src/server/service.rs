@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::access::Access;
 use super::cache::Cache;
 use super::limits::MAX_REQUEST_BYTES;
+use super::observe::{Observe, Unobserved};
 use super::protocol::Protocol;
-use super::registry::{ClientStatus, Registry};
+use super::registry::{ClientStatus, Holding, Registry};
 use super::rules::Rules;
 use super::settings::Settings;
 use super::status::StatusService;
@@ -41,13 +42,16 @@ pub(super) struct Inner {
     /// For every client, until its view is known.
     pub(super) rules: Rules,
     pub(super) registry: Arc<Registry>,
+    pub(super) observer: Arc<dyn Observe>,
+    /// Turns of first answers; `None`: there is no limit.
+    pub(super) turns: Option<Arc<Semaphore>>,
     /// Over what time streams end; `None`: they do not.
     pub(super) drain: watch::Sender<Option<Duration>>,
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cache: _, access, settings, rules: _, registry, drain } = self;
+        let Self { cache: _, access, settings, rules: _, registry, observer: _, turns: _, drain } = self;
         f.debug_struct("Service")
             .field("access", access)
             .field("settings", settings)
@@ -68,10 +72,17 @@ impl Service {
     /// A service over a cache.
     #[must_use]
     pub fn with(cache: Cache, access: Arc<dyn Access>, settings: Settings) -> Self {
+        Self::observed(cache, access, settings, Arc::new(Unobserved))
+    }
+
+    /// A service over a cache that tells somebody what it does.
+    #[must_use]
+    pub fn observed(cache: Cache, access: Arc<dyn Access>, settings: Settings, observer: Arc<dyn Observe>) -> Self {
         let named_only = settings.named_only.iter().map(|url| (*url).to_owned()).collect();
         let rules = Rules { named_only: Arc::new(named_only), permissions: None };
         let (registry, drain) = (Arc::default(), watch::Sender::new(None));
-        Self { inner: Arc::new(Inner { cache, access, settings, rules, registry, drain }) }
+        let turns = settings.first_answers.map(|most| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))));
+        Self { inner: Arc::new(Inner { cache, access, settings, rules, registry, observer, turns, drain }) }
     }
 
     /// The tonic server.
@@ -95,6 +106,14 @@ impl Service {
     #[must_use]
     pub fn clients(&self) -> Vec<ClientStatus> {
         self.inner.registry.peers().iter().map(|peer| peer.status()).collect()
+    }
+
+    /// Goes through the resources that the client of a stream ([`ClientStatus::stream`]) holds, asks for by name, or should
+    /// have, as they stand with it. `false`: there is no such stream, or it has not asked for anything yet.
+    ///
+    /// Costs as much as the client holds, and its stream waits meanwhile.
+    pub fn visit(&self, stream: u64, visit: &mut dyn FnMut(Holding<'_>)) -> bool {
+        self.inner.registry.peer(stream).is_some_and(|peer| peer.visit(visit))
     }
 
     /// How many streams are open. Cheaper than [`Service::clients`].

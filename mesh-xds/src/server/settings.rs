@@ -17,6 +17,9 @@ pub struct Settings {
     /// [`Access::admit`](super::Access::admit) calls it, so this is of use only where that tells clients apart. Default: no
     /// limit.
     pub streams_per_client: Option<usize>,
+    /// How many clients are given their first answers at a time; others wait for their turn, which comes when one of those has
+    /// answered them, or 5 s after it began. After a restart it bounds what is compared and encoded at once. Default: no limit.
+    pub first_answers: Option<usize>,
     /// How fast a client may ask.
     pub pace: Pace,
 }

@@ -13,12 +13,15 @@ use tonic::{Status, Streaming};
 use super::cache::Snapshot;
 use super::ledger::{Heard, truncated};
 use super::limits::{MAX_NODE_BYTES, MAX_REQUESTS_AT_ONCE};
+use super::observe::Push;
 use super::precedence::is_chained;
 use super::protocol::Protocol;
+use super::publication::Follower;
 use super::registry::{Registered, Served};
 use super::rules::Rules;
 use super::service::Inner;
 use super::timing::{Gathering, Pacer, Patience};
+use super::turn::Turn;
 use crate::pb::Node;
 
 /// How long a stream may be open without a request: it is kept for a client that says nothing.
@@ -36,6 +39,7 @@ pub(super) struct Open<P: Protocol> {
     opened: Instant,
     /// Begins with the first request.
     serving: Option<Serving<P>>,
+    turn: Turn,
     drain: watch::Receiver<Option<Duration>>,
     ends_at: Option<Instant>,
     ended: bool,
@@ -50,6 +54,9 @@ struct Serving<P> {
     gathering: Option<Gathering>,
     patience: Patience,
     heartbeat: Option<Instant>,
+    follower: Arc<Follower>,
+    /// The publication of which everything was sent that may be.
+    sent: u64,
 }
 
 impl<P: Protocol> Open<P> {
@@ -61,7 +68,8 @@ impl<P: Protocol> Open<P> {
     ) -> Self {
         let opened = Instant::now();
         let pacer = Pacer::new(service.settings.pace, opened);
-        Self { service, registered, requests, pacer, opened, serving: None, drain, ends_at: None, ended: false }
+        let turn = Turn::new(service.turns.as_ref());
+        Self { service, registered, requests, pacer, opened, serving: None, turn, drain, ends_at: None, ended: false }
     }
 
     /// The next answer. Computed when the transport asks for one, so that a client that does not read costs no memory but
@@ -84,9 +92,25 @@ impl<P: Protocol> Open<P> {
                 }
             }
             if let Some(serving) = &mut self.serving
-                && let Some(answer) = serving.poll(&self.service.settings.order)
+                && !self.turn.is_waiting()
             {
-                return Some(Ok(answer));
+                let (client, observer) = (&self.registered.peer().client, &*self.service.observer);
+                if let Some(answer) = serving.poll(&self.service.settings.order) {
+                    let push = serving.push(client, &answer, Instant::now());
+                    observer.pushed(&push);
+                    return Some(Ok(answer));
+                }
+                let now = Instant::now();
+                let settled = serving.is_settled();
+                self.turn.end(settled, now);
+                if settled {
+                    let settled = serving.follower.settle(serving.snapshot.publication);
+                    settled
+                        .own
+                        .iter()
+                        .for_each(|since| observer.settled(client, now.saturating_duration_since(*since)));
+                    settled.all.iter().for_each(|since| observer.converged(now.saturating_duration_since(*since)));
+                }
             }
             if left == 0 {
                 // Others of the connection have their turn.
@@ -111,7 +135,8 @@ impl<P: Protocol> Open<P> {
         }
         let readable_at = Some(self.pacer.ready_at()).filter(|ready_at| *ready_at > now);
         let due = self.serving.as_ref().and_then(Serving::due);
-        let wake_at = [self.ends_at, asked_by, readable_at, due].into_iter().flatten().min();
+        let wake_at = [self.ends_at, asked_by, readable_at, due, self.turn.ends()].into_iter().flatten().min();
+        let asked = self.serving.is_some();
         let ended = self.registered.peer().end.clone();
         let changed = async {
             match &mut self.serving {
@@ -129,6 +154,7 @@ impl<P: Protocol> Open<P> {
                 self.ends_at = [self.ends_at, ends_at].into_iter().flatten().min();
                 ControlFlow::Continue(())
             }
+            () = self.turn.come(), if asked => ControlFlow::Continue(()),
             request = self.requests.message(), if readable_at.is_none() => self.take(request),
             () = tokio::time::sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => ControlFlow::Continue(()),
             served = changed => match served {
@@ -169,6 +195,7 @@ impl<P: Protocol> Open<P> {
                 let reason = detail.map(|detail| truncated(&detail.message));
                 let client = &self.registered.peer().client;
                 tracing::warn!(client, type_url, reason, "client rejected an answer");
+                self.service.observer.rejected(client, type_url, reason.unwrap_or_default());
                 ControlFlow::Continue(())
             }
             Ok(Heard::Accepted) => {
@@ -200,18 +227,22 @@ impl<P: Protocol> Open<P> {
         let mut machine = P::open(rules);
         machine.core_mut().clock.advance(now.into_std());
         let machine = Arc::new(Mutex::new(machine));
+        let follower = Arc::new(cache.followers.follow());
         let changes = cache.live().changes();
+        let snapshot = changes.current();
         let serving = Serving {
             machine: Arc::<Mutex<P>>::clone(&machine),
-            snapshot: changes.current(),
+            sent: snapshot.publication,
+            snapshot,
             changes,
             gathering: self.service.settings.debounce.map(Gathering::new),
             patience: Patience::default(),
             heartbeat: None,
+            follower: Arc::clone(&follower),
         };
         // Envoy lists all that it is built of; nobody asks for it here.
         let node = Node { extensions: Vec::new(), ..node.clone() };
-        let _first = peer.served.set(Served { node, cache, machine, since: now });
+        let _first = peer.served.set(Served { node, cache, machine, since: now, follower });
         Ok(serving)
     }
 
@@ -236,11 +267,25 @@ impl<P: Protocol> Serving<P> {
         if answer.is_none() {
             self.heartbeat = core.next_heartbeat().map(Instant::from_std);
             self.patience.held(core.holding, now);
+            self.sent = self.snapshot.publication;
         } else if core.overtakes {
             // The client has as long again for this one.
             self.patience.begin_anew(now);
         }
         answer
+    }
+
+    /// Whether the client has answered all of what it is served.
+    fn is_settled(&self) -> bool {
+        self.machine.lock().core().is_settled()
+    }
+
+    /// What an answer is, for who observes.
+    fn push<'a>(&self, client: &'a str, answer: &'a P::Response, now: Instant) -> Push<'a> {
+        let (type_url, resources, removed, bytes) = P::told(answer);
+        let caused = self.snapshot.taken.filter(|_| self.snapshot.publication > self.sent);
+        let after = caused.map(|taken| now.saturating_duration_since(taken));
+        Push { client, type_url, resources, removed, bytes, after }
     }
 
     /// When something is due though nothing happens.

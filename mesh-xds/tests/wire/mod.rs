@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mesh_xds::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
 use mesh_xds::pb::{Node, Status as Detail};
-use mesh_xds::server::{Access, Cache, CacheWriter, Change, Entry, Permissions, Service, Settings, View};
+use mesh_xds::server::{Access, Cache, CacheWriter, Change, Entry, Observe, Permissions, Service, Settings, View};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -77,8 +77,18 @@ impl Running {
 
 /// Serves all types of a cache.
 pub async fn serve(doors: Doors, settings: Settings) -> Running {
+    serve_observed(doors, settings, Arc::new(Nobody)).await
+}
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Observe for Nobody {}
+
+/// The same, and somebody is told of it.
+pub async fn serve_observed(doors: Doors, settings: Settings, observer: Arc<dyn Observe>) -> Running {
     let (writer, cache) = Cache::new(&[CLUSTER, ENDPOINTS, OTHER]);
-    let service = Service::with(cache, Arc::new(doors), settings);
+    let service = Service::observed(cache, Arc::new(doors), settings, observer);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (discovery, status) =

@@ -14,6 +14,8 @@ mod subscription;
 
 use std::time::Instant;
 
+use prost::Message;
+
 use super::cache::{Entry, Snapshot};
 pub use super::error::Error;
 use super::error::{check_names, check_type};
@@ -215,6 +217,11 @@ impl Protocol for Machine {
 
     fn node(request: &DeltaDiscoveryRequest) -> Option<&Node> {
         request.node.as_ref()
+    }
+
+    fn told(response: &DeltaDiscoveryResponse) -> (&str, usize, usize, usize) {
+        let (resources, removed) = (response.resources.len(), response.removed_resources.len());
+        (&response.type_url, resources, removed, response.encoded_len())
     }
 
     fn said(request: &DeltaDiscoveryRequest) -> (&str, Option<&pb::Status>) {

@@ -219,6 +219,10 @@ impl Protocol for Machine {
         request.node.as_ref()
     }
 
+    fn told(response: &DiscoveryResponse) -> (&str, usize, usize, usize) {
+        (&response.type_url, response.resources.len(), 0, response.encoded_len())
+    }
+
     fn said(request: &DiscoveryRequest) -> (&str, Option<&pb::Status>) {
         (&request.type_url, request.error_detail.as_ref())
     }
