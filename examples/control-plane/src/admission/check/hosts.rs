@@ -2,25 +2,25 @@
 
 use mesh_core::name::NamespacedName;
 
-use super::Faults;
-use crate::admission::schema::virtual_service::{Destination, HttpRoute, VirtualService, is_for_mesh};
-use crate::admission::schema::{Authorizer, Metadata, ParentRef};
+use crate::finding::Faults;
 use crate::finding::Finding;
+use crate::resource::virtual_service::{Destination, HttpRoute, VirtualService, is_for_mesh};
+use crate::resource::{Authorizer, Kind, Metadata, ParentRef};
 use crate::translate::binding::{self, Object, Traffic};
 use crate::world::World;
 
 /// References of VirtualServices, and of what refers to authorizers.
 pub(super) fn references(world: &World, findings: &mut Vec<Finding>) {
-    for (origin, service) in world.virtual_services.values() {
-        let faults = &mut Faults::new(origin, findings);
+    for (key, (origin, service)) in &world.virtual_services {
+        let faults = &mut Faults::new(origin, findings).of(Kind::VirtualService, key);
         if is_for_mesh(&service.spec.gateways) {
             virtual_service(world, service, faults);
         }
     }
-    for (origin, policy) in world.policies.values() {
+    for (key, (origin, policy)) in &world.policies {
         let Some(provider) = &policy.spec.provider else { continue };
-        let mut known = world.mesh_configs.values().flat_map(|(_, config)| &config.extension_providers);
-        let faults = &mut Faults::new(origin, findings);
+        let mut known = world.mesh_configs().flat_map(|(_, (_, config))| &config.extension_providers);
+        let faults = &mut Faults::new(origin, findings).of(Kind::AuthorizationPolicy, key);
         let found = known.find(|known| known.name == provider.name);
         let effect = "what the policy matches is denied";
         match found.map(|provider| provider.authorizer()) {
@@ -34,8 +34,8 @@ pub(super) fn references(world: &World, findings: &mut Vec<Finding>) {
             }
         }
     }
-    for (key, (origin, config)) in &world.mesh_configs {
-        let faults = &mut Faults::at("data.mesh", origin, findings);
+    for (key, (origin, config)) in world.mesh_configs() {
+        let faults = &mut Faults::at("data.mesh", origin, findings).of(Kind::ConfigMap, key);
         faults.each("extensionProviders", &config.extension_providers, |faults, provider| {
             if let Some(authorizer) = provider.authorizer() {
                 self::authorizer(world, key, authorizer, faults);

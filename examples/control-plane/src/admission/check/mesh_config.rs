@@ -1,8 +1,9 @@
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 use mesh_core::route::Template;
 
-use super::Faults;
-use crate::admission::schema::{BodyInCheck, ExtensionProvider, GrpcAuthorizer, HttpAuthorizer, MeshConfig};
+use crate::finding::Faults;
+use crate::resource::text::error_status;
+use crate::resource::{BodyInCheck, ExtensionProvider, GrpcAuthorizer, HttpAuthorizer, MeshConfig};
 
 /// The settings of the mesh by themselves.
 pub(crate) fn mesh_config(config: &MeshConfig, faults: &mut Faults<'_>) {
@@ -96,10 +97,4 @@ fn body(body: Option<BodyInCheck>, faults: &mut Faults<'_>) {
     if body.is_some_and(|body| body.max_request_bytes == 0) {
         faults.error("includeRequestBodyInCheck.maxRequestBytes", "must be above 0");
     }
-}
-
-/// A status that a client may get.
-pub(crate) fn error_status(text: &str) -> Option<StatusCode> {
-    let code: u16 = text.parse().ok()?;
-    (200..600).contains(&code).then(|| StatusCode::from_u16(code).ok()).flatten()
 }

@@ -5,23 +5,24 @@ use std::collections::BTreeMap;
 
 use mesh_core::name::NamespacedName;
 
-use super::{Faults, WAYPOINT_CLASS, hosts};
-use crate::admission::schema::{BackendRef, Metadata, ParentRef, PolicyTarget, RouteFilter};
+use super::hosts;
+use crate::finding::Faults;
 use crate::finding::Finding;
+use crate::resource::{BackendRef, Kind, Metadata, ParentRef, PolicyTarget, RouteFilter, WAYPOINT_CLASS};
 use crate::translate::binding::{self, Object, Traffic};
 use crate::world::World;
 
 /// All references of routes and policies.
 pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
-    for (origin, route) in world.http_routes.values() {
-        let (metadata, faults) = (&route.metadata, &mut Faults::new(origin, findings));
+    for (key, (origin, route)) in &world.http_routes {
+        let (metadata, faults) = (&route.metadata, &mut Faults::new(origin, findings).of(Kind::HttpRoute, key));
         faults.each("parentRefs", &route.spec.parent_refs, |faults, parent| parent_of(world, metadata, parent, faults));
         faults.each("rules", route.spec.rules.as_deref().unwrap_or_default(), |faults, rule| {
             backends(world, metadata, &rule.backend_refs, &rule.filters, faults);
         });
     }
-    for (origin, route) in world.grpc_routes.values() {
-        let (metadata, faults) = (&route.metadata, &mut Faults::new(origin, findings));
+    for (key, (origin, route)) in &world.grpc_routes {
+        let (metadata, faults) = (&route.metadata, &mut Faults::new(origin, findings).of(Kind::GrpcRoute, key));
         faults.each("parentRefs", &route.spec.parent_refs, |faults, parent| parent_of(world, metadata, parent, faults));
         faults.each("rules", route.spec.rules.as_deref().unwrap_or_default(), |faults, rule| {
             backends(world, metadata, &rule.backend_refs, &rule.filters, faults);
@@ -31,16 +32,18 @@ pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
         let named = !gateway.spec.addresses.is_empty() || !gateway.status.addresses.is_empty();
         if gateway.spec.gateway_class_name == WAYPOINT_CLASS && !named && !world.services.contains_key(key) {
             let message = "there are none, and no Service of this name; what is bound to the waypoint is refused";
-            Faults::new(origin, findings).warning("addresses", message);
+            Faults::new(origin, findings).of(Kind::Gateway, key).warning("addresses", message);
         }
     }
     shared_addresses(world, findings);
-    for (origin, policy) in world.policies.values() {
-        let (metadata, faults) = (&policy.metadata, &mut Faults::new(origin, findings));
+    for (key, (origin, policy)) in &world.policies {
+        let (metadata, faults) =
+            (&policy.metadata, &mut Faults::new(origin, findings).of(Kind::AuthorizationPolicy, key));
         targets(world, metadata, policy.spec.target_ref.as_ref(), &policy.spec.target_refs, faults);
     }
-    for (origin, tokens) in world.tokens.values() {
-        let (metadata, faults) = (&tokens.metadata, &mut Faults::new(origin, findings));
+    for (key, (origin, tokens)) in &world.tokens {
+        let (metadata, faults) =
+            (&tokens.metadata, &mut Faults::new(origin, findings).of(Kind::RequestAuthentication, key));
         targets(world, metadata, tokens.spec.target_ref.as_ref(), &tokens.spec.target_refs, faults);
     }
     hosts::references(world, findings);
@@ -49,7 +52,7 @@ pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
 /// Hosts that have an address and a port in common. A waypoint tells services apart by where they are addressed.
 fn shared_addresses(world: &World, findings: &mut Vec<Finding>) {
     let mut taken: BTreeMap<(&str, u16), &str> = BTreeMap::new();
-    for (origin, entry) in world.service_entries.values() {
+    for (key, (origin, entry)) in &world.service_entries {
         if binding::bound(world, Object::new(Traffic::Service, &entry.metadata)).waypoint.is_none() {
             continue;
         }
@@ -65,7 +68,7 @@ fn shared_addresses(world: &World, findings: &mut Vec<Finding>) {
                     let (address, port) = place;
                     let message =
                         format!("`{first}` has {address}:{port} too; at their waypoint `{host}` is not reached by it");
-                    Faults::new(origin, findings).warning("addresses", message);
+                    Faults::new(origin, findings).of(Kind::ServiceEntry, key).warning("addresses", message);
                 }
             }
         }

@@ -1,8 +1,8 @@
 use mesh_core::string_match::Regex;
 
-use super::Faults;
-use super::text::{is_header_name, is_hostname, path_fault};
-use crate::admission::schema::{
+use crate::finding::Faults;
+use crate::resource::text::{is_header_name, is_hostname, path_fault};
+use crate::resource::{
     BackendRef, Cors, GrpcMatch, GrpcRoute, HeaderModifier, HttpMatch, HttpRoute, HttpRule, NamedMatch, ParentRef,
     PathModifier, RequestMirror, RequestRedirect, RouteFilter, RuleRetry, RuleTimeouts, SessionPersistence,
 };
@@ -43,7 +43,7 @@ enum Scope<'a> {
     Grpc,
 }
 
-fn parents(refs: &[ParentRef], hostnames: &[String], faults: &mut Faults<'_>) {
+pub(super) fn parents(refs: &[ParentRef], hostnames: &[String], faults: &mut Faults<'_>) {
     faults.at_most("parentRefs", refs.len(), 32);
     for (index, parent) in refs.iter().enumerate() {
         let field = format!("parentRefs[{index}]");
@@ -337,7 +337,7 @@ fn backends(list: &[BackendRef], scope: Scope<'_>, faults: &mut Faults<'_>) {
     });
 }
 
-fn backend(backend: &BackendRef, faults: &mut Faults<'_>) {
+pub(super) fn backend(backend: &BackendRef, faults: &mut Faults<'_>) {
     let is_service = backend.group.as_deref().unwrap_or_default().is_empty()
         && backend.kind.as_deref().is_none_or(|kind| kind == "Service");
     match backend.port {

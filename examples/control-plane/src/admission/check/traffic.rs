@@ -1,7 +1,7 @@
 use mesh_core::name::Hostname;
 
-use super::Faults;
-use crate::admission::schema::{
+use crate::finding::Faults;
+use crate::resource::{
     ClientTls, ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, LocalityLb, OutlierDetection,
     TrafficPolicy,
 };

@@ -123,9 +123,9 @@ fn virtual_services_that_would_treat_requests_otherwise_are_refused() {
     ] {
         let bound = "labels: {istio.io/use-waypoint: w}";
         let found = findings(&format!(
-            "kind: Service\nmetadata: {{name: s}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
-             kind: Service\nmetadata: {{name: bound, {bound}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
-             kind: Service\nmetadata: {{name: routed, {bound}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
+             apiVersion: v1\nkind: Service\nmetadata: {{name: bound, {bound}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
+             apiVersion: v1\nkind: Service\nmetadata: {{name: routed, {bound}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
              apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r}}\n\
              spec: {{parentRefs: [{{group: '', kind: Service, name: routed}}]}}\n---\n\
              apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v}}\nspec: {spec}\n"
@@ -142,7 +142,7 @@ fn virtual_services_that_would_treat_requests_otherwise_are_refused() {
 fn authorizers_that_nobody_can_ask_are_told_of() {
     let config = |providers: &str| {
         format!(
-            "kind: Service\nmetadata: {{name: a, namespace: b}}\nspec: {{ports: [{{port: 80}}]}}\n---\n\
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: a, namespace: b}}\nspec: {{ports: [{{port: 80}}]}}\n---\n\
              apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata:\n  mesh: |\n    {providers}\n"
         )
     };

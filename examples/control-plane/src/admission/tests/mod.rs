@@ -1,4 +1,7 @@
+mod bad;
 mod istio;
+mod mutated;
+mod schema;
 
 use std::path::PathBuf;
 
@@ -22,31 +25,34 @@ const POLICY: &str =
 fn what_is_wrong_is_named_with_file_and_line() {
     for (text, wanted) in [
         ("a: [", "a.yaml:1: error:"),
-        ("kind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 99999}]}\n", "a.yaml:3: error: "),
-        ("# nothing\n---\nmetadata: {name: a}\n", "a.yaml:3: error: a document without `kind`"),
         (
-            "kind: Pod\nmetadata: {name: a}\nstatus: {podIPs: [{ip: x}]}\n",
-            "a.yaml:1: error: status.podIPs: `x` is no IP address",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 99999}]}\n",
+            "a.yaml:4: error: spec.ports[0].port: integer `99999` is not a number from 0 to 65535",
+        ),
+        ("# nothing\n---\nmetadata: {name: a}\n", "a.yaml:3: error: kind: is missing"),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nstatus: {podIPs: [{ip: x}]}\n",
+            "a.yaml:4: error: status.podIPs[0].ip: `x` is no IP address",
         ),
         (
-            "kind: Service\nmetadata: {name: a}\nspec: {clusterIP: x}\n",
-            "a.yaml:1: error: spec.clusterIP: `x` is no IP address",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {clusterIP: x}\n",
+            "a.yaml:4: error: spec.clusterIP: `x` is no IP address",
         ),
         (
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
-            "a.yaml:1: warning: `v1 ConfigMap` has no effect here",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n",
+            "a.yaml:1: note: `apps/v1 Deployment` has no effect here",
         ),
         (
             "apiVersion: security.istio.io/v1\nkind: Unheard\nmetadata: {name: a}\n",
             "a.yaml:1: error: security kind `Unheard` is not supported; it would not be enforced",
         ),
         (
-            "kind: Pod\nmetadata: {name: a}\n---\nkind: Pod\nmetadata: {name: a}\n",
-            "a.yaml:4: error: Pod `default/a` stands already at a.yaml:1",
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\n",
+            "a.yaml:5: error: Pod default/a stands already at a.yaml:1",
         ),
         (
             "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\nspec: {hosts: ['a b']}\n",
-            "a.yaml:1: error: spec.hosts: `a b` is no host name",
+            "a.yaml:4: error: spec.hosts[0]: `a b` is no host name",
         ),
     ] {
         let found = findings(text);
@@ -59,7 +65,7 @@ fn security_kinds_are_strict() {
     for (spec, wanted) in [
         (
             "spec:\n  rules:\n  - from:\n    - source: {principalss: [a]}\n",
-            "a.yaml:7: error: unknown field `principalss`",
+            "a.yaml:7: error: spec.rules[0].from[0].source.principalss: unknown field `principalss`; is `principals` meant?",
         ),
         ("spec: {action: DENYY}\n", "spec.action: `DENYY` is not enforced at L4"),
         ("spec: {action: CUSTOM}\n", "spec.action: `CUSTOM` is not enforced at L4"),
@@ -77,11 +83,11 @@ fn security_kinds_are_strict() {
         ),
         (
             "spec: {action: DENY, rules: [{to: [{operation: {paths: [/a]}}]}]}\n",
-            "spec.rules[0] denies by `paths`, which only a waypoint can judge; it would deny nothing",
+            "spec.rules[0]: denies by `paths`, which only a waypoint can judge; it would deny nothing",
         ),
         (
             "spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}\n",
-            "warning: spec.rules[0] has no effect at L4: `methods`",
+            "warning: spec.rules[0]: has no effect at L4: `methods`",
         ),
         (
             "spec: {rules: [{from: [{source: {}}]}]}\n",
@@ -100,7 +106,7 @@ fn security_kinds_are_strict() {
 
 #[test]
 fn one_bad_file_holds_back_the_whole_change() {
-    let good = file("good.yaml", "kind: Namespace\nmetadata: {name: a}\n");
+    let good = file("good.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
     assert!(admit(std::slice::from_ref(&good)).is_ok());
     assert!(admit(&[good.clone(), file("bad.yaml", "kind: [")]).is_err());
     let unreadable = SourceFile { path: "u.yaml".into(), text: Err("no UTF-8".into()) };
@@ -110,7 +116,7 @@ fn one_bad_file_holds_back_the_whole_change() {
 
 #[test]
 fn lists_are_read_item_by_item() {
-    let list = "kind: List\nitems:\n- {kind: Namespace, metadata: {name: a}}\n- {kind: Service, apiVersion: v1, metadata: {name: s}}\n";
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: a}}\n- {kind: Service, apiVersion: v1, metadata: {name: s}, spec: {clusterIP: None}}\n";
     let (world, findings) = admit(&[file("a.yaml", list)]).unwrap();
     assert!(findings.is_empty());
     assert_eq!((world.namespaces.len(), world.services.len()), (1, 1));
@@ -119,8 +125,9 @@ fn lists_are_read_item_by_item() {
 #[test]
 fn conditions_with_and_without_quotes() {
     for (written, wanted) in [("\"True\"", "True"), ("True", "True"), ("false", "False"), ("Unknown", "Unknown")] {
-        let pod =
-            format!("kind: Pod\nmetadata: {{name: a}}\nstatus: {{conditions: [{{type: Ready, status: {written}}}]}}\n");
+        let pod = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nstatus: {{conditions: [{{type: Ready, status: {written}}}]}}\n"
+        );
         let (world, _) = admit(&[file("a.yaml", &pod)]).unwrap();
         let (_, pod) = world.pods.values().next().unwrap();
         assert_eq!(pod.status.conditions[0].status, wanted, "{written}");
@@ -281,7 +288,7 @@ fn destination_rules_that_would_send_traffic_otherwise_are_refused() {
         ("{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}", ""),
         (
             "{host: a, trafficPolicy: {outlierDetection: {interval: 1}}}",
-            "outlierDetection.interval: `1` is no duration",
+            "outlierDetection.interval: integer `1` is not a string",
         ),
         (
             "{host: a, trafficPolicy: {outlierDetection: {maxEjectionPercent: 101}}}",
@@ -372,9 +379,9 @@ fn policies_for_waypoints_are_strict() {
 
 #[test]
 fn references_that_lead_nowhere_are_told_of() {
-    let world = "kind: Service\nmetadata: {name: s}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
-                 kind: Service\nmetadata: {name: bound, labels: {istio.io/use-waypoint: w}}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
-                 kind: Service\nmetadata: {name: far}\nspec: {type: ExternalName}\n---\n";
+    let world = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
+                 apiVersion: v1\nkind: Service\nmetadata: {name: bound, labels: {istio.io/use-waypoint: w}}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
+                 apiVersion: v1\nkind: Service\nmetadata: {name: far}\nspec: {type: ExternalName}\n---\n";
     let route = |spec: &str| {
         format!(
             "{world}apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r}}\nspec: {spec}\n"

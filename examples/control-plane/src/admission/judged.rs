@@ -1,0 +1,65 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file::{ReadObject, read_file, values};
+use super::judge::{Judge, Review};
+use crate::finding::{Code, Finding, Origin, Severity};
+use crate::resource::{Object, ObjectId};
+
+/// A file and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Path below the directory.
+    pub path: PathBuf,
+    /// Its text, or why it has none.
+    pub text: Result<String, String>,
+}
+
+/// A file, judged by itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Judged {
+    /// Its objects: where each stands, the digest of its text, and what it is.
+    pub(crate) objects: BTreeMap<ObjectId, (Origin, u128, Object)>,
+    /// What is wrong in it, or has no effect, as far as that can be told without other files.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Judged {
+    /// Judges the text of a file of a source. Where somebody else has a say, it sees all objects of the file at once.
+    pub(crate) fn of(source: &Arc<str>, path: &Path, text: &str, judge: Option<&dyn Judge>) -> Self {
+        let read = read_file(source, path, text);
+        let mut judged = Self { objects: BTreeMap::new(), findings: read.findings };
+        for ReadObject { origin, digest, object } in read.objects {
+            let id = object.id();
+            if let Some((first, ..)) = judged.objects.get(&id) {
+                judged.findings.push(twice(&origin, &id, first));
+            } else {
+                judged.objects.insert(id, (origin, digest, object));
+            }
+        }
+        if let Some(judge) = judge {
+            let objects = values(source, path, text);
+            let reviews: Vec<_> = objects.iter().map(|(origin, object)| Review::create(object, origin)).collect();
+            judged.findings.extend(judge.judge_all(&reviews));
+        }
+        judged
+    }
+
+    /// A file that has no text.
+    pub(crate) fn unreadable(source: &Arc<str>, path: &Path, reason: &str) -> Self {
+        let origin = Origin { source: Arc::clone(source), ..Origin::file(path) };
+        Self { objects: BTreeMap::new(), findings: vec![Finding { code: Code::UNREADABLE, ..origin.error(reason) }] }
+    }
+
+    /// Whether there is nothing in it that forbids its use.
+    pub(crate) fn is_good(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+    }
+}
+
+/// That an object stands elsewhere already.
+pub(crate) fn twice(origin: &Origin, id: &ObjectId, first: &Origin) -> Finding {
+    let finding = origin.error(format!("{id} stands already at {}:{}", first.file.display(), first.line));
+    Finding { code: Code::DUPLICATE, object: id.to_string(), ..finding }
+}
