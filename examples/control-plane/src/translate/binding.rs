@@ -11,8 +11,8 @@ use mesh_core::name::{Hostname, NamespacedHostname, NamespacedName, Network};
 use mesh_core::service::{GatewayAddress, GatewayDestination, HBONE_PORT};
 
 use super::Place;
-use crate::admission::schema::{Gateway, Listener, Metadata};
-use crate::world::World;
+use crate::resource::{Gateway, Listener, Metadata};
+use crate::world::Lookup;
 
 const USE: &str = "istio.io/use-waypoint";
 const USE_NAMESPACE: &str = "istio.io/use-waypoint-namespace";
@@ -68,12 +68,12 @@ impl<'a> Object<'a> {
 }
 
 /// The waypoints of a service or workload.
-pub(crate) fn bound(world: &World, object: Object<'_>) -> Bound {
+pub(crate) fn bound(world: &impl Lookup, object: Object<'_>) -> Bound {
     let mut bound = Bound::default();
     if is_part_of_gateway(world, object) {
         return bound;
     }
-    let of_namespace = world.namespaces.get(object.namespace);
+    let of_namespace = world.namespace(object.namespace).map(|found| &found.metadata.labels);
     let own = object.labels.get(USE).map(|name| (name, object.labels));
     let inherited = || of_namespace.and_then(|labels| Some((labels.get(USE)?, labels)));
     let Some((name, said_by)) = own.or_else(inherited).filter(|(name, _)| *name != "none" && !name.is_empty()) else {
@@ -81,7 +81,7 @@ pub(crate) fn bound(world: &World, object: Object<'_>) -> Bound {
     };
     let namespace = said_by.get(USE_NAMESPACE).map_or(object.namespace, String::as_str);
     let key = NamespacedName::new(namespace, name.as_str());
-    let is_there = world.gateways.contains_key(&key);
+    let is_there = world.gateway(&key).is_some();
     if !is_there && own.is_none() && object.traffic == Traffic::Workload {
         // As long as nothing else is known, it is one for services.
         return bound;
@@ -105,13 +105,13 @@ pub(crate) fn bound(world: &World, object: Object<'_>) -> Bound {
 }
 
 /// Whether an object is a part of a Gateway, which has no waypoint itself.
-fn is_part_of_gateway(world: &World, object: Object<'_>) -> bool {
+fn is_part_of_gateway(world: &impl Lookup, object: Object<'_>) -> bool {
     let named = object.labels.get(GATEWAY_NAME);
-    named.is_some_and(|name| world.gateways.contains_key(&NamespacedName::new(object.namespace, name.as_str())))
+    named.is_some_and(|name| world.gateway(&NamespacedName::new(object.namespace, name.as_str())).is_some())
 }
 
-fn canary(world: &World, object: Object<'_>, primary: &NamespacedName, own: bool, bound: &mut Bound) {
-    let of_namespace = world.namespaces.get(object.namespace);
+fn canary(world: &impl Lookup, object: Object<'_>, primary: &NamespacedName, own: bool, bound: &mut Bound) {
+    let of_namespace = world.namespace(object.namespace).map(|found| &found.metadata.labels);
     let inherited = of_namespace.filter(|_| !own).and_then(|labels| Some((labels.get(CANARY)?, labels)));
     let Some((name, said_by)) = object.labels.get(CANARY).map(|name| (name, object.labels)).or(inherited) else {
         return;
@@ -150,8 +150,8 @@ impl Refusal {
     }
 }
 
-fn accept(world: &World, object: Object<'_>, key: &NamespacedName) -> Result<(), Refusal> {
-    let Some((_, gateway)) = world.gateways.get(key) else { return Ok(()) };
+fn accept(world: &impl Lookup, object: Object<'_>, key: &NamespacedName) -> Result<(), Refusal> {
+    let Some(gateway) = world.gateway(key) else { return Ok(()) };
     let purpose = purpose(world, gateway);
     let fits = match object.traffic {
         Traffic::Service => matches!(purpose, "service" | "all"),
@@ -172,8 +172,8 @@ fn accept(world: &World, object: Object<'_>, key: &NamespacedName) -> Result<(),
 }
 
 /// What a Gateway is a waypoint for.
-fn purpose<'a>(world: &'a World, gateway: &'a Gateway) -> &'a str {
-    let class = world.classes.get(&gateway.spec.gateway_class_name);
+fn purpose<'a>(world: &'a impl Lookup, gateway: &'a Gateway) -> &'a str {
+    let class = world.class(&gateway.spec.gateway_class_name);
     let of_class = || class.and_then(|class| class.metadata.labels.get(PURPOSE));
     gateway.metadata.labels.get(PURPOSE).or_else(of_class).map_or("service", String::as_str)
 }
@@ -183,8 +183,8 @@ fn hbone(gateway: &Gateway) -> Option<&Listener> {
 }
 
 /// Where a Gateway is found: by the first host name of its status, else its first address, else by the service of its name.
-pub(super) fn address(world: &World, place: &Place, key: &NamespacedName) -> GatewayAddress {
-    let gateway = world.gateways.get(key).map(|(_, gateway)| gateway);
+pub(crate) fn address(world: &impl Lookup, place: &Place, key: &NamespacedName) -> GatewayAddress {
+    let gateway = world.gateway(key);
     let addresses = gateway.map(|gateway| match gateway.status.addresses.is_empty() {
         true => &gateway.spec.addresses,
         false => &gateway.status.addresses,

@@ -1,164 +1,69 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use mesh_core::authz::{Action, Clause, Match, Policy, Rule, Scope, ServiceAccountMatch};
-use mesh_core::name::NamespacedName;
+use mesh_core::name::{NamespacedName, Text};
 use mesh_core::string_match::StringMatch;
 
-use super::{Place, selects};
-use crate::admission::schema::{
-    AuthorizationPolicy, AuthorizationRule, MtlsMode, Operation, PeerAuthentication, SourceMatch, When,
-};
+use super::facts::{PolicySource, Reader};
+use super::{Place, peer, selects};
 use crate::finding::Severity;
-use crate::world::World;
-
-/// Name of the policy that refuses peers without identity. Istio's, so that both control planes say the same.
-pub const STRICT_POLICY: &str = "istio_converted_static_strict";
+use crate::resource::{AuthorizationPolicy, AuthorizationRule, Kind, ObjectId, Operation, SourceMatch, When};
 
 /// What is wrong with a policy.
 type Faults = Vec<(Severity, String)>;
 
-/// Which policies a workload must name.
-#[derive(Debug, Default)]
-pub(super) struct Attachments {
-    /// Namespace (`None`: all), labels, and the policy.
-    selected: Vec<(Option<String>, BTreeMap<String, String>, NamespacedName)>,
-    peers: Vec<Peer>,
-    strict: Option<NamespacedName>,
-}
-
-#[derive(Debug)]
-struct Peer {
-    namespace: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-    mode: MtlsMode,
-    /// A policy of its own that says all there is to say, ports included.
-    converted: Option<NamespacedName>,
-}
-
-impl Attachments {
-    /// The policies that a workload of these labels must name.
-    pub(super) fn of(&self, namespace: &str, labels: &BTreeMap<String, String>) -> Vec<NamespacedName> {
-        let here = |of: &Option<String>| of.as_deref().is_none_or(|of| of == namespace);
-        let selected = self.selected.iter().filter(|(of, selector, _)| here(of) && selects(selector, labels));
-        let mut policies: Vec<_> = selected.map(|(_, _, name)| name.clone()).collect();
-        // Workload before namespace before mesh; one that does not set a mode passes the question on.
-        let mut applicable: Vec<&Peer> = self
-            .peers
-            .iter()
-            .filter(|peer| here(&peer.namespace))
-            .filter(|peer| peer.labels.as_ref().is_none_or(|selector| selects(selector, labels)))
-            .collect();
-        applicable.sort_by_key(|peer| (peer.labels.is_none(), peer.namespace.is_none()));
-        if let Some(converted) = applicable.first().and_then(|peer| peer.converted.as_ref()) {
-            policies.push(converted.clone());
-        } else if let Some(peer) = applicable.iter().find(|peer| peer.mode != MtlsMode::Unset)
-            && peer.mode == MtlsMode::Strict
-        {
-            policies.extend(self.strict.clone());
-        }
-        policies.sort();
-        policies.dedup();
-        policies
-    }
-
-    /// The mode of what is wider than a workload.
-    fn parent_mode(&self, namespace: &str) -> MtlsMode {
-        let mut wider: Vec<&Peer> = self
-            .peers
-            .iter()
-            .filter(|peer| peer.labels.is_none() && peer.namespace.as_deref().is_none_or(|of| of == namespace))
-            .collect();
-        wider.sort_by_key(|peer| peer.namespace.is_none());
-        wider.iter().map(|peer| peer.mode).find(|mode| *mode != MtlsMode::Unset).unwrap_or_default()
-    }
-}
-
-/// All policies, and which workloads name them.
-pub(super) fn all(world: &World, place: &Place) -> (Vec<Policy>, Attachments) {
-    let mut policies = BTreeMap::new();
-    let mut attachments = Attachments::default();
-    let everywhere = |namespace: &str| (namespace != place.root_namespace).then(|| namespace.to_owned());
-    for (key, (_, source)) in &world.policies {
-        let (translated, _) = translate(key, source, &place.root_namespace);
-        let Some(policy) = translated else { continue };
-        if let Some(selector) = source.spec.selector.as_ref().filter(|selector| !selector.match_labels.is_empty()) {
-            attachments.selected.push((
-                everywhere(&source.metadata.namespace),
-                selector.match_labels.clone(),
-                policy.name.clone(),
-            ));
-        }
-        policies.insert(policy.name.clone(), policy);
-    }
-    if !world.peers.is_empty() {
-        let name = NamespacedName::new(place.root_namespace.as_str(), STRICT_POLICY);
-        let rules = vec![rule(vec![without_identity()])];
-        policies.insert(name.clone(), Policy::new(name.clone(), Scope::WorkloadSelector, Action::Deny, rules));
-        attachments.strict = Some(name);
-    }
-    for (_, peer) in world.peers.values() {
-        let selector = peer.spec.selector.as_ref().filter(|selector| !selector.match_labels.is_empty());
-        attachments.peers.push(Peer {
-            namespace: everywhere(&peer.metadata.namespace),
-            labels: selector.map(|selector| selector.match_labels.clone()),
-            mode: peer.spec.mtls.mode,
-            converted: None,
-        });
-    }
-    for (index, (_, peer)) in world.peers.values().enumerate() {
-        if attachments.peers[index].labels.is_some()
-            && let Some(policy) = by_port(peer, &attachments)
-        {
-            attachments.peers[index].converted = Some(policy.name.clone());
-            policies.insert(policy.name.clone(), policy);
+/// The policies that a workload of these labels must name. `selecting` are the objects that may select it.
+pub(super) fn named(
+    reader: &Reader<'_>,
+    namespace: &Text,
+    labels: &BTreeMap<String, String>,
+    selecting: &BTreeSet<&ObjectId>,
+) -> Vec<NamespacedName> {
+    let mut policies = Vec::new();
+    let mut peers = Vec::new();
+    for id in selecting {
+        match id.kind {
+            Kind::AuthorizationPolicy => {
+                let Some(source) = reader.policy(&id.name).filter(|source| is_for_workloads(source)) else { continue };
+                if source.spec.selector.as_ref().is_some_and(|selector| selects(&selector.match_labels, labels)) {
+                    policies.push(id.name.clone());
+                }
+            }
+            Kind::PeerAuthentication => {
+                let source = reader.peer(&id.name);
+                peers.extend(
+                    source.filter(|peer| peer::selector(peer).is_some_and(|selector| selects(selector, labels))),
+                );
+            }
+            _ => {}
         }
     }
-    (policies.into_values().collect(), attachments)
+    policies.extend(peer::named(reader, namespace, &peers));
+    policies.sort();
+    policies.dedup();
+    policies
 }
 
-/// The policy of a PeerAuthentication with modes per port; `None` when it has none.
-fn by_port(peer: &PeerAuthentication, attachments: &Attachments) -> Option<Policy> {
-    if peer.spec.port_level_mtls.is_empty() {
-        return None;
+/// The name of the policy that is made of something.
+pub(super) fn name(source: &PolicySource, place: &Place) -> NamespacedName {
+    match source {
+        PolicySource::Authorization(key) => key.clone(),
+        PolicySource::Strict => peer::strict_name(&place.root_namespace),
+        PolicySource::Peer(key) => peer::by_port_name(key),
     }
-    let mode = match peer.spec.mtls.mode {
-        MtlsMode::Unset => attachments.parent_mode(&peer.metadata.namespace),
-        mode => mode,
-    };
-    let ports = |strict: bool| {
-        let of = peer.spec.port_level_mtls.iter().filter(move |(_, mtls)| match mtls.mode {
-            MtlsMode::Unset => strict == (mode == MtlsMode::Strict),
-            port_mode => strict == (port_mode == MtlsMode::Strict),
-        });
-        of.filter_map(|(port, _)| port.parse::<u16>().ok()).collect::<Vec<_>>()
-    };
-    let rules = if mode == MtlsMode::Strict {
-        // Refused everywhere but on the open ports. A deny cannot carry exceptions of another policy, so this one says it
-        // all.
-        let open = Match { not_destination_ports: ports(false), ..Match::default() };
-        let mut clauses = vec![without_identity()];
-        clauses.extend((!open.is_empty()).then_some(open));
-        vec![rule(clauses)]
-    } else {
-        let closed = ports(true);
-        if closed.is_empty() {
-            return None;
+}
+
+/// The policy that is made of something, if it is there and comes to one. That of [`PolicySource::Strict`] is there as long
+/// as any object could need it.
+pub(super) fn made(reader: &Reader<'_>, source: &PolicySource) -> Option<Policy> {
+    match source {
+        PolicySource::Authorization(key) => translate(key, reader.policy(key)?, &reader.place().root_namespace).0,
+        PolicySource::Strict => Some(peer::strict(&reader.place().root_namespace)),
+        PolicySource::Peer(key) => {
+            peer::by_port(reader, reader.peer(key).filter(|peer| peer::selector(peer).is_some())?)
         }
-        vec![rule(vec![without_identity(), Match { destination_ports: closed, ..Match::default() }])]
-    };
-    let name = format!("converted_peer_authentication_{}", peer.metadata.name);
-    let name = NamespacedName::new(peer.metadata.namespace.as_str(), name);
-    Some(Policy::new(name, Scope::WorkloadSelector, Action::Deny, rules))
-}
-
-fn without_identity() -> Match {
-    Match { not_principals: vec![StringMatch::Present], ..Match::default() }
-}
-
-/// A rule whose matches must all match.
-fn rule(matches: Vec<Match>) -> Rule {
-    Rule { clauses: matches.into_iter().map(|entry| Clause { matches: vec![entry] }).collect() }
+    }
 }
 
 /// Translates an AuthorizationPolicy. `None` when node proxies have nothing to do with it; the faults say why, and what
@@ -171,22 +76,18 @@ pub fn translate(
 ) -> (Option<Policy>, Vec<(Severity, String)>) {
     let mut faults = Faults::new();
     let spec = &source.spec;
-    if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
-        // For waypoints.
+    if is_for_waypoints(source) {
         return (None, super::waypoint::policy_faults(key, source));
     }
-    let action = match spec.action.as_deref().unwrap_or("ALLOW") {
-        "ALLOW" => Action::Allow,
-        "DENY" => Action::Deny,
-        other => {
-            let message = format!("spec.action: `{other}` is not enforced at L4; ALLOW and DENY are");
-            faults.push((Severity::Error, message));
-            return (None, faults);
-        }
+    let Some(action) = action(source) else {
+        let other = spec.action.as_deref().unwrap_or_default();
+        let message = format!("spec.action: `{other}` is not enforced at L4; ALLOW and DENY are");
+        faults.push((Severity::Error, message));
+        return (None, faults);
     };
     let mut rules = Vec::new();
     for (index, source) in spec.rules.iter().enumerate() {
-        let mut reader = Reader { at: format!("spec.rules[{index}]"), l7: Vec::new(), faults: &mut faults };
+        let mut reader = RuleReader { at: format!("spec.rules[{index}]"), l7: Vec::new(), faults: &mut faults };
         let rule = reader.rule(source, key.namespace.as_str());
         let l7 = std::mem::take(&mut reader.l7);
         if l7.is_empty() {
@@ -220,14 +121,31 @@ pub fn translate(
     (Some(policy), faults)
 }
 
+fn is_for_waypoints(source: &AuthorizationPolicy) -> bool {
+    source.spec.target_ref.is_some() || !source.spec.target_refs.is_empty()
+}
+
+/// Whether node proxies have it, so that workloads name it.
+fn is_for_workloads(source: &AuthorizationPolicy) -> bool {
+    !is_for_waypoints(source) && action(source).is_some()
+}
+
+fn action(source: &AuthorizationPolicy) -> Option<Action> {
+    match source.spec.action.as_deref().unwrap_or("ALLOW") {
+        "ALLOW" => Some(Action::Allow),
+        "DENY" => Some(Action::Deny),
+        _ => None,
+    }
+}
+
 /// Reads the parts of a rule, and notes what is wrong with them.
-struct Reader<'a> {
+struct RuleReader<'a> {
     at: String,
     l7: Vec<String>,
     faults: &'a mut Faults,
 }
 
-impl Reader<'_> {
+impl RuleReader<'_> {
     fn rule(&mut self, source: &AuthorizationRule, namespace: &str) -> Rule {
         let mut clauses = Vec::new();
         let empty = |list: Option<usize>| list == Some(0);

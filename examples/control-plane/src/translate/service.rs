@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -7,39 +6,45 @@ use mesh_core::service::{AppProtocol, HealthPolicy, LoadBalancing, Mode, Scope, 
 
 use super::Place;
 use super::binding::{self, Object, Traffic};
-use crate::admission::schema as admission;
-use crate::world::World;
+use super::facts::Reader;
+use crate::resource::{self, Kind, ObjectId};
+use crate::world::Lookup;
 
-/// All services. Of several with one key a Kubernetes service counts before a ServiceEntry.
-pub(super) fn all(world: &World, place: &Place) -> Vec<Service> {
-    let mut services = BTreeMap::new();
-    for (_, entry) in world.service_entries.values() {
-        for mut service in from_entry(entry, place) {
-            bind(world, place, &mut service, &entry.metadata);
-            services.insert(service.key.clone(), service);
-        }
+/// Annotation of a service or namespace: which endpoints are preferred.
+const DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+
+/// The services that a Service or ServiceEntry declares.
+pub(super) fn declared(reader: &Reader<'_>, id: &ObjectId) -> Vec<Service> {
+    let place = reader.place();
+    let (mut services, metadata) = match id.kind {
+        Kind::Service => match reader.service_object(&id.name) {
+            Some(source) => (from_kubernetes(reader, source).into_iter().collect(), &source.metadata),
+            None => return Vec::new(),
+        },
+        _ => match reader.service_entry(&id.name) {
+            Some(entry) => (from_entry(entry, place), &entry.metadata),
+            None => return Vec::new(),
+        },
+    };
+    for service in &mut services {
+        bind(reader, service, metadata);
     }
-    for (_, source) in world.services.values() {
-        if let Some(mut service) = from_kubernetes(source, place) {
-            bind(world, place, &mut service, &source.metadata);
-            services.insert(service.key.clone(), service);
-        }
-    }
-    services.into_values().collect()
+    services
 }
 
-fn bind(world: &World, place: &Place, service: &mut Service, metadata: &admission::Metadata) {
-    let bound = binding::bound(world, Object::new(Traffic::Service, metadata));
-    let Some(primary) = bound.waypoint.map(|key| binding::address(world, place, &key)) else { return };
+fn bind(reader: &Reader<'_>, service: &mut Service, metadata: &resource::Metadata) {
+    let place = reader.place();
+    let bound = binding::bound(reader, Object::new(Traffic::Service, metadata));
+    let Some(primary) = bound.waypoint.map(|key| binding::address(reader, place, &key)) else { return };
     if let Some((key, weight)) = bound.canary {
-        let shares = [(primary.clone(), 100 - weight), (binding::address(world, place, &key), weight)];
+        let shares = [(primary.clone(), 100 - weight), (binding::address(reader, place, &key), weight)];
         service.weighted_waypoints = shares.into();
     }
     service.waypoint = Some(primary);
 }
 
 /// The key of a Kubernetes service; `None` for an ExternalName, which has no endpoints.
-pub(super) fn key(service: &admission::Service, place: &Place) -> Option<NamespacedHostname> {
+pub(super) fn key(service: &resource::Service, place: &Place) -> Option<NamespacedHostname> {
     if service.spec.r#type.as_deref() == Some("ExternalName") {
         return None;
     }
@@ -49,13 +54,14 @@ pub(super) fn key(service: &admission::Service, place: &Place) -> Option<Namespa
 }
 
 /// The keys of a ServiceEntry, one per host.
-pub(super) fn entry_keys(entry: &admission::ServiceEntry) -> impl Iterator<Item = NamespacedHostname> + '_ {
+pub(super) fn entry_keys(entry: &resource::ServiceEntry) -> impl Iterator<Item = NamespacedHostname> + '_ {
     let namespace = entry.metadata.namespace.as_str();
     let hosts = entry.spec.hosts.iter().filter_map(|host| Hostname::parse(host).ok());
     hosts.map(move |host| NamespacedHostname::new(namespace, host))
 }
 
-fn from_kubernetes(source: &admission::Service, place: &Place) -> Option<Service> {
+fn from_kubernetes(reader: &Reader<'_>, source: &resource::Service) -> Option<Service> {
+    let place = reader.place();
     let mut service = Service::new(key(source, place)?, source.metadata.name.as_str());
     let spec = &source.spec;
     let first = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.is_empty());
@@ -70,19 +76,19 @@ fn from_kubernetes(source: &admission::Service, place: &Place) -> Option<Service
             service_port: port.port,
             target_port: match &port.target_port {
                 None => Some(port.port),
-                Some(admission::IntOrString::Int(number)) => Some(*number),
+                Some(resource::IntOrString::Int(number)) => Some(*number),
                 // Each endpoint knows its own port of this name.
-                Some(admission::IntOrString::String(_)) => None,
+                Some(resource::IntOrString::String(_)) => None,
             },
             protocol: protocol(port.app_protocol.as_deref(), &port.name),
         })
         .collect();
     service.canonical = true;
-    service.load_balancing = balancing(spec, &source.metadata.annotations);
+    service.load_balancing = balancing(reader, source);
     Some(service)
 }
 
-fn from_entry(source: &admission::ServiceEntry, place: &Place) -> Vec<Service> {
+fn from_entry(source: &resource::ServiceEntry, place: &Place) -> Vec<Service> {
     let spec = &source.spec;
     let passthrough = spec.resolution.as_deref().unwrap_or("NONE") == "NONE";
     entry_keys(source)
@@ -116,9 +122,15 @@ fn from_entry(source: &admission::ServiceEntry, place: &Place) -> Vec<Service> {
         .collect()
 }
 
-fn balancing(spec: &admission::ServiceSpec, annotations: &BTreeMap<String, String>) -> LoadBalancing {
-    let annotated = annotations.get("networking.istio.io/traffic-distribution");
-    let distribution = spec.traffic_distribution.as_ref().or(annotated).map(|text| text.to_ascii_lowercase());
+/// By the service itself, else by its annotation, else by that of its namespace.
+fn balancing(reader: &Reader<'_>, source: &resource::Service) -> LoadBalancing {
+    let spec = &source.spec;
+    let of_namespace = reader.namespace(&source.metadata.namespace).map(|namespace| &namespace.metadata.annotations);
+    let annotated = || {
+        let said_by = [Some(&source.metadata.annotations), of_namespace].into_iter().flatten();
+        said_by.filter_map(|annotations| annotations.get(DISTRIBUTION)).next()
+    };
+    let distribution = spec.traffic_distribution.as_ref().or_else(annotated).map(|text| text.to_ascii_lowercase());
     let (mode, preference) = match distribution.as_deref() {
         _ if spec.internal_traffic_policy.as_deref() == Some("Local") => (Mode::Strict, vec![Scope::Node]),
         Some("preferclose" | "prefersamezone") => (Mode::Failover, vec![Scope::Network, Scope::Region, Scope::Zone]),
@@ -132,12 +144,12 @@ fn balancing(spec: &admission::ServiceSpec, annotations: &BTreeMap<String, Strin
     LoadBalancing { preference, mode, health_policy }
 }
 
-pub(super) fn is_tcp(protocol: Option<&str>) -> bool {
+pub(crate) fn is_tcp(protocol: Option<&str>) -> bool {
     protocol.is_none_or(|protocol| protocol != "UDP" && protocol != "SCTP")
 }
 
 /// The protocol of a port: declared, or by the prefix of its name.
-fn protocol(declared: Option<&str>, name: &str) -> AppProtocol {
+pub(crate) fn protocol(declared: Option<&str>, name: &str) -> AppProtocol {
     let prefix = name.split('-').next().unwrap_or_default();
     match declared.unwrap_or(prefix).to_ascii_lowercase().as_str() {
         "http" | "http1" | "kubernetes.io/ws" => AppProtocol::Http11,

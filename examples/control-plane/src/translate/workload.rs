@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mesh_core::name::{Hostname, Locality, NamespacedHostname, NamespacedName, Network, ServiceAccount};
@@ -6,10 +6,10 @@ use mesh_core::service::{AppProtocol, GatewayAddress, PortMap, ServicePort};
 use mesh_core::workload::{Health, NetworkMode, TunnelProtocol, Workload, WorkloadKind};
 
 use super::binding::{self, Object, Traffic};
-use super::policy::Attachments;
-use super::{Place, selects, service};
-use crate::admission::schema::{self as admission, IntOrString, Metadata, Pod, ServiceEntryEndpoint};
-use crate::world::World;
+use super::facts::{Labels, Located, Reader};
+use super::{Place, policy, selects, service};
+use crate::resource::{self, IntOrString, Kind, Metadata, ObjectId, Pod, ServiceEntryEndpoint};
+use crate::world::Lookup;
 
 /// Annotation by which the node agent of Istio says that a pod is captured.
 const REDIRECTION: &str = "ambient.istio.io/redirection";
@@ -20,29 +20,31 @@ const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 /// Label or annotation by which a WorkloadEntry says on which node it runs.
 const NODE: &str = "kubernetes.io/hostname";
 
-/// All workloads: pods, workload entries, inline endpoints of service entries, endpoints of slices that are no pods.
-pub(super) fn all(world: &World, place: &Place, attachments: &Attachments) -> Vec<Workload> {
-    let pods = world.pods.values().filter_map(|(_, pod)| from_pod(world, place, pod));
-    let entries = world.entries.iter().filter_map(|(key, (_, entry))| from_entry(world, place, key, entry));
-    let mut labelled: Vec<(Workload, &BTreeMap<String, String>)> = pods.chain(entries).collect();
-    for (workload, labels) in &mut labelled {
-        workload.policies = attachments.of(workload.namespace.as_str(), labels);
+/// The workloads that an object is or declares: a pod, a WorkloadEntry, inline endpoints of a ServiceEntry, endpoints of a
+/// slice that are no pods.
+pub(super) fn located(reader: &Reader<'_>, id: &ObjectId) -> Vec<Located> {
+    let unlabelled = |workload: Workload| Located { workload, labels: Labels::None };
+    match id.kind {
+        Kind::Pod => {
+            let pod = reader.pod(&id.name);
+            let workload = pod.and_then(|pod| from_pod(reader, pod));
+            workload.map(|workload| Located { workload, labels: reader.labels(id) }).into_iter().collect()
+        }
+        Kind::WorkloadEntry => {
+            let entry = reader.entry(&id.name);
+            let workload = entry.and_then(|entry| from_entry(reader, &id.name, entry));
+            workload.map(|workload| Located { workload, labels: reader.labels(id) }).into_iter().collect()
+        }
+        Kind::ServiceEntry => {
+            let entry = reader.service_entry(&id.name);
+            entry.map(|entry| from_service_entry(reader, entry)).into_iter().flatten().map(unlabelled).collect()
+        }
+        _ => {
+            let slice = reader.slice(&id.name);
+            let workloads = slice.map(|slice| from_slice(reader, &id.name, slice));
+            workloads.into_iter().flatten().map(unlabelled).collect()
+        }
     }
-    let mut workloads: Vec<Workload> = labelled.into_iter().map(|(workload, _)| workload).collect();
-    for (_, entry) in world.service_entries.values() {
-        workloads.extend(from_service_entry(world, place, entry));
-    }
-    for (key, (_, slice)) in &world.slices {
-        workloads.extend(from_slice(world, place, key, slice));
-    }
-    workloads
-}
-
-/// The labels of workloads that have any, by uid.
-pub(super) fn labels<'a>(world: &'a World, place: &Place) -> HashMap<String, &'a BTreeMap<String, String>> {
-    let pods = world.pods.values().map(|(_, pod)| (pod_uid(place, &pod.metadata), &pod.metadata.labels));
-    let entries = world.entries.iter().map(|(key, (_, entry))| (entry_uid(place, key), entry_labels(entry)));
-    pods.chain(entries).collect()
 }
 
 fn pod_uid(place: &Place, metadata: &Metadata) -> String {
@@ -53,7 +55,7 @@ fn entry_uid(place: &Place, key: &NamespacedName) -> String {
     format!("{}/networking.istio.io/WorkloadEntry/{key}", place.cluster_id)
 }
 
-fn entry_labels(entry: &admission::WorkloadEntry) -> &BTreeMap<String, String> {
+fn entry_labels(entry: &resource::WorkloadEntry) -> &BTreeMap<String, String> {
     if entry.spec.labels.is_empty() { &entry.metadata.labels } else { &entry.spec.labels }
 }
 
@@ -64,13 +66,22 @@ fn locality(text: Option<&str>) -> Locality {
     Locality::new(part(), part(), part())
 }
 
-/// The waypoint of what is addressed to a workload itself.
-fn waypoint(world: &World, place: &Place, metadata: &Metadata) -> Option<GatewayAddress> {
-    let key = binding::bound(world, Object::new(Traffic::Workload, metadata)).waypoint?;
-    Some(binding::address(world, place, &key))
+/// Where a node stands; nowhere, if nobody says.
+fn locality_of_node(reader: &Reader<'_>, name: &str) -> Locality {
+    let node = reader.node(&NamespacedName::new("", name));
+    node.map(|node| node.locality())
+        .map(|[region, zone, subzone]| Locality::new(region, zone, subzone))
+        .unwrap_or_default()
 }
 
-fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload, &'a BTreeMap<String, String>)> {
+/// The waypoint of what is addressed to a workload itself.
+fn waypoint(reader: &Reader<'_>, metadata: &Metadata) -> Option<GatewayAddress> {
+    let key = binding::bound(reader, Object::new(Traffic::Workload, metadata)).waypoint?;
+    Some(binding::address(reader, reader.place(), &key))
+}
+
+fn from_pod(reader: &Reader<'_>, pod: &Pod) -> Option<Workload> {
+    let place = reader.place();
     if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") {
         return None;
     }
@@ -86,6 +97,7 @@ fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload,
     let mut workload = new(place, uid, &metadata.namespace, &metadata.name, account)?;
     workload.addresses = addresses;
     workload.node = pod.spec.node_name.as_str().into();
+    workload.locality = locality_of_node(reader, &pod.spec.node_name);
     workload.kind = WorkloadKind::Pod;
     if pod.spec.host_network {
         workload.network_mode = NetworkMode::HostNetwork;
@@ -95,50 +107,45 @@ fn from_pod<'a>(world: &World, place: &Place, pod: &'a Pod) -> Option<(Workload,
         _ => Health::Unhealthy,
     };
     let captured = metadata.annotations.get(REDIRECTION).is_some_and(|value| value == "enabled");
-    if captured || is_meshed(world, &metadata.namespace, &metadata.labels) {
+    if captured || is_meshed(reader, &metadata.namespace, &metadata.labels) {
         workload.tunnel = TunnelProtocol::Hbone;
     }
-    workload.waypoint = waypoint(world, place, metadata);
+    workload.waypoint = waypoint(reader, metadata);
     canonical(&mut workload, &metadata.labels);
     let named = |name: &str| {
         let ports = pod.spec.containers.iter().flat_map(|container| &container.ports);
         ports.filter(|port| port.name == name).map(|port| port.container_port).next()
     };
-    join_services(world, place, &mut workload, &metadata.labels, &named);
-    for (_, slice) in world.slices.values().filter(|(_, slice)| slice.metadata.namespace == metadata.namespace) {
-        let refers = slice.endpoints.iter().filter_map(|endpoint| endpoint.target_ref.as_ref());
-        if refers.into_iter().any(|target| target.kind == "Pod" && target.name == metadata.name)
-            && let Some((key, service)) = slice_service(world, place, slice)
-        {
+    join(reader, &mut workload, &metadata.labels, &named);
+    let key = NamespacedName::new(metadata.namespace.as_str(), metadata.name.as_str());
+    for slice in reader.slices_of(key) {
+        if let Some((key, service)) = slice_service(reader, slice) {
             workload.services.entry(key).or_insert_with(|| slice_ports(service, slice));
         }
     }
-    Some((workload, &metadata.labels))
+    Some(workload)
 }
 
-fn from_entry<'a>(
-    world: &World,
-    place: &Place,
-    key: &NamespacedName,
-    entry: &'a admission::WorkloadEntry,
-) -> Option<(Workload, &'a BTreeMap<String, String>)> {
+fn from_entry(reader: &Reader<'_>, key: &NamespacedName, entry: &resource::WorkloadEntry) -> Option<Workload> {
+    let place = reader.place();
     let uid = entry_uid(place, key);
     let metadata = &entry.metadata;
     let labels = entry_labels(entry);
     let mut workload = external(place, uid, &metadata.namespace, &metadata.name, &entry.spec)?;
     let node = metadata.annotations.get(NODE).or_else(|| metadata.labels.get(NODE)).or_else(|| labels.get(NODE));
     workload.node = node.map(String::as_str).unwrap_or_default().into();
-    if is_meshed(world, &metadata.namespace, labels) {
+    if is_meshed(reader, &metadata.namespace, labels) {
         workload.tunnel = TunnelProtocol::Hbone;
     }
-    workload.waypoint = waypoint(world, place, metadata);
+    workload.waypoint = waypoint(reader, metadata);
     canonical(&mut workload, labels);
     let ports = &entry.spec.ports;
-    join_services(world, place, &mut workload, labels, &|name: &str| ports.get(name).copied());
-    Some((workload, labels))
+    join(reader, &mut workload, labels, &|name: &str| ports.get(name).copied());
+    Some(workload)
 }
 
-fn from_service_entry(world: &World, place: &Place, entry: &admission::ServiceEntry) -> Vec<Workload> {
+fn from_service_entry(reader: &Reader<'_>, entry: &resource::ServiceEntry) -> Vec<Workload> {
+    let place = reader.place();
     let metadata = &entry.metadata;
     let spec = &entry.spec;
     let uid = |address: &str| {
@@ -158,7 +165,7 @@ fn from_service_entry(world: &World, place: &Place, entry: &admission::ServiceEn
     }
     let of_endpoint = |endpoint: &ServiceEntryEndpoint| {
         let mut workload = external(place, uid(&endpoint.address), &metadata.namespace, &metadata.name, endpoint)?;
-        if is_meshed(world, "", &endpoint.labels) {
+        if is_meshed(reader, "", &endpoint.labels) {
             workload.tunnel = TunnelProtocol::Hbone;
         }
         for key in service::entry_keys(entry) {
@@ -169,8 +176,9 @@ fn from_service_entry(world: &World, place: &Place, entry: &admission::ServiceEn
     endpoints.iter().filter_map(of_endpoint).collect()
 }
 
-fn from_slice(world: &World, place: &Place, key: &NamespacedName, slice: &admission::EndpointSlice) -> Vec<Workload> {
-    let Some((service_key, service)) = slice_service(world, place, slice) else { return Vec::new() };
+fn from_slice(reader: &Reader<'_>, key: &NamespacedName, slice: &resource::EndpointSlice) -> Vec<Workload> {
+    let place = reader.place();
+    let Some((service_key, service)) = slice_service(reader, slice) else { return Vec::new() };
     let mut workloads = Vec::new();
     for endpoint in
         slice.endpoints.iter().filter(|endpoint| endpoint.target_ref.as_ref().is_none_or(|target| target.kind != "Pod"))
@@ -182,7 +190,9 @@ fn from_slice(world: &World, place: &Place, key: &NamespacedName, slice: &admiss
             };
             workload.addresses = vec![ip];
             workload.network_mode = NetworkMode::HostNetwork;
-            workload.node = endpoint.node_name.as_deref().unwrap_or_default().into();
+            let node = endpoint.node_name.as_deref().unwrap_or_default();
+            workload.node = node.into();
+            workload.locality = locality_of_node(reader, node);
             if endpoint.conditions.ready == Some(false) {
                 workload.health = Health::Unhealthy;
             }
@@ -194,36 +204,35 @@ fn from_slice(world: &World, place: &Place, key: &NamespacedName, slice: &admiss
 }
 
 fn slice_service<'a>(
-    world: &'a World,
-    place: &Place,
-    slice: &admission::EndpointSlice,
-) -> Option<(NamespacedHostname, &'a admission::Service)> {
+    reader: &Reader<'a>,
+    slice: &resource::EndpointSlice,
+) -> Option<(NamespacedHostname, &'a resource::Service)> {
     let name = slice.metadata.labels.get("kubernetes.io/service-name")?;
     let key = NamespacedName::new(slice.metadata.namespace.as_str(), name.as_str());
-    let (_, service) = world.services.get(&key)?;
-    Some((service::key(service, place)?, service))
+    let service = reader.service_object(&key)?;
+    Some((service::key(service, reader.place())?, service))
 }
 
 /// The ports of a slice's endpoints: those of the service's ports with the same names.
-fn slice_ports(service: &admission::Service, slice: &admission::EndpointSlice) -> PortMap {
-    let target = |port: &admission::ServicePort| {
+fn slice_ports(service: &resource::Service, slice: &resource::EndpointSlice) -> PortMap {
+    let target = |port: &resource::ServicePort| {
         slice.ports.iter().find(|candidate| candidate.name == port.name).and_then(|candidate| candidate.port)
     };
     service.spec.ports.iter().filter_map(|port| Some(mapped(port.port, target(port)?))).collect()
 }
 
-/// Makes a workload an endpoint of every service that selects it.
-fn join_services(
-    world: &World,
-    place: &Place,
+/// Makes a workload an endpoint of every service that selects it, and names the policies that do.
+fn join(
+    reader: &Reader<'_>,
     workload: &mut Workload,
     labels: &BTreeMap<String, String>,
     named: &dyn Fn(&str) -> Option<u16>,
 ) {
-    let namespace = workload.namespace.clone();
-    for (_, source) in world.services.values().filter(|(_, source)| namespace == *source.metadata.namespace) {
+    let selecting = reader.selecting(&workload.namespace, labels);
+    for id in selecting.iter().filter(|id| id.kind == Kind::Service) {
+        let Some(source) = reader.service_object(&id.name) else { continue };
         if selects(&source.spec.selector, labels)
-            && let Some(key) = service::key(source, place)
+            && let Some(key) = service::key(source, reader.place())
         {
             let ports = source.spec.ports.iter().filter(|port| service::is_tcp(port.protocol.as_deref()));
             let ports = ports.filter_map(|port| match &port.target_port {
@@ -235,7 +244,8 @@ fn join_services(
             workload.services.insert(key, ports.collect());
         }
     }
-    for (_, entry) in world.service_entries.values().filter(|(_, entry)| namespace == *entry.metadata.namespace) {
+    for id in selecting.iter().filter(|id| id.kind == Kind::ServiceEntry) {
+        let Some(entry) = reader.service_entry(&id.name) else { continue };
         let selector = entry.spec.workload_selector.as_ref();
         if selector.is_some_and(|selector| selects(&selector.labels, labels)) {
             for key in service::entry_keys(entry) {
@@ -243,11 +253,12 @@ fn join_services(
             }
         }
     }
+    workload.policies = policy::named(reader, &workload.namespace, labels, &selecting);
 }
 
-fn entry_ports(entry: &admission::ServiceEntry, own: &BTreeMap<String, u16>) -> PortMap {
+fn entry_ports(entry: &resource::ServiceEntry, own: &BTreeMap<String, u16>) -> PortMap {
     let target =
-        |port: &admission::ServiceEntryPort| own.get(&port.name).copied().or(port.target_port).unwrap_or(port.number);
+        |port: &resource::ServiceEntryPort| own.get(&port.name).copied().or(port.target_port).unwrap_or(port.number);
     entry.spec.ports.iter().map(|port| mapped(port.number, target(port))).collect()
 }
 
@@ -286,10 +297,10 @@ fn new(place: &Place, uid: String, namespace: &str, name: &str, account: &str) -
 }
 
 /// In the mesh by its own label, or by its namespace's. There is no node agent here that would say so by annotation.
-fn is_meshed(world: &World, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+fn is_meshed(reader: &Reader<'_>, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
     match labels.get(DATAPLANE_MODE).map(String::as_str) {
         Some(mode) => mode == "ambient",
-        None => world.is_ambient(namespace),
+        None => reader.is_ambient(namespace),
     }
 }
 

@@ -1,43 +1,23 @@
 //! Routes that are attached to services, and where their backends are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_core::balance::HttpProtocol;
 use mesh_core::gateway::virtual_service::VirtualService;
 use mesh_core::gateway::{Backend, GrpcRoute, HttpRoute};
 use mesh_core::listener::TcpTarget;
-use mesh_core::name::{NamespacedHostname, NamespacedName};
+use mesh_core::name::{NamespacedHostname, NamespacedName, Text};
 use mesh_core::route::HashPolicy;
-use mesh_core::service::{AppProtocol, Service, ServicePort};
+use mesh_core::service::{AppProtocol, GatewayAddress, Service, ServicePort};
 
-use super::cluster::{Made, Maker, Spoken, inbound, outbound};
-use super::served::{Index, Served};
-use super::{gateway_api, host, virtual_service};
-use crate::admission::check::Faults;
-use crate::admission::schema::virtual_service::{Destination, is_for_mesh};
-use crate::admission::schema::{self, BackendRef, Metadata, ParentRef};
+use super::cluster::{Spec, Specs, Spoken, inbound, outbound};
+use super::destination::{self, Settings};
+use super::{gateway_api, host, served, virtual_service};
+use crate::finding::Faults;
 use crate::finding::Origin;
-use crate::translate::{Place, service};
-use crate::world::World;
-
-/// The routes of all services.
-pub(super) struct Attached<'a> {
-    by_service: BTreeMap<NamespacedHostname, Vec<(Part<'a>, Source<'a>)>>,
-}
-
-/// Which part of a service a route is for.
-#[derive(Debug, Clone, Copy)]
-struct Part<'a> {
-    port: Option<u16>,
-    section: Option<&'a str>,
-}
-
-/// A route as it was read.
-#[derive(Debug, Clone, Copy)]
-enum Source<'a> {
-    Http(&'a schema::HttpRoute),
-    Grpc(&'a schema::GrpcRoute),
-}
+use crate::resource::virtual_service::{Destination, is_for_mesh};
+use crate::resource::{self, BackendRef, Kind, ObjectId, ParentRef};
+use crate::translate::facts::{self, By, Reader};
+use crate::translate::service;
 
 /// The routes of one port.
 #[derive(Default)]
@@ -48,77 +28,47 @@ pub(super) struct OfPort {
     pub(super) virtual_services: Vec<VirtualService>,
 }
 
-impl<'a> Attached<'a> {
-    pub(super) fn new(world: &'a World, place: &Place) -> Self {
-        let mut attached = Self { by_service: BTreeMap::new() };
-        let http = world
-            .http_routes
-            .values()
-            .map(|(_, route)| (&route.metadata, &route.spec.parent_refs, Source::Http(route)));
-        let grpc = world
-            .grpc_routes
-            .values()
-            .map(|(_, route)| (&route.metadata, &route.spec.parent_refs, Source::Grpc(route)));
-        for (metadata, parents, source) in http.chain(grpc) {
-            for parent in parents {
-                let part = Part { port: parent.port, section: parent.section_name.as_deref() };
-                for key in parent_keys(world, place, metadata, parent) {
-                    attached.by_service.entry(key).or_default().push((part, source));
-                }
-            }
+/// The routes of a port of a service. A route that names it twice counts once.
+pub(super) fn of(backends: &mut Backends<'_, '_>, service: &Service, port: &ServicePort) -> OfPort {
+    let reader = backends.reader;
+    let mut routes = OfPort::default();
+    let name = port_name(reader, &service.key, port.service_port);
+    let declaring: Vec<&ObjectId> = reader.declaring(&service.key).collect();
+    let attached: BTreeSet<&ObjectId> =
+        declaring.iter().flat_map(|id| reader.index(By::Parent((*id).clone()))).collect();
+    for id in attached {
+        let fits = |parent: &ParentRef| {
+            facts::parent(id.name.namespace.as_str(), parent).is_some_and(|to| declaring.contains(&&to))
+                && parent.port.is_none_or(|wanted| wanted == port.service_port)
+                && parent.section_name.as_deref().is_none_or(|section| name == Some(section))
+        };
+        if id.kind == Kind::HttpRoute {
+            let route = reader.http_route(&id.name).filter(|route| route.spec.parent_refs.iter().any(fits));
+            routes.http.extend(route.map(|route| gateway_api::http_route(route, backends)));
+        } else {
+            let route = reader.grpc_route(&id.name).filter(|route| route.spec.parent_refs.iter().any(fits));
+            routes.grpc.extend(route.map(|route| gateway_api::grpc_route(route, backends)));
         }
-        attached
     }
-
-    /// The routes of a port of a service. A route that names it twice counts once.
-    pub(super) fn of(&self, backends: &mut Backends<'a, '_>, service: &Service, port: &ServicePort) -> OfPort {
-        let mut routes = OfPort::default();
-        let name = port_name(backends.maker.index.world, &service.key, port.service_port);
-        for (part, source) in self.by_service.get(&service.key).into_iter().flatten() {
-            let fits = part.port.is_none_or(|wanted| wanted == port.service_port)
-                && part.section.is_none_or(|section| name == Some(section));
-            if !fits {
-                continue;
-            }
-            match source {
-                Source::Http(source) => {
-                    let route = gateway_api::http_route(source, backends);
-                    if !routes.http.iter().any(|known| known.id == route.id) {
-                        routes.http.push(route);
-                    }
-                }
-                Source::Grpc(source) => {
-                    let route = gateway_api::grpc_route(source, backends);
-                    if !routes.grpc.iter().any(|known| known.id == route.id) {
-                        routes.grpc.push(route);
-                    }
-                }
-            }
-        }
-        if routes.http.is_empty() && routes.grpc.is_empty() {
-            let about_requests =
-                virtual_services(backends.maker, service).filter(|source| !source.spec.http.is_empty());
-            routes.virtual_services = about_requests
-                .map(|source| {
-                    let namespace = source.metadata.namespace.as_str();
-                    let mut resolve =
-                        |to: &Destination| backends.destination(namespace, to, port.service_port, Spoken::Http);
-                    // What is wrong with it was found when it was read.
-                    virtual_service::read(source, &mut resolve, &mut Faults::new(&Origin::default(), &mut Vec::new()))
-                })
-                .collect();
-        }
-        routes
+    if routes.http.is_empty() && routes.grpc.is_empty() {
+        let sources = virtual_services(backends, service);
+        let about_requests = sources.into_iter().filter(|source| !source.spec.http.is_empty());
+        routes.virtual_services = about_requests
+            .map(|source| {
+                let namespace = source.metadata.namespace.as_str();
+                let mut resolve =
+                    |to: &Destination| backends.destination(namespace, to, port.service_port, Spoken::Http);
+                // What is wrong with it was found when it was read.
+                virtual_service::read(source, &mut resolve, &mut Faults::new(&Origin::default(), &mut Vec::new()))
+            })
+            .collect();
     }
+    routes
 }
 
 /// Where TCP connections to a port of a service go, if a VirtualService says so; the older before the younger.
-pub(super) fn tcp_target<'a>(
-    backends: &mut Backends<'a, '_>,
-    service: &'a Service,
-    port: &ServicePort,
-) -> Option<TcpTarget> {
-    let mut sources: Vec<_> = virtual_services(backends.maker, service).collect();
+pub(super) fn tcp_target(backends: &mut Backends<'_, '_>, service: &Service, port: &ServicePort) -> Option<TcpTarget> {
+    let mut sources = virtual_services(backends, service);
     sources.sort_by_key(|source| (source.metadata.created(), &source.metadata.namespace, &source.metadata.name));
     sources.into_iter().find_map(|source| {
         let namespace = source.metadata.namespace.as_str();
@@ -129,146 +79,123 @@ pub(super) fn tcp_target<'a>(
     })
 }
 
-/// The VirtualServices that are for a service at a waypoint: of the namespace of either.
-fn virtual_services<'a>(
-    maker: Maker<'a, '_>,
-    service: &Service,
-) -> impl Iterator<Item = &'a schema::VirtualService> + use<'a> {
-    let (own, of_service) = (maker.gateway.namespace.clone(), service.key.namespace.clone());
-    let domain = maker.index.place.cluster_domain.as_str();
-    let service = service.clone();
-    maker.index.world.virtual_services.values().map(|(_, source)| source).filter(move |source| {
+/// The VirtualServices that are for a service at a waypoint: of the namespace of either, in the order of their names.
+fn virtual_services<'a>(backends: &Backends<'a, '_>, service: &Service) -> Vec<&'a resource::VirtualService> {
+    let own = backends.waypoint.namespace.as_str();
+    let domain = backends.reader.place().cluster_domain.as_str();
+    let namespaces = BTreeSet::from([own, service.key.namespace.as_str()]);
+    let sources = namespaces.into_iter().flat_map(|namespace| backends.reader.virtual_services(namespace));
+    let applies = |source: &&resource::VirtualService| {
         let (spec, namespace) = (&source.spec, source.metadata.namespace.as_str());
-        (own == *namespace || of_service == *namespace)
-            && is_for_mesh(&spec.gateways)
-            && host::is_exported(&spec.export_to, namespace, own.as_str())
-            && spec.hosts.iter().any(|name| host::fit(name, namespace, &service, domain).is_some())
-    })
-}
-
-/// The services that a parent reference means.
-fn parent_keys(world: &World, place: &Place, route: &Metadata, parent: &ParentRef) -> Vec<NamespacedHostname> {
-    let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);
-    let key = NamespacedName::new(namespace, parent.name.as_str());
-    match (parent.group.as_deref(), parent.kind.as_deref()) {
-        (Some("" | "core"), Some("Service")) => {
-            world.services.get(&key).and_then(|(_, parent)| service::key(parent, place)).into_iter().collect()
-        }
-        (Some("networking.istio.io"), Some("ServiceEntry")) => {
-            world.service_entries.get(&key).map(|(_, entry)| service::entry_keys(entry).collect()).unwrap_or_default()
-        }
-        _ => Vec::new(),
-    }
+        is_for_mesh(&spec.gateways)
+            && host::is_exported(&spec.export_to, namespace, own)
+            && spec.hosts.iter().any(|name| host::fit(name, namespace, service, domain).is_some())
+    };
+    sources.filter(applies).collect()
 }
 
 /// The name of a port of a service.
-fn port_name<'a>(world: &'a World, service: &NamespacedHostname, port: u16) -> Option<&'a str> {
+fn port_name<'a>(reader: &Reader<'a>, service: &NamespacedHostname, port: u16) -> Option<&'a str> {
     let short = service.hostname.as_str().split('.').next().unwrap_or_default();
     let key = NamespacedName::new(service.namespace.clone(), short);
-    let of_service = world.services.get(&key).into_iter().flat_map(|(_, service)| &service.spec.ports);
+    let of_service = reader.service_object(&key).into_iter().flat_map(|service| &service.spec.ports);
     let named = of_service.filter(|candidate| candidate.port == port).map(|port| port.name.as_str()).next();
     named.or_else(|| {
-        let entries = world.service_entries.values().map(|(_, entry)| entry);
-        let mut of_host = entries.filter(|entry| service::entry_keys(entry).any(|key| key == *service));
-        let ports = of_host.next().map(|entry| entry.spec.ports.as_slice()).unwrap_or_default();
-        ports.iter().find(|candidate| candidate.number == port).map(|port| port.name.as_str())
+        let mut entries = reader.declaring(service).filter(|id| id.kind == Kind::ServiceEntry);
+        let ports =
+            entries.next().and_then(|id| reader.service_entry(&id.name)).map(|entry| entry.spec.ports.as_slice());
+        ports.unwrap_or_default().iter().find(|candidate| candidate.number == port).map(|port| port.name.as_str())
     })
 }
 
-/// Finds the clusters that routes lead to, and makes those that there are not yet.
-pub(super) struct Backends<'a, 'i> {
-    pub(super) maker: Maker<'a, 'i>,
-    bound: &'i Served<'a>,
-    /// What was made, by name.
-    pub(super) made: BTreeMap<String, Made>,
+/// Finds the clusters that routes lead to, and notes those that there must be.
+pub(super) struct Backends<'a, 'r> {
+    pub(super) reader: &'r Reader<'a>,
+    pub(super) waypoint: &'r NamespacedName,
+    /// Where the waypoint is found.
+    pub(super) address: &'r GatewayAddress,
+    /// The clusters that there must be.
+    pub(super) specs: Specs,
     /// What the requests to each cluster are hashed by.
-    pub(super) hashes: BTreeMap<String, Vec<HashPolicy>>,
+    pub(super) hashes: BTreeMap<Text, Vec<HashPolicy>>,
 }
 
-impl<'a, 'i> Backends<'a, 'i> {
-    pub(super) fn new(maker: Maker<'a, 'i>, bound: &'i Served<'a>) -> Self {
-        Self { maker, bound, made: BTreeMap::new(), hashes: BTreeMap::new() }
+impl<'a, 'r> Backends<'a, 'r> {
+    pub(super) fn new(reader: &'r Reader<'a>, waypoint: &'r NamespacedName, address: &'r GatewayAddress) -> Self {
+        Self { reader, waypoint, address, specs: Specs::new(), hashes: BTreeMap::new() }
+    }
+
+    /// What is said of a port of a service.
+    pub(super) fn settings(&self, service: &Service, port: u16, subset: Option<&str>) -> Settings<'a> {
+        Settings::of(destination::rule(self.reader, self.waypoint, service), port, subset)
     }
 
     /// What a reference of a route of a namespace comes to.
     pub(super) fn resolve(&mut self, namespace: &str, reference: &BackendRef) -> Backend {
-        let Some((service, port)) = find(self.maker.index, self.maker.gateway, namespace, reference) else {
+        let Some((service, port)) = find(self.reader, self.waypoint, namespace, reference) else {
             return Backend::Invalid;
         };
-        Backend::Cluster(self.cluster(service, port).into())
+        Backend::Cluster(self.cluster(service, port))
     }
 
     /// What a destination in a VirtualService of a namespace comes to, for connections that come in by a port.
     fn destination(&mut self, namespace: &str, to: &Destination, entry: u16, spoken: Spoken) -> Backend {
-        let maker = self.maker;
+        let reader = self.reader;
+        let waypoint = self.waypoint;
         let found = || {
-            let service = host::service(maker.index, namespace, &to.host)?;
+            let service = host::service(reader, namespace, &to.host)?;
             let port = match (&to.port, service.ports.iter().as_slice()) {
                 (Some(port), _) => service.ports.get(port.number),
                 (None, [only]) => Some(only),
                 (None, _) => service.ports.get(entry),
             };
-            let port = port.filter(|_| service.is_visible_to(maker.gateway.namespace.as_str()))?;
-            let subsets = maker.subsets(service);
-            let subset = match to.subset.as_deref().filter(|name| !name.is_empty()) {
-                None => None,
-                Some(wanted) => Some(*subsets.iter().find(|(name, _)| *name == wanted)?),
-            };
+            let port = port.filter(|_| service.is_visible_to(waypoint.namespace.as_str()))?;
+            let subset = to.subset.as_deref().filter(|name| !name.is_empty());
+            if let Some(wanted) = subset {
+                let rule = destination::rule(reader, waypoint, service)?;
+                rule.spec.subsets.iter().find(|subset| subset.name == wanted)?;
+            }
             Some((service, port, subset))
         };
         let Some((service, port, subset)) = found() else { return Backend::Invalid };
-        Backend::Cluster(self.part(service, port, spoken, subset).into())
+        Backend::Cluster(self.part(service, port, spoken, subset))
     }
 
     /// The cluster for the HTTP of a port of a service.
-    pub(super) fn cluster(&mut self, service: &'a Service, port: &ServicePort) -> String {
+    pub(super) fn cluster(&mut self, service: &Service, port: &ServicePort) -> Text {
         self.part(service, port, Spoken::Http, None)
     }
 
     /// The cluster for a port of a service, or of a subset of it.
-    fn part(
-        &mut self,
-        service: &'a Service,
-        port: &ServicePort,
-        spoken: Spoken,
-        subset: Option<(&str, &BTreeMap<String, String>)>,
-    ) -> String {
-        let is_bound = self.bound.services.iter().any(|bound| bound.key == service.key);
-        let named = subset.map(|(name, _)| name);
-        let name = match is_bound {
-            true => inbound(service, port.service_port, spoken, named),
-            false => outbound(service, port.service_port, spoken, named),
+    fn part(&mut self, service: &Service, port: &ServicePort, spoken: Spoken, subset: Option<&str>) -> Text {
+        let port = port.service_port;
+        let name: Text = match served::is_bound(service, self.address) {
+            true => inbound(service, port, spoken, subset).into(),
+            false => outbound(service, port, spoken, subset).into(),
         };
-        if !self.made.contains_key(&name) {
-            let made = self.maker.make(name.clone(), service, port, spoken, subset);
-            self.hashes.insert(name.clone(), self.maker.settings(service, port.service_port, named).hash());
-            self.made.insert(name.clone(), made);
+        if !self.specs.contains_key(&name) {
+            self.hashes.insert(name.clone(), self.settings(service, port, subset).hash());
+            self.specs.insert(name.clone(), Spec::of(service, port, spoken, subset));
         }
         name
     }
 
     /// The cluster in which a companion is asked, at a port of a service.
-    pub(super) fn companion(&mut self, namespace: &str, host: &str, port: u16, by_grpc: bool) -> Option<String> {
-        let service = host::service(self.maker.index, namespace, host)?;
-        let port = service.ports.get(port)?;
+    pub(super) fn companion(&mut self, namespace: &str, host: &str, port: u16, by_grpc: bool) -> Option<Text> {
+        let service = host::service(self.reader, namespace, host)?;
+        let port = service.ports.get(port)?.service_port;
         let kind = if by_grpc { "grpc" } else { "http" };
-        let name = format!("companion|{}|{kind}|{}", port.service_port, service.key.hostname);
-        if !self.made.contains_key(&name) {
-            let mut made = self.maker.make(name.clone(), service, port, Spoken::Http, None);
-            // Whatever the port is called.
-            if by_grpc {
-                made.cluster.protocol = HttpProtocol::Http2;
-            }
-            self.made.insert(name.clone(), made);
-        }
+        let name: Text = format!("companion|{port}|{kind}|{}", service.key.hostname).into();
+        let spec = Spec::Companion { service: service.key.clone(), port, by_grpc };
+        self.specs.entry(name.clone()).or_insert(spec);
         Some(name)
     }
 }
 
 /// The service and the port that a reference means, if it is there and may be used.
 fn find<'a>(
-    index: &Index<'a>,
-    gateway: &NamespacedName,
+    reader: &Reader<'a>,
+    waypoint: &NamespacedName,
     namespace: &str,
     reference: &BackendRef,
 ) -> Option<(&'a Service, &'a ServicePort)> {
@@ -276,17 +203,17 @@ fn find<'a>(
     let service = match (group, reference.kind.as_deref().unwrap_or("Service")) {
         ("" | "core", "Service") => {
             let namespace = reference.namespace.as_deref().unwrap_or(namespace);
-            let (_, source) = index.world.services.get(&NamespacedName::new(namespace, reference.name.as_str()))?;
-            *index.services.get(&service::key(source, index.place)?)?
+            let source = reader.service_object(&NamespacedName::new(namespace, reference.name.as_str()))?;
+            reader.service(&service::key(source, reader.place())?)?
         }
         ("networking.istio.io", "Hostname") => {
             // It is one in full.
             Some(&reference.name)
                 .filter(|name| name.contains('.'))
-                .and_then(|name| host::service(index, namespace, name))?
+                .and_then(|name| host::service(reader, namespace, name))?
         }
         _ => return None,
     };
-    let visible = service.is_visible_to(gateway.namespace.as_str());
+    let visible = service.is_visible_to(waypoint.namespace.as_str());
     service.ports.get(reference.port?).filter(|_| visible).map(|port| (service, port))
 }

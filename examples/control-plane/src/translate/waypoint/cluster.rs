@@ -7,15 +7,16 @@ use std::num::NonZeroU32;
 use mesh_core::balance::{
     Assignment, Cluster, Discovery, Dns, DnsHost, Endpoint, Health, HttpProtocol, Localities, Policy, Tunnel,
 };
-use mesh_core::name::{Locality, NamespacedName, SpiffeId, Text};
-use mesh_core::service::{AppProtocol, HealthPolicy, Mode, Service, ServicePort};
+use mesh_core::name::{Locality, NamespacedHostname, NamespacedName, SpiffeId, Text};
+use mesh_core::service::{AppProtocol, GatewayAddress, HealthPolicy, Mode, Service};
 use mesh_core::workload::{Health as WorkloadHealth, TunnelProtocol, Workload};
 
 use super::destination::{self, Settings};
+use super::keys::KeyCluster;
 use super::locality::Order;
-use super::origination;
-use super::served::Index;
-use crate::translate::{binding, selects};
+use super::{origination, served};
+use crate::translate::facts::{Located, Reader};
+use crate::translate::{Place, binding, selects};
 
 /// The cluster of what is addressed to workloads themselves.
 pub(super) const TO_WORKLOADS: &str = "encap";
@@ -47,44 +48,80 @@ pub(super) fn outbound(service: &Service, port: u16, spoken: Spoken, subset: Opt
     format!("{kind}|{port}|{}|{}", subset.unwrap_or_default(), service.key.hostname)
 }
 
+/// Which clusters there must be, by name.
+pub(super) type Specs = BTreeMap<Text, Spec>;
+
+/// What a cluster is for. All else about it follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Spec {
+    /// A port of a service, or of a subset of it.
+    Service { service: NamespacedHostname, port: u16, spoken: Spoken, subset: Option<Text> },
+    /// Who is asked about requests.
+    Companion { service: NamespacedHostname, port: u16, by_grpc: bool },
+    /// What is addressed to workloads themselves.
+    Workloads,
+    /// Where keys are fetched.
+    Keys(KeyCluster),
+}
+
+impl Spec {
+    pub(super) fn of(service: &Service, port: u16, spoken: Spoken, subset: Option<&str>) -> Self {
+        Self::Service { service: service.key.clone(), port, spoken, subset: subset.map(Text::from) }
+    }
+}
+
 /// A cluster, and its endpoints where they are discovered.
-pub(super) struct Made {
-    pub(super) cluster: Cluster,
-    pub(super) assignment: Option<Assignment>,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Made {
+    pub(crate) cluster: Cluster,
+    pub(crate) assignment: Option<Assignment>,
 }
 
 /// What clusters of one waypoint are made of.
 #[derive(Clone, Copy)]
-pub(super) struct Maker<'a, 'i> {
-    pub(super) index: &'i Index<'a>,
-    pub(super) gateway: &'a NamespacedName,
+pub(super) struct Maker<'a, 'r> {
+    pub(super) reader: &'r Reader<'a>,
+    pub(super) waypoint: &'r NamespacedName,
     /// Where the waypoint is.
-    pub(super) locality: &'i Locality,
+    pub(super) locality: &'r Locality,
 }
 
 impl<'a> Maker<'a, '_> {
-    /// What is said of a port of a service.
-    pub(super) fn settings(&self, service: &Service, port: u16, subset: Option<&str>) -> Settings<'a> {
-        Settings::of(destination::rule(self.index, self.gateway, service), port, subset)
+    /// The cluster of a name; `None` if what it is for is not there.
+    pub(super) fn make(&self, name: &Text, spec: &Spec) -> Option<Made> {
+        match spec {
+            Spec::Service { service, port, spoken, subset } => {
+                self.of_service(name, service, *port, *spoken, subset.as_ref().map(Text::as_str))
+            }
+            Spec::Companion { service, port, by_grpc } => {
+                let mut made = self.of_service(name, service, *port, Spoken::Http, None)?;
+                // Whatever the port is called.
+                if *by_grpc {
+                    made.cluster.protocol = HttpProtocol::Http2;
+                }
+                Some(made)
+            }
+            Spec::Workloads => {
+                let address = served::address(self.reader, self.waypoint)?;
+                let workloads = tunnelled(self.reader, &address);
+                Some(Made { cluster: to_workloads(&workloads), assignment: None })
+            }
+            Spec::Keys(keys) => Some(Made { cluster: keys.cluster(), assignment: None }),
+        }
     }
 
-    /// The subsets of a service.
-    pub(super) fn subsets(&self, service: &Service) -> Vec<(&'a str, &'a BTreeMap<String, String>)> {
-        let rule = destination::rule(self.index, self.gateway, service);
-        let subsets = rule.into_iter().flat_map(|rule| &rule.spec.subsets);
-        subsets.map(|subset| (subset.name.as_str(), &subset.labels)).collect()
-    }
-
-    /// The cluster of a port of a service, or of a subset of it, under a name.
-    pub(super) fn make(
+    fn of_service(
         &self,
-        name: String,
-        service: &Service,
-        port: &ServicePort,
+        name: &Text,
+        key: &NamespacedHostname,
+        port: u16,
         spoken: Spoken,
-        subset: Option<(&str, &BTreeMap<String, String>)>,
-    ) -> Made {
-        let settings = self.settings(service, port.service_port, subset.map(|(name, _)| name));
+        subset: Option<&str>,
+    ) -> Option<Made> {
+        let service = self.reader.service(key)?;
+        let port = service.ports.get(port)?;
+        let rule = destination::rule(self.reader, self.waypoint, service);
+        let settings = Settings::of(rule, port.service_port, subset);
         let mut cluster = Cluster::new(name.as_str(), Discovery::Eds { service_name: None });
         settings.apply(&mut cluster);
         cluster.protocol = protocol(port.protocol, &settings, spoken);
@@ -93,17 +130,23 @@ impl<'a> Maker<'a, '_> {
         if order.is_weighted(self.locality) {
             cluster.localities = Localities::Weighted;
         }
-        let mut endpoints = self.endpoints(service, port.service_port, subset.map(|(_, labels)| labels));
-        let is_tunnelled = |(workload, _): &(&'a Workload, u16)| self.tunnel(workload, service).is_some();
-        let found_in_dns = endpoints.iter().any(|(workload, _)| workload.addresses.is_empty());
+        let mut subsets = rule.into_iter().flat_map(|rule| &rule.spec.subsets);
+        let labels = match subset {
+            Some(name) => Some(&subsets.find(|subset| subset.name == name)?.labels),
+            None => None,
+        };
+        let mut endpoints = self.endpoints(service, port.service_port, labels);
+        let is_tunnelled = |(located, _): &(&'a Located, u16)| tunnel(located, service).is_some();
+        let found_in_dns = endpoints.iter().any(|(located, _)| located.workload.addresses.is_empty());
         if origination::is_mutual(settings.tls) && !found_in_dns && endpoints.iter().any(is_tunnelled) {
             endpoints.retain(is_tunnelled);
         }
-        let identities: BTreeSet<SpiffeId> = endpoints.iter().map(|(workload, _)| workload.spiffe_id()).collect();
+        let identities: BTreeSet<SpiffeId> =
+            endpoints.iter().map(|(located, _)| located.workload.spiffe_id()).collect();
         let mut made = self.discovered(cluster, service, &order, endpoints);
         let identities: Vec<SpiffeId> = identities.into_iter().collect();
         origination::secure(&mut made, settings.tls, service, &identities);
-        made
+        Some(made)
     }
 
     /// The cluster, with where its endpoints come from.
@@ -112,7 +155,7 @@ impl<'a> Maker<'a, '_> {
         mut cluster: Cluster,
         service: &Service,
         order: &Order<'a>,
-        endpoints: Vec<(&'a Workload, u16)>,
+        endpoints: Vec<(&'a Located, u16)>,
     ) -> Made {
         if service.load_balancing.mode == Mode::Passthrough {
             cluster.discovery = Discovery::OriginalDst;
@@ -121,23 +164,24 @@ impl<'a> Maker<'a, '_> {
             return Made { cluster, assignment: None };
         }
         let name = cluster.name.clone();
-        if endpoints.iter().any(|(workload, _)| workload.addresses.is_empty()) {
-            let host = |(workload, port): (&'a Workload, u16)| {
-                (workload, endpoint(self, workload, service, host(workload, port)))
+        let place = self.reader.place();
+        if endpoints.iter().any(|(located, _)| located.workload.addresses.is_empty()) {
+            let host = |(located, port): (&'a Located, u16)| {
+                (located, endpoint(place, &located.workload, service, host(&located.workload, port)))
             };
-            let hosts = order.arrange(self.index, self.locality, endpoints.into_iter().map(host).collect());
+            let hosts = order.arrange(place, self.locality, endpoints.into_iter().map(host).collect());
             cluster.discovery = Discovery::StrictDns(Dns::new(Assignment::new(name, hosts)));
             // What DNS says is outside the mesh.
             cluster.tunnels = false;
             return Made { cluster, assignment: None };
         }
-        let at = |(workload, port): (&'a Workload, u16)| {
-            let ip = workload.addresses.first()?;
-            let mut made = endpoint(self, workload, service, SocketAddr::new(*ip, port));
-            made.tunnel = self.tunnel(workload, service);
-            Some((workload, made))
+        let at = |(located, port): (&'a Located, u16)| {
+            let ip = located.workload.addresses.first()?;
+            let mut made = endpoint(place, &located.workload, service, SocketAddr::new(*ip, port));
+            made.tunnel = tunnel(located, service);
+            Some((located, made))
         };
-        let arranged = order.arrange(self.index, self.locality, endpoints.into_iter().filter_map(at).collect());
+        let arranged = order.arrange(place, self.locality, endpoints.into_iter().filter_map(at).collect());
         Made { cluster, assignment: Some(Assignment::new(name, arranged)) }
     }
 
@@ -147,44 +191,51 @@ impl<'a> Maker<'a, '_> {
         service: &Service,
         port: u16,
         labels: Option<&BTreeMap<String, String>>,
-    ) -> Vec<(&'a Workload, u16)> {
-        let reachable = |workload: &&&Workload| {
+    ) -> Vec<(&'a Located, u16)> {
+        let network = self.reader.place().network.as_str();
+        let reachable = |Located { workload, .. }: &&Located| {
             workload.capacity > 0
-                && workload.network == *self.index.place.network
+                && workload.network == *network
                 && (!workload.addresses.is_empty() || workload.hostname.is_some())
         };
-        let selected = |workload: &&&Workload| {
-            let of_workload = || self.index.labels(workload);
-            labels.is_none_or(|labels| labels.is_empty() || of_workload().is_some_and(|own| selects(labels, own)))
+        let selected = |located: &&Located| {
+            labels
+                .is_none_or(|labels| labels.is_empty() || located.labels.get().is_some_and(|own| selects(labels, own)))
         };
-        let all = self.index.endpoints(&service.key).iter().filter(reachable).filter(selected);
-        all.filter_map(|workload| {
-            let own = workload.services.get(&service.key).and_then(|ports| ports.target(port));
-            Some((*workload, own.or_else(|| service.ports.target(port))?))
+        let all = self.reader.endpoints(&service.key).filter(reachable).filter(selected);
+        all.filter_map(|located| {
+            let own = located.workload.services.get(&service.key).and_then(|ports| ports.target(port));
+            Some((located, own.or_else(|| service.ports.target(port))?))
         })
         .collect()
     }
-
-    /// The tunnel to an endpoint: to one that is in the mesh, or is itself a waypoint.
-    fn tunnel(&self, workload: &Workload, service: &Service) -> Option<Tunnel> {
-        let is_gateway =
-            || self.index.labels(workload).is_some_and(|labels| labels.contains_key(binding::GATEWAY_NAME));
-        if workload.tunnel != TunnelProtocol::Hbone && !workload.native_tunnel && !is_gateway() {
-            return None;
-        }
-        let mut identities = vec![workload.spiffe_id()];
-        identities.extend(service.subject_alt_names.iter().filter(|id| **id != workload.spiffe_id()).cloned());
-        Some(Tunnel { identities, ..Tunnel::default() })
-    }
 }
 
-fn endpoint<A>(maker: &Maker<'_, '_>, workload: &Workload, service: &Service, address: A) -> Endpoint<A> {
+/// The tunnel to an endpoint: to one that is in the mesh, or is itself a waypoint.
+fn tunnel(located: &Located, service: &Service) -> Option<Tunnel> {
+    let workload = &located.workload;
+    let is_gateway = || located.labels.get().is_some_and(|labels| labels.contains_key(binding::GATEWAY_NAME));
+    if workload.tunnel != TunnelProtocol::Hbone && !workload.native_tunnel && !is_gateway() {
+        return None;
+    }
+    let mut identities = vec![workload.spiffe_id()];
+    identities.extend(service.subject_alt_names.iter().filter(|id| **id != workload.spiffe_id()).cloned());
+    Some(Tunnel { identities, ..Tunnel::default() })
+}
+
+/// The workloads that are bound to the waypoint at an address and can be reached by tunnels.
+pub(super) fn tunnelled<'a>(reader: &Reader<'a>, waypoint: &GatewayAddress) -> Vec<&'a Workload> {
+    let bound = reader.bound_workloads(waypoint).into_iter().map(|located| &located.workload);
+    bound.filter(|workload| workload.tunnel == TunnelProtocol::Hbone).collect()
+}
+
+fn endpoint<A>(place: &Place, workload: &Workload, service: &Service, address: A) -> Endpoint<A> {
     let mut endpoint = Endpoint::new(address);
     endpoint.weight = NonZeroU32::new(workload.capacity).unwrap_or(NonZeroU32::MIN);
     let healthy =
         workload.health == WorkloadHealth::Healthy || service.load_balancing.health_policy == HealthPolicy::AllowAll;
     endpoint.health = if healthy { Health::Healthy } else { Health::Unhealthy };
-    endpoint.workload = telemetry(workload, maker.index.place.cluster_id.as_str());
+    endpoint.workload = telemetry(workload, place.cluster_id.as_str());
     endpoint
 }
 
@@ -217,7 +268,7 @@ fn protocol(declared: AppProtocol, settings: &Settings<'_>, spoken: Spoken) -> H
 }
 
 /// The cluster of what is addressed to workloads themselves: a tunnel to where the connection was meant for.
-pub(super) fn to_workloads(workloads: &[&Workload]) -> Cluster {
+fn to_workloads(workloads: &[&Workload]) -> Cluster {
     let identities = workloads.iter().flat_map(|workload| {
         let id = workload.spiffe_id();
         workload.addresses.iter().map(move |ip| (*ip, id.clone()))

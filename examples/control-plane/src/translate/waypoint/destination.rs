@@ -11,26 +11,29 @@ use mesh_core::route::{CookieKey, HashKey, HashPolicy};
 use mesh_core::service::Service;
 
 use super::host::{fit, is_exported};
-use super::served::Index;
-use crate::admission::check::duration;
-use crate::admission::schema::{
+use crate::resource::text::duration;
+use crate::resource::{
     ClientTls, ConnectionPool, ConsistentHash, DestinationRule, LoadBalancer, OutlierDetection, RetryBudget,
     TrafficPolicy,
 };
+use crate::translate::facts::Reader;
 
 /// How long a connection may take to be made where nothing else is said.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The rule for a host: of the waypoint's namespace, else of the service's, else of the root namespace. In one namespace the
 /// exact host counts before wildcards, the longer wildcard before the shorter one, the older rule before the younger one.
-pub(super) fn rule<'a>(index: &Index<'a>, waypoint: &NamespacedName, service: &Service) -> Option<&'a DestinationRule> {
+pub(super) fn rule<'a>(
+    reader: &Reader<'a>,
+    waypoint: &NamespacedName,
+    service: &Service,
+) -> Option<&'a DestinationRule> {
     let own = waypoint.namespace.as_str();
-    [own, service.key.namespace.as_str(), &index.place.root_namespace].into_iter().find_map(|namespace| {
-        let of_namespace = index.world.destination_rules.iter().filter(|(key, _)| key.namespace == *namespace);
-        let candidates = of_namespace.filter_map(|(key, (_, rule))| {
+    let place = reader.place();
+    [own, service.key.namespace.as_str(), &place.root_namespace].into_iter().find_map(|namespace| {
+        let candidates = reader.destination_rules(namespace).into_iter().filter_map(|(key, rule)| {
             let counts = is_exported(&rule.spec.export_to, namespace, own) && rule.spec.workload_selector.is_none();
-            let fit =
-                counts.then(|| fit(&rule.spec.host, namespace, service, &index.place.cluster_domain)).flatten()?;
+            let fit = counts.then(|| fit(&rule.spec.host, namespace, service, &place.cluster_domain)).flatten()?;
             Some((std::cmp::Reverse(fit), rule.metadata.created(), key, rule))
         });
         candidates.min_by_key(|(fit, age, key, _)| (*fit, *age, *key)).map(|(.., rule)| rule)

@@ -1,15 +1,15 @@
 //! Resources as they are served.
 
-use mesh_core::balance::{Assignment, Cluster};
+use mesh_core::balance::Cluster;
 use mesh_core::listener::Listener;
 use mesh_core::name::TrustDomain;
 use mesh_xds::envoy::cluster::encode_cluster;
 use mesh_xds::envoy::endpoint::encode_assignment;
 use mesh_xds::envoy::listener::encode_listener;
 use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE};
-use mesh_xds::server::Entry;
 
-use super::{Resources, envoy};
+use super::Resources;
+use super::envoy::{self, Named};
 
 /// Which proxy resources are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,23 +28,32 @@ impl Resources {
     #[must_use]
     pub fn encode(&self, flavour: Flavour, trust_domain: &TrustDomain) -> ByType<Vec<u8>> {
         let Self { listeners, clusters, assignments } = self;
-        let cluster = |cluster: &Cluster| (cluster.name.to_string(), encode_cluster(cluster));
-        let listener = |listener: &Listener| (listener.name.to_string(), encode_listener(listener));
-        let assignment = |endpoints: &Assignment| (endpoints.cluster.to_string(), encode_assignment(endpoints));
-        let mut clusters: Vec<_> = clusters.iter().map(cluster).collect();
-        let mut listeners: Vec<_> = listeners.iter().map(listener).collect();
-        if flavour == Flavour::Envoy {
-            let (more_listeners, more_clusters) = envoy::around(&mut listeners, &mut clusters, trust_domain);
-            listeners.extend(more_listeners);
-            clusters.extend(more_clusters);
-        }
-        let assignments = assignments.iter().map(assignment).collect();
-        [(CLUSTER_TYPE, clusters), (ENDPOINT_TYPE, assignments), (LISTENER_TYPE, listeners)]
+        let (mut around_clusters, mut around_listeners) = flavour.around(trust_domain);
+        let clusters = clusters.iter().map(|cluster| (cluster.name.to_string(), flavour.cluster(cluster)));
+        let listeners = listeners.iter().map(|listener| (listener.name.to_string(), flavour.listener(listener)));
+        let assignments = assignments.iter().map(|one| (one.cluster.to_string(), encode_assignment(one)));
+        around_clusters.splice(0..0, clusters);
+        around_listeners.splice(0..0, listeners);
+        let assignments = assignments.collect();
+        [(CLUSTER_TYPE, around_clusters), (ENDPOINT_TYPE, assignments), (LISTENER_TYPE, around_listeners)]
+    }
+}
+
+impl Flavour {
+    /// A cluster, as such a proxy understands it.
+    pub(crate) fn cluster(self, cluster: &Cluster) -> Vec<u8> {
+        let bytes = encode_cluster(cluster);
+        if self == Self::Envoy { envoy::cluster(bytes) } else { bytes }
     }
 
-    /// The same, as they are served.
-    pub(crate) fn entries(&self, flavour: Flavour, trust_domain: &TrustDomain) -> ByType<Entry> {
-        let entry = |(name, bytes): (String, Vec<u8>)| (name, Entry::new(bytes, Vec::new()));
-        self.encode(flavour, trust_domain).map(|(url, all)| (url, all.into_iter().map(entry).collect()))
+    /// A listener, as such a proxy understands it.
+    pub(crate) fn listener(self, listener: &Listener) -> Vec<u8> {
+        let bytes = encode_listener(listener);
+        if self == Self::Envoy { envoy::listener(bytes) } else { bytes }
+    }
+
+    /// The clusters and listeners that such a proxy needs whatever it is a waypoint for, with their names.
+    pub(crate) fn around(self, trust_domain: &TrustDomain) -> (Named, Named) {
+        if self == Self::Envoy { envoy::around(trust_domain) } else { (Vec::new(), Vec::new()) }
     }
 }

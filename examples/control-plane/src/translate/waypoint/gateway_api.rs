@@ -14,10 +14,10 @@ use mesh_core::route::{Denominator, Fraction, RedirectStatus};
 use mesh_core::string_match::Regex;
 
 use super::attached::Backends;
-use crate::admission::check::gep_duration;
-use crate::admission::schema as source;
+use crate::resource;
+use crate::resource::text::gep_duration;
 
-pub(super) fn http_route(route: &source::HttpRoute, backends: &mut Backends<'_, '_>) -> HttpRoute {
+pub(super) fn http_route(route: &resource::HttpRoute, backends: &mut Backends<'_, '_>) -> HttpRoute {
     let namespace = route.metadata.namespace.as_str();
     let mut made = HttpRoute::new(id(&route.metadata));
     let rules = route.spec.rules.as_deref().unwrap_or_default();
@@ -25,7 +25,7 @@ pub(super) fn http_route(route: &source::HttpRoute, backends: &mut Backends<'_, 
     made
 }
 
-pub(super) fn grpc_route(route: &source::GrpcRoute, backends: &mut Backends<'_, '_>) -> GrpcRoute {
+pub(super) fn grpc_route(route: &resource::GrpcRoute, backends: &mut Backends<'_, '_>) -> GrpcRoute {
     let namespace = route.metadata.namespace.as_str();
     let mut made = GrpcRoute::new(id(&route.metadata));
     let rules = route.spec.rules.as_deref().unwrap_or_default();
@@ -33,11 +33,11 @@ pub(super) fn grpc_route(route: &source::GrpcRoute, backends: &mut Backends<'_, 
     made
 }
 
-fn id(metadata: &source::Metadata) -> RouteId {
+fn id(metadata: &resource::Metadata) -> RouteId {
     RouteId { created: metadata.created(), ..RouteId::new(&metadata.namespace, &metadata.name) }
 }
 
-fn http_rule(rule: &source::HttpRule, namespace: &str, to: &mut Backends<'_, '_>) -> HttpRule {
+fn http_rule(rule: &resource::HttpRule, namespace: &str, to: &mut Backends<'_, '_>) -> HttpRule {
     HttpRule {
         name: rule.name.as_deref().map(Text::from),
         matches: rule.matches.iter().filter_map(http_match).collect(),
@@ -56,7 +56,7 @@ fn http_rule(rule: &source::HttpRule, namespace: &str, to: &mut Backends<'_, '_>
     }
 }
 
-fn grpc_rule(rule: &source::GrpcRule, namespace: &str, to: &mut Backends<'_, '_>) -> GrpcRule {
+fn grpc_rule(rule: &resource::GrpcRule, namespace: &str, to: &mut Backends<'_, '_>) -> GrpcRule {
     GrpcRule {
         name: rule.name.as_deref().map(Text::from),
         matches: rule.matches.iter().filter_map(grpc_match).collect(),
@@ -67,7 +67,7 @@ fn grpc_rule(rule: &source::GrpcRule, namespace: &str, to: &mut Backends<'_, '_>
     }
 }
 
-fn http_match(one: &source::HttpMatch) -> Option<HttpMatch> {
+fn http_match(one: &resource::HttpMatch) -> Option<HttpMatch> {
     let path = match &one.path {
         None => HttpPath::default(),
         Some(path) => {
@@ -79,7 +79,8 @@ fn http_match(one: &source::HttpMatch) -> Option<HttpMatch> {
             }
         }
     };
-    let query = |one: &source::NamedMatch| Some(QueryCondition { name: one.name.as_str().into(), value: value(one)? });
+    let query =
+        |one: &resource::NamedMatch| Some(QueryCondition { name: one.name.as_str().into(), value: value(one)? });
     Some(HttpMatch {
         path,
         headers: headers(&one.headers)?,
@@ -88,10 +89,10 @@ fn http_match(one: &source::HttpMatch) -> Option<HttpMatch> {
     })
 }
 
-fn grpc_match(one: &source::GrpcMatch) -> Option<GrpcMatch> {
+fn grpc_match(one: &resource::GrpcMatch) -> Option<GrpcMatch> {
     let method = match &one.method {
         None => None,
-        Some(source::GrpcMethod { r#type, service, method }) => {
+        Some(resource::GrpcMethod { r#type, service, method }) => {
             let some = |part: &'_ Option<String>| part.clone().filter(|part| !part.is_empty());
             Some(match (r#type.as_deref(), some(service), some(method)) {
                 (Some("RegularExpression"), service, method) => {
@@ -109,22 +110,22 @@ fn grpc_match(one: &source::GrpcMatch) -> Option<GrpcMatch> {
     Some(GrpcMatch { method, headers: headers(&one.headers)? })
 }
 
-fn headers(list: &[source::NamedMatch]) -> Option<Vec<HeaderCondition>> {
-    let one = |one: &source::NamedMatch| {
+fn headers(list: &[resource::NamedMatch]) -> Option<Vec<HeaderCondition>> {
+    let one = |one: &resource::NamedMatch| {
         Some(HeaderCondition { name: HeaderName::from_bytes(one.name.as_bytes()).ok()?, value: value(one)? })
     };
     list.iter().map(one).collect()
 }
 
-fn value(one: &source::NamedMatch) -> Option<ValueMatch> {
+fn value(one: &resource::NamedMatch) -> Option<ValueMatch> {
     Some(match one.r#type.as_deref() {
         Some("RegularExpression") => ValueMatch::Regex(Regex::new(&one.value).ok()?),
         _ => ValueMatch::Exact(one.value.as_str().into()),
     })
 }
 
-fn backends(list: &[source::BackendRef], namespace: &str, to: &mut Backends<'_, '_>) -> Vec<BackendRef> {
-    let mut one = |one: &source::BackendRef| BackendRef {
+fn backends(list: &[resource::BackendRef], namespace: &str, to: &mut Backends<'_, '_>) -> Vec<BackendRef> {
+    let mut one = |one: &resource::BackendRef| BackendRef {
         backend: to.resolve(namespace, one),
         weight: one.weight.unwrap_or(1),
         filters: filters(&one.filters, namespace, to),
@@ -132,22 +133,22 @@ fn backends(list: &[source::BackendRef], namespace: &str, to: &mut Backends<'_, 
     list.iter().map(&mut one).collect()
 }
 
-fn filters(list: &[source::RouteFilter], namespace: &str, to: &mut Backends<'_, '_>) -> Vec<Filter> {
+fn filters(list: &[resource::RouteFilter], namespace: &str, to: &mut Backends<'_, '_>) -> Vec<Filter> {
     // What is not understood must not be passed over.
     list.iter().map(|one| filter(one, namespace, to).unwrap_or(Filter::Extension(Extension::Unresolved))).collect()
 }
 
-fn filter(filter: &source::RouteFilter, namespace: &str, to: &mut Backends<'_, '_>) -> Option<Filter> {
+fn filter(filter: &resource::RouteFilter, namespace: &str, to: &mut Backends<'_, '_>) -> Option<Filter> {
     Some(match filter.r#type.as_str() {
         "RequestHeaderModifier" => Filter::RequestHeaders(modifier(filter.request_header_modifier.as_ref()?)?),
         "ResponseHeaderModifier" => Filter::ResponseHeaders(modifier(filter.response_header_modifier.as_ref()?)?),
         "RequestRedirect" => Filter::Redirect(redirect(filter.request_redirect.as_ref()?)?),
         "URLRewrite" => {
-            let source::UrlRewrite { hostname, path } = filter.url_rewrite.as_ref()?;
+            let resource::UrlRewrite { hostname, path } = filter.url_rewrite.as_ref()?;
             Filter::Rewrite(UrlRewrite { hostname: host(hostname.as_deref())?, path: path_modifier(path.as_ref())? })
         }
         "RequestMirror" => {
-            let source::RequestMirror { backend_ref, percent, fraction } = filter.request_mirror.as_ref()?;
+            let resource::RequestMirror { backend_ref, percent, fraction } = filter.request_mirror.as_ref()?;
             let percent = percent.map(Fraction::percent);
             let backend = to.resolve(namespace, backend_ref);
             Filter::Mirror(RequestMirror { backend, fraction: percent.or_else(|| fraction.map(share)) })
@@ -169,15 +170,15 @@ fn filter(filter: &source::RouteFilter, namespace: &str, to: &mut Backends<'_, '
 }
 
 /// A share in millionths, as exact as can be.
-fn share(fraction: source::MirrorFraction) -> Fraction {
-    let source::MirrorFraction { numerator, denominator } = fraction;
+fn share(fraction: resource::MirrorFraction) -> Fraction {
+    let resource::MirrorFraction { numerator, denominator } = fraction;
     let millionths = u64::from(numerator) * 1_000_000 / u64::from(denominator.max(1));
     Fraction { numerator: u32::try_from(millionths).unwrap_or(1_000_000), denominator: Denominator::Million }
 }
 
-fn modifier(modifier: &source::HeaderModifier) -> Option<HeaderModifier> {
+fn modifier(modifier: &resource::HeaderModifier) -> Option<HeaderModifier> {
     let name = |name: &String| HeaderName::from_bytes(name.as_bytes()).ok();
-    let pair = |header: &source::HeaderValue| Some((name(&header.name)?, header.value.as_str().into()));
+    let pair = |header: &resource::HeaderValue| Some((name(&header.name)?, header.value.as_str().into()));
     Some(HeaderModifier {
         set: modifier.set.iter().map(pair).collect::<Option<_>>()?,
         add: modifier.add.iter().map(pair).collect::<Option<_>>()?,
@@ -185,8 +186,8 @@ fn modifier(modifier: &source::HeaderModifier) -> Option<HeaderModifier> {
     })
 }
 
-fn redirect(redirect: &source::RequestRedirect) -> Option<RequestRedirect> {
-    let source::RequestRedirect { scheme, hostname, path, port, status_code } = redirect;
+fn redirect(redirect: &resource::RequestRedirect) -> Option<RequestRedirect> {
+    let resource::RequestRedirect { scheme, hostname, path, port, status_code } = redirect;
     Some(RequestRedirect {
         scheme: scheme.as_deref().map(Text::from),
         hostname: host(hostname.as_deref())?,
@@ -208,8 +209,8 @@ fn host(name: Option<&str>) -> Option<Option<Hostname>> {
 }
 
 /// A change of the path that may be absent; `None` for one that is none.
-fn path_modifier(path: Option<&source::PathModifier>) -> Option<Option<PathModifier>> {
-    let Some(source::PathModifier { r#type, replace_full_path, replace_prefix_match }) = path else {
+fn path_modifier(path: Option<&resource::PathModifier>) -> Option<Option<PathModifier>> {
+    let Some(resource::PathModifier { r#type, replace_full_path, replace_prefix_match }) = path else {
         return Some(None);
     };
     Some(Some(match r#type.as_str() {
@@ -218,7 +219,7 @@ fn path_modifier(path: Option<&source::PathModifier>) -> Option<Option<PathModif
     }))
 }
 
-fn session(session: &source::SessionPersistence) -> Option<Persistence> {
+fn session(session: &resource::SessionPersistence) -> Option<Persistence> {
     let named = session.session_name.as_deref();
     if session.r#type.as_deref() == Some("Header") {
         let name = session.header.as_ref().map(|header| header.name.as_str()).or(named)?;

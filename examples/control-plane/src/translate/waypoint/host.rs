@@ -1,9 +1,9 @@
 //! Host names in objects of Istio.
 
-use mesh_core::name::{Hostname, NamespacedHostname};
+use mesh_core::name::Hostname;
 use mesh_core::service::Service;
 
-use super::served::Index;
+use crate::translate::facts::Reader;
 
 /// How well a host that an object of a namespace is for fits a service; more is better. A short name is a service of the
 /// object's namespace.
@@ -28,9 +28,7 @@ pub(super) fn is_exported(export_to: &[String], from: &str, to: &str) -> bool {
 }
 
 /// The service of this host: of the namespace, else of any.
-pub(super) fn service<'a>(index: &Index<'a>, namespace: &str, host: &str) -> Option<&'a Service> {
-    let host = Hostname::parse(&in_full(host, namespace, &index.place.cluster_domain)).ok()?;
-    let elsewhere = || index.services.values().find(|service| service.key.hostname == host);
-    let own = index.services.get(&NamespacedHostname::new(namespace, host.clone()));
-    own.or_else(elsewhere).copied()
+pub(super) fn service<'a>(reader: &Reader<'a>, namespace: &str, host: &str) -> Option<&'a Service> {
+    let host = Hostname::parse(&in_full(host, namespace, &reader.place().cluster_domain)).ok()?;
+    reader.service_of_host(namespace, &host)
 }

@@ -10,7 +10,6 @@ use mesh_core::listener::{
 };
 use mesh_core::route::RouteTable;
 use mesh_core::service::{AppProtocol, Service, ServicePort};
-use mesh_core::workload::Workload;
 
 use super::cluster::{Spoken, TO_WORKLOADS, inbound};
 use super::destination::Settings;
@@ -29,74 +28,70 @@ pub(crate) const DIRECT_TCP: &str = "direct-tcp";
 const HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
 /// Gathers the chains of a listener.
-pub(super) struct Chains<'a> {
-    place: &'a Place,
+#[derive(Default)]
+pub(super) struct Chains {
     chains: Vec<FilterChain>,
     /// Ports and addresses that are taken.
     taken: BTreeSet<(u16, IpNet)>,
 }
 
-impl<'a> Chains<'a> {
-    pub(super) fn new(place: &'a Place) -> Self {
-        Self { place, chains: Vec::new(), taken: BTreeSet::new() }
+/// The addresses of a service in a network.
+pub(super) fn ranges(service: &Service, place: &Place) -> BTreeSet<IpNet> {
+    let here = service.vips.iter().filter(|(network, _)| *network == *place.network);
+    here.map(|(_, range)| range.trunc()).collect()
+}
+
+/// A chain for the HTTP of a port, at no address yet.
+pub(super) fn http(service: &Service, port: &ServicePort, table: RouteTable, policies: &Policies) -> FilterChain {
+    let sniffed = port.protocol == AppProtocol::Unknown;
+    FilterChain {
+        name: inbound(service, port.service_port, Spoken::Http, None).into(),
+        matcher: matcher(Some(port.service_port), &BTreeSet::new(), sniffed),
+        ..FilterChain::new(manager(table, policies))
+    }
+}
+
+/// A chain for the TCP of a port, at no address yet.
+pub(super) fn tcp(
+    service: &Service,
+    port: &ServicePort,
+    settings: &Settings<'_>,
+    target: Option<TcpTarget>,
+    rbac: Vec<NetworkRbac>,
+) -> FilterChain {
+    let name = inbound(service, port.service_port, Spoken::Tcp, None);
+    let mut proxy = TcpProxy::to(&name);
+    proxy.target = target.unwrap_or(proxy.target);
+    let (idle, longest) = settings.tcp_times();
+    proxy.idle_timeout = idle.or(proxy.idle_timeout);
+    proxy.max_duration = longest;
+    proxy.hash_source_ip = settings.hashes_source();
+    FilterChain {
+        name: name.into(),
+        matcher: matcher(Some(port.service_port), &BTreeSet::new(), false),
+        rbac,
+        ..FilterChain::new(Terminal::Tcp(proxy))
+    }
+}
+
+impl Chains {
+    /// The addresses that a chain of a port may have: those that no service has had before.
+    pub(super) fn take(&mut self, port: u16, ranges: &BTreeSet<IpNet>) -> BTreeSet<IpNet> {
+        ranges.iter().filter(|range| self.taken.insert((port, **range))).copied().collect()
     }
 
-    /// The addresses of a service that a chain of a port may have: those that no service has had before.
-    pub(super) fn take(&mut self, service: &Service, port: u16) -> BTreeSet<IpNet> {
-        let here = service.vips.iter().filter(|(network, _)| *network == *self.place.network);
-        let ranges = here.map(|(_, range)| range.trunc());
-        ranges.filter(|range| self.taken.insert((port, *range))).collect()
-    }
-
-    /// A chain for the HTTP of a port.
-    pub(super) fn http(
-        &mut self,
-        service: &Service,
-        port: &ServicePort,
-        ranges: &BTreeSet<IpNet>,
-        table: RouteTable,
-        policies: &Policies,
-    ) {
-        let sniffed = port.protocol == AppProtocol::Unknown;
-        self.chains.push(FilterChain {
-            name: inbound(service, port.service_port, Spoken::Http, None).into(),
-            matcher: matcher(Some(port.service_port), ranges, sniffed),
-            ..FilterChain::new(manager(table, policies))
-        });
-    }
-
-    /// A chain for the TCP of a port.
-    pub(super) fn tcp(
-        &mut self,
-        service: &Service,
-        port: &ServicePort,
-        ranges: &BTreeSet<IpNet>,
-        settings: &Settings<'_>,
-        target: Option<TcpTarget>,
-        rbac: Vec<NetworkRbac>,
-    ) {
-        let name = inbound(service, port.service_port, Spoken::Tcp, None);
-        let mut proxy = TcpProxy::to(&name);
-        proxy.target = target.unwrap_or(proxy.target);
-        let (idle, longest) = settings.tcp_times();
-        proxy.idle_timeout = idle.or(proxy.idle_timeout);
-        proxy.max_duration = longest;
-        proxy.hash_source_ip = settings.hashes_source();
-        self.chains.push(FilterChain {
-            name: name.into(),
-            matcher: matcher(Some(port.service_port), ranges, false),
-            rbac,
-            ..FilterChain::new(Terminal::Tcp(proxy))
-        });
+    /// Adds a chain at addresses.
+    pub(super) fn push(&mut self, chain: &FilterChain, ranges: &BTreeSet<IpNet>) {
+        let mut chain = chain.clone();
+        chain.matcher.destination_ranges.clone_from(ranges);
+        self.chains.push(chain);
     }
 
     /// Chains for what is addressed to workloads.
     ///
     /// A chain without a port is not looked at for a port that another chain has, whatever the address; so there is one for
     /// each of these ports too.
-    pub(super) fn workloads(&mut self, workloads: &[&Workload], table: &RouteTable, policies: &Policies) {
-        let addresses = workloads.iter().flat_map(|workload| &workload.addresses);
-        let ranges: BTreeSet<IpNet> = addresses.map(|ip| IpNet::from(*ip)).collect();
+    pub(super) fn workloads(&mut self, ranges: &BTreeSet<IpNet>, table: &RouteTable, policies: &Policies) {
         if ranges.is_empty() {
             return;
         }
@@ -106,12 +101,12 @@ impl<'a> Chains<'a> {
             let name = |kind: &str| port.map_or_else(|| kind.to_owned(), |port| format!("{kind}|{port}"));
             self.chains.push(FilterChain {
                 name: name(DIRECT_HTTP).into(),
-                matcher: matcher(port, &ranges, true),
+                matcher: matcher(port, ranges, true),
                 ..FilterChain::new(manager(table.clone(), policies))
             });
             self.chains.push(FilterChain {
                 name: name(DIRECT_TCP).into(),
-                matcher: matcher(port, &ranges, false),
+                matcher: matcher(port, ranges, false),
                 rbac: policies.connections(),
                 ..FilterChain::new(Terminal::Tcp(TcpProxy::to(TO_WORKLOADS)))
             });

@@ -6,11 +6,11 @@ use std::num::NonZeroU32;
 use mesh_core::balance::{Endpoint, LocalityEndpoints};
 use mesh_core::name::Locality;
 use mesh_core::service::{Mode, Scope, Service};
-use mesh_core::workload::Workload;
 
 use super::destination::Settings;
-use super::served::Index;
-use crate::admission::schema::{Distribute, Failover};
+use crate::resource::{Distribute, Failover};
+use crate::translate::Place;
+use crate::translate::facts::Located;
 
 /// How the endpoints of a cluster are ordered.
 pub(super) enum Order<'a> {
@@ -73,14 +73,14 @@ impl<'a> Order<'a> {
     /// The endpoints in their places, as a waypoint sees them that is somewhere.
     pub(super) fn arrange<A>(
         &self,
-        index: &Index<'_>,
+        place: &Place,
         own: &Locality,
-        endpoints: Vec<(&Workload, Endpoint<A>)>,
+        endpoints: Vec<(&Located, Endpoint<A>)>,
     ) -> Vec<LocalityEndpoints<A>> {
         let mut places: BTreeMap<(u32, Locality), Vec<Endpoint<A>>> = BTreeMap::new();
-        for (workload, endpoint) in endpoints {
-            let priority = self.priority(index, own, workload);
-            places.entry((priority, workload.locality.clone())).or_default().push(endpoint);
+        for (located, endpoint) in endpoints {
+            let priority = self.priority(place, own, located);
+            places.entry((priority, located.workload.locality.clone())).or_default().push(endpoint);
         }
         let mut arranged: Vec<LocalityEndpoints<A>> = Vec::new();
         let (mut last, mut level) = (None, 0);
@@ -97,7 +97,8 @@ impl<'a> Order<'a> {
         arranged
     }
 
-    fn priority(&self, index: &Index<'_>, own: &Locality, workload: &Workload) -> u32 {
+    fn priority(&self, place: &Place, own: &Locality, located: &Located) -> u32 {
+        let workload = &located.workload;
         let there = &workload.locality;
         match self {
             Self::None | Self::Distribute(_) => 0,
@@ -117,10 +118,10 @@ impl<'a> Order<'a> {
                     Shared::Region => own.region == there.region,
                     Shared::Zone => own.zone == there.zone,
                     Shared::Subzone => own.subzone == there.subzone,
-                    Shared::Network => workload.network == *index.place.network,
-                    Shared::Cluster => workload.cluster_id == *index.place.cluster_id,
+                    Shared::Network => workload.network == *place.network,
+                    Shared::Cluster => workload.cluster_id == *place.cluster_id,
                     Shared::Label(key, value) => {
-                        let label = index.labels(workload).and_then(|labels| labels.get(*key));
+                        let label = located.labels.get().and_then(|labels| labels.get(*key));
                         label.is_some_and(|label| label == value)
                     }
                     Shared::Nothing => false,

@@ -39,6 +39,7 @@ mod keys;
 mod listener;
 mod locality;
 mod origination;
+mod part;
 mod policy;
 mod provider;
 mod routes;
@@ -46,24 +47,21 @@ mod served;
 mod token;
 mod virtual_service;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use mesh_core::balance::{Assignment, Cluster};
 use mesh_core::listener::Listener;
-use mesh_core::name::{Locality, NamespacedName, SpiffeId};
-use mesh_core::service::{AppProtocol, Service, ServicePort};
-use mesh_core::workload::TunnelProtocol;
+use mesh_core::name::{Locality, NamespacedName, SpiffeId, Text};
 
-use self::attached::{Attached, Backends};
-use self::cluster::{Made, Maker, Spoken, TO_WORKLOADS, inbound, to_workloads};
+pub(crate) use self::cluster::Made;
+use self::cluster::Maker;
 pub use self::encode::{ByType, Flavour};
-use self::listener::Chains;
-use self::policy::Targeted;
+pub(crate) use self::listener::MAIN;
+pub(super) use self::part::{Assembled, Direct, Part, assemble, direct, part, services};
 pub(crate) use self::policy::faults as policy_faults;
-use self::served::{Index, Served};
 pub(crate) use self::token::faults as token_faults;
 pub(crate) use self::virtual_service::faults as virtual_service;
-use super::{Place, Translation};
+use super::facts::Reader;
 use crate::world::World;
 
 /// What an instance of a waypoint is programmed with.
@@ -77,122 +75,47 @@ pub struct Resources {
     pub assignments: Vec<Assignment>,
 }
 
-/// The waypoints of a world.
-pub struct Waypoints<'a> {
-    index: Index<'a>,
-    attached: Attached<'a>,
-    targeted: Targeted<'a>,
+/// The Gateways of a world that are waypoints.
+pub(super) fn keys(world: &World) -> impl Iterator<Item = &NamespacedName> {
+    world.gateways.iter().filter(|(_, (_, gateway))| served::is_served(gateway)).map(|(key, _)| key)
 }
 
-impl<'a> Waypoints<'a> {
-    /// The waypoints of a world and of what node proxies receive of it.
-    #[must_use]
-    pub fn new(world: &'a World, place: &'a Place, translation: &'a Translation) -> Self {
-        Self {
-            index: Index::new(world, place, translation),
-            attached: Attached::new(world, place),
-            targeted: Targeted::new(world, place),
-        }
-    }
-
-    /// Their Gateways.
-    pub fn keys(&self) -> impl Iterator<Item = &'a NamespacedName> {
-        self.index.waypoints()
-    }
-
-    /// Who the instances of a waypoint may be; nobody, if it is not served here.
-    #[must_use]
-    pub fn identities(&self, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
-        self.index
-            .served(waypoint)
-            .map(|(served, gateway)| self.index.accounts(served.gateway, gateway))
-            .unwrap_or_default()
-    }
-
-    /// What an instance of a waypoint is programmed with that is somewhere; nothing, if it is not served here.
-    #[must_use]
-    pub fn resources(&self, waypoint: &NamespacedName, locality: &Locality) -> Resources {
-        let Some((served, _)) = self.index.served(waypoint) else { return Resources::default() };
-        let maker = Maker { index: &self.index, gateway: served.gateway, locality };
-        resources(maker, &self.attached, &self.targeted, &served)
-    }
+/// Who the instances of a waypoint may be; nobody, if it is not served here.
+pub(super) fn identities(reader: &Reader<'_>, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
+    served::identities(reader, waypoint)
 }
 
-impl std::fmt::Debug for Waypoints<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.keys()).finish()
-    }
+/// One cluster of a waypoint; `None` if it has none of the name.
+pub(super) fn cluster(
+    reader: &Reader<'_>,
+    waypoint: &NamespacedName,
+    locality: &Locality,
+    assembled: &Assembled,
+    name: &Text,
+) -> Option<Made> {
+    Maker { reader, waypoint, locality }.make(name, assembled.clusters.get(name)?)
 }
 
-fn resources<'a>(
-    maker: Maker<'a, '_>,
-    attached: &Attached<'a>,
-    targeted: &Targeted<'a>,
-    served: &Served<'a>,
-) -> Resources {
-    let mut chains = Chains::new(maker.index.place);
-    let mut clusters = BTreeMap::new();
-    let mut backends = Backends::new(maker, served);
-    let mut keys = BTreeSet::new();
-    for service in &served.services {
-        let policies = targeted.of(&mut backends, Some(&service.key));
-        keys.extend(policies.keys.iter().cloned());
-        for port in &service.ports {
-            let ranges = chains.take(service, port.service_port);
-            for spoken in spoken(port.protocol) {
-                clusters.extend(of_port(maker, service, port, *spoken));
-                match spoken {
-                    _ if ranges.is_empty() => {}
-                    Spoken::Http => {
-                        let Ok(table) = routes::table(attached, &mut backends, service, port) else { continue };
-                        chains.http(service, port, &ranges, table, &policies);
-                    }
-                    Spoken::Tcp => {
-                        let settings = maker.settings(service, port.service_port, None);
-                        let target = attached::tcp_target(&mut backends, service, port);
-                        chains.tcp(service, port, &ranges, &settings, target, policies.connections());
-                    }
-                }
-            }
-        }
-    }
-    let workloads: Vec<_> =
-        served.workloads.iter().copied().filter(|workload| workload.tunnel == TunnelProtocol::Hbone).collect();
-    if !workloads.is_empty()
-        && let Ok(table) = routes::to_workloads()
-    {
-        let policies = targeted.of(&mut backends, None);
-        keys.extend(policies.keys.iter().cloned());
-        chains.workloads(&workloads, &table, &policies);
-        clusters.insert(TO_WORKLOADS.to_owned(), Made { cluster: to_workloads(&workloads), assignment: None });
-    }
-    clusters.extend(backends.made);
-    clusters.extend(keys.iter().map(|keys| (keys.name(), Made { cluster: keys.cluster(), assignment: None })));
-    let mut resources = Resources { listeners: chains.finish().into_iter().collect(), ..Resources::default() };
-    for (_, Made { cluster, assignment }) in clusters {
+/// The names of the clusters that differ between two states of a waypoint.
+pub(super) fn different_clusters<'a>(before: &'a Assembled, now: &'a Assembled) -> impl Iterator<Item = &'a Text> {
+    let gone = before.clusters.keys().filter(|name| !now.clusters.contains_key(*name));
+    let come = now.clusters.iter().filter(|(name, spec)| before.clusters.get(*name) != Some(*spec));
+    gone.chain(come.map(|(name, _)| name))
+}
+
+/// What an instance of a waypoint is programmed with that is somewhere; nothing, if it is not served here.
+pub(super) fn resources(reader: &Reader<'_>, waypoint: &NamespacedName, locality: &Locality) -> Resources {
+    let parts = services(reader, waypoint).into_iter().filter_map(|key| part(reader, waypoint, &key));
+    let parts: Vec<Part> = parts.collect();
+    let assembled = assemble(parts.iter(), direct(reader, waypoint).as_ref());
+    let maker = Maker { reader, waypoint, locality };
+    let mut resources = Resources::default();
+    for Made { cluster, assignment } in assembled.clusters.iter().filter_map(|(name, spec)| maker.make(name, spec)) {
         resources.clusters.push(cluster);
         resources.assignments.extend(assignment);
     }
+    resources.listeners.extend(assembled.listener);
     resources
-}
-
-/// The clusters of a port: with all endpoints, and with those of each subset.
-fn of_port(maker: Maker<'_, '_>, service: &Service, port: &ServicePort, spoken: Spoken) -> Vec<(String, Made)> {
-    let subsets = maker.subsets(service).into_iter().map(Some);
-    let one = |subset: Option<(&str, &BTreeMap<String, String>)>| {
-        let name = inbound(service, port.service_port, spoken, subset.map(|(name, _)| name));
-        (name.clone(), maker.make(name, service, port, spoken, subset))
-    };
-    [None].into_iter().chain(subsets).map(one).collect()
-}
-
-/// What is spoken on a port; both where nobody says.
-fn spoken(protocol: AppProtocol) -> &'static [Spoken] {
-    match protocol {
-        AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc => &[Spoken::Http],
-        AppProtocol::Tcp | AppProtocol::Tls => &[Spoken::Tcp],
-        _ => &[Spoken::Http, Spoken::Tcp],
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use mesh_core::tls::{
 };
 
 use super::cluster::Made;
-use crate::admission::schema::ClientTls;
+use crate::resource::ClientTls;
 
 /// The waypoint's own certificate, and whom it trusts. They are Istio's names.
 pub(super) const OWN_CERTIFICATE: &str = "default";

@@ -13,16 +13,14 @@ use mesh_core::name::{NamespacedHostname, NamespacedName, Text};
 
 use super::attached::Backends;
 use super::keys::KeyCluster;
-use super::provider::Providers;
+use super::provider;
 use super::token::{authentication, fetched};
-use crate::admission::check::WAYPOINT_CLASS;
-use crate::admission::schema::{self, Metadata, PolicyTarget};
 use crate::finding::Severity;
-use crate::translate::{Place, service};
-use crate::world::World;
+use crate::resource::{self, Kind, ObjectId, PolicyTarget, WAYPOINT_CLASS};
+use crate::translate::facts::{By, Reader};
 
 /// The policies of one service, or of what is addressed to workloads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Policies {
     requests: Vec<HttpFilter>,
     connections: Vec<NetworkRbac>,
@@ -42,134 +40,77 @@ impl Policies {
     }
 }
 
-/// All policies that are for waypoints, or for what they serve.
-pub(super) struct Targeted<'a> {
-    authorization: Vec<(Vec<Target>, AuthorizationPolicy)>,
-    authentication: Vec<(Vec<Target>, RequestAuthentication)>,
-    trust_domains: Vec<Text>,
-    providers: Providers<'a>,
-}
-
-/// What a policy is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Target {
-    Service(NamespacedHostname),
-    Gateway(NamespacedName),
-    /// All waypoints.
-    Class,
-}
-
-impl<'a> Targeted<'a> {
-    pub(super) fn new(world: &'a World, place: &Place) -> Self {
-        let authorization = world.policies.iter().filter_map(|(key, (_, source))| {
-            let refs = refs(source.spec.target_ref.as_ref(), &source.spec.target_refs);
-            let targets = targets(world, place, &source.metadata, refs);
-            (!targets.is_empty()).then(|| Some((targets, policy(key, source)?))).flatten()
-        });
-        let authentication = world.tokens.iter().filter_map(|(key, (_, source))| {
-            let refs = refs(source.spec.target_ref.as_ref(), &source.spec.target_refs);
-            let targets = targets(world, place, &source.metadata, refs);
-            (!targets.is_empty()).then(|| (targets, authentication(key, source)))
-        });
-        Self {
-            authorization: authorization.collect(),
-            authentication: authentication.collect(),
-            trust_domains: vec![Text::from(place.trust_domain.to_string())],
-            providers: Providers::new(world, place),
+/// The policies of a service that is bound to a waypoint; of what is addressed to workloads, those of the waypoint.
+pub(super) fn of(backends: &mut Backends<'_, '_>, service: Option<&NamespacedHostname>) -> Policies {
+    let reader = backends.reader;
+    let targeting = targeting(reader, backends.waypoint, service);
+    let of_kind = |kind: Kind| targeting.iter().filter(move |id| id.kind == kind);
+    let authorization = of_kind(Kind::AuthorizationPolicy);
+    let policies: Vec<AuthorizationPolicy> =
+        authorization.filter_map(|id| policy(&id.name, reader.policy(&id.name)?)).collect();
+    let tokens: Vec<RequestAuthentication> = of_kind(Kind::RequestAuthentication)
+        .filter_map(|id| Some(authentication(&id.name, reader.tokens(&id.name)?)))
+        .collect();
+    let tokens = Authentication::of_policies(tokens.iter(), false);
+    let mut made = Policies::default();
+    let named = policies.iter().filter_map(|policy| match &policy.action {
+        PolicyAction::Custom(name) => Some(name),
+        _ => None,
+    });
+    // What would be put to one that is not there is denied.
+    let asked: BTreeMap<Text, ExternalAuthz> =
+        named.filter_map(|name| Some((name.clone(), provider::asked(name.as_str(), backends)?))).collect();
+    let trust_domain = Text::from(reader.place().trust_domain.to_string());
+    let mesh = Mesh { trust_domains: vec![trust_domain], authorizers: asked.keys().cloned().collect() };
+    let on_requests = compile(&policies, &mesh);
+    for Custom { authorizer, filter, asked: which } in &on_requests.custom {
+        made.requests.push(rbac(&format!("rbac-custom-{authorizer}"), filter.clone()));
+        if let Some(settings) = asked.get(authorizer) {
+            let settings = ExternalAuthz { enabled_metadata: which.clone(), ..settings.clone() };
+            made.requests.push(HttpFilter {
+                name: format!("ext-authz-{authorizer}").into(),
+                kind: HttpFilterKind::ExternalAuthz(Box::new(settings)),
+                disabled: false,
+            });
         }
     }
-
-    /// The policies of a service that is bound to a waypoint; of what is addressed to workloads, those of the waypoint.
-    pub(super) fn of(&self, backends: &mut Backends<'a, '_>, service: Option<&NamespacedHostname>) -> Policies {
-        let waypoint = backends.maker.gateway;
-        let applies = |target: &Target| match target {
-            Target::Service(key) => service == Some(key),
-            Target::Gateway(key) => key == waypoint,
-            Target::Class => true,
-        };
-        let of_service = self.authorization.iter().filter(|(targets, _)| targets.iter().any(applies));
-        let policies: Vec<AuthorizationPolicy> = of_service.map(|(_, policy)| policy.clone()).collect();
-        let of_service = self.authentication.iter().filter(|(targets, _)| targets.iter().any(applies));
-        let tokens = Authentication::of_policies(of_service.map(|(_, policy)| policy), false);
-        let mut made = Policies::default();
-        let named = policies.iter().filter_map(|policy| match &policy.action {
-            PolicyAction::Custom(name) => Some(name),
-            _ => None,
-        });
-        // What would be put to one that is not there is denied.
-        let asked: BTreeMap<Text, ExternalAuthz> =
-            named.filter_map(|name| Some((name.clone(), self.providers.asked(name.as_str(), backends)?))).collect();
-        let mesh = Mesh { trust_domains: self.trust_domains.clone(), authorizers: asked.keys().cloned().collect() };
-        let on_requests = compile(&policies, &mesh);
-        for Custom { authorizer, filter, asked: which } in &on_requests.custom {
-            made.requests.push(rbac(&format!("rbac-custom-{authorizer}"), filter.clone()));
-            if let Some(settings) = asked.get(authorizer) {
-                let settings = ExternalAuthz { enabled_metadata: which.clone(), ..settings.clone() };
-                made.requests.push(HttpFilter {
-                    name: format!("ext-authz-{authorizer}").into(),
-                    kind: HttpFilterKind::ExternalAuthz(Box::new(settings)),
-                    disabled: false,
-                });
-            }
-        }
-        if let Some(mut tokens) = tokens {
-            made.keys = fetched(&mut tokens);
-            let kind = HttpFilterKind::Authn(Box::new(tokens));
-            made.requests.push(HttpFilter { name: "envoy.filters.http.jwt_authn".into(), kind, disabled: false });
-        }
-        let Compiled { audit, deny, allow, .. } = on_requests;
-        let named = [("rbac-audit", audit), ("rbac-deny", deny), ("rbac-allow", allow)];
-        made.requests.extend(named.into_iter().filter_map(|(name, filter)| Some(rbac(name, filter?))));
-
-        let on_connections: Vec<AuthorizationPolicy> = policies.iter().map(on_connections).collect();
-        // Nobody can be asked about a connection: what would be put to an authorizer is denied.
-        let nobody = Mesh { authorizers: BTreeSet::new(), ..mesh };
-        let compiled = compile(&on_connections, &nobody);
-        made.connections =
-            compiled.filters().map(|filter| NetworkRbac { filter: filter.clone(), ..NetworkRbac::default() }).collect();
-        made
+    if let Some(mut tokens) = tokens {
+        made.keys = fetched(&mut tokens);
+        let kind = HttpFilterKind::Authn(Box::new(tokens));
+        made.requests.push(HttpFilter { name: "envoy.filters.http.jwt_authn".into(), kind, disabled: false });
     }
+    let Compiled { audit, deny, allow, .. } = on_requests;
+    let named = [("rbac-audit", audit), ("rbac-deny", deny), ("rbac-allow", allow)];
+    made.requests.extend(named.into_iter().filter_map(|(name, filter)| Some(rbac(name, filter?))));
+
+    let on_connections: Vec<AuthorizationPolicy> = policies.iter().map(on_connections).collect();
+    // Nobody can be asked about a connection: what would be put to an authorizer is denied.
+    let nobody = Mesh { authorizers: BTreeSet::new(), ..mesh };
+    let compiled = compile(&on_connections, &nobody);
+    made.connections =
+        compiled.filters().map(|filter| NetworkRbac { filter: filter.clone(), ..NetworkRbac::default() }).collect();
+    made
+}
+
+/// The policies for a waypoint, for all waypoints and for a service, in the order of their names.
+fn targeting<'a>(
+    reader: &Reader<'a>,
+    waypoint: &NamespacedName,
+    service: Option<&NamespacedHostname>,
+) -> BTreeSet<&'a ObjectId> {
+    let gateway = ObjectId { kind: Kind::Gateway, name: waypoint.clone() };
+    let class = ObjectId { kind: Kind::GatewayClass, name: NamespacedName::new("", WAYPOINT_CLASS) };
+    let declaring = service.into_iter().flat_map(|key| reader.declaring(key).cloned());
+    let targets = [gateway, class].into_iter().chain(declaring);
+    targets.flat_map(|target| reader.index(By::Target(target))).collect()
 }
 
 fn rbac(name: &str, filter: RbacFilter) -> HttpFilter {
     HttpFilter { name: name.into(), kind: HttpFilterKind::Rbac(filter), disabled: false }
 }
 
-fn refs<'a>(one: Option<&'a PolicyTarget>, several: &'a [PolicyTarget]) -> impl Iterator<Item = &'a PolicyTarget> {
-    one.into_iter().chain(several)
-}
-
-fn targets<'a>(
-    world: &World,
-    place: &Place,
-    metadata: &Metadata,
-    refs: impl Iterator<Item = &'a PolicyTarget>,
-) -> Vec<Target> {
-    let of = |target: &PolicyTarget| -> Vec<Target> {
-        let key = NamespacedName::new(metadata.namespace.as_str(), target.name.as_str());
-        match (target.group.as_str(), target.kind.as_str()) {
-            ("" | "core", "Service") => {
-                let service = world.services.get(&key).and_then(|(_, source)| service::key(source, place));
-                service.map(Target::Service).into_iter().collect()
-            }
-            ("networking.istio.io", "ServiceEntry") => {
-                let entry = world.service_entries.get(&key).map(|(_, entry)| entry);
-                entry.into_iter().flat_map(service::entry_keys).map(Target::Service).collect()
-            }
-            ("gateway.networking.k8s.io", "Gateway") => vec![Target::Gateway(key)],
-            ("gateway.networking.k8s.io", "GatewayClass")
-                if target.name == WAYPOINT_CLASS && metadata.namespace == place.root_namespace =>
-            {
-                vec![Target::Class]
-            }
-            _ => Vec::new(),
-        }
-    };
-    refs.flat_map(of).collect()
-}
-
 /// A policy in the terms of the model; `None` for an action that is none.
-pub(crate) fn policy(key: &NamespacedName, source: &schema::AuthorizationPolicy) -> Option<AuthorizationPolicy> {
+pub(crate) fn policy(key: &NamespacedName, source: &resource::AuthorizationPolicy) -> Option<AuthorizationPolicy> {
     let spec = &source.spec;
     let action = match spec.action.as_deref().unwrap_or("ALLOW") {
         "ALLOW" => PolicyAction::Allow,
@@ -183,8 +124,8 @@ pub(crate) fn policy(key: &NamespacedName, source: &schema::AuthorizationPolicy)
     Some(made)
 }
 
-fn rule(rule: &schema::AuthorizationRule) -> Rule {
-    let schema::AuthorizationRule { from, to, when } = rule;
+fn rule(rule: &resource::AuthorizationRule) -> Rule {
+    let resource::AuthorizationRule { from, to, when } = rule;
     Rule {
         from: from.iter().flatten().map(|from| from_source(&from.source)).collect(),
         to: to.iter().flatten().map(|to| operation(&to.operation)).collect(),
@@ -192,7 +133,7 @@ fn rule(rule: &schema::AuthorizationRule) -> Rule {
     }
 }
 
-fn from_source(source: &schema::SourceMatch) -> Source {
+fn from_source(source: &resource::SourceMatch) -> Source {
     Source {
         principals: values(&source.principals, &source.not_principals),
         request_principals: values(&source.request_principals, &source.not_request_principals),
@@ -204,7 +145,7 @@ fn from_source(source: &schema::SourceMatch) -> Source {
     }
 }
 
-fn operation(operation: &schema::Operation) -> Operation {
+fn operation(operation: &resource::Operation) -> Operation {
     Operation {
         hosts: values(&operation.hosts, &operation.not_hosts),
         ports: values(&operation.ports, &operation.not_ports),
@@ -213,7 +154,7 @@ fn operation(operation: &schema::Operation) -> Operation {
     }
 }
 
-fn condition(when: &schema::When) -> Condition {
+fn condition(when: &resource::When) -> Condition {
     Condition { key: when.key.as_str().into(), values: values(&when.values, &when.not_values) }
 }
 
@@ -256,7 +197,7 @@ fn is_of_request(condition: &Condition) -> bool {
 }
 
 /// What is wrong with a policy that is for waypoints.
-pub(crate) fn faults(key: &NamespacedName, source: &schema::AuthorizationPolicy) -> Vec<(Severity, String)> {
+pub(crate) fn faults(key: &NamespacedName, source: &resource::AuthorizationPolicy) -> Vec<(Severity, String)> {
     let spec = &source.spec;
     let mut faults = target_faults(spec.target_ref.as_ref(), &spec.target_refs, spec.selector.is_some());
     let mut error = |message: String| faults.push((Severity::Error, message));

@@ -1,6 +1,5 @@
 //! External authorizers, as the settings of the mesh declare them, as filters that ask them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -11,43 +10,28 @@ use mesh_core::route::{CheckBody, Template};
 use mesh_core::string_match::Pattern;
 
 use super::attached::Backends;
-use crate::admission::check::{duration, error_status};
-use crate::admission::document::MESH_CONFIG;
-use crate::admission::schema::{Authorizer, BodyInCheck, GrpcAuthorizer, HttpAuthorizer};
-use crate::translate::Place;
-use crate::world::World;
+use crate::resource::MESH_CONFIG;
+use crate::resource::text::{duration, error_status};
+use crate::resource::{Authorizer, BodyInCheck, GrpcAuthorizer, HttpAuthorizer};
 
 /// How long an authorizer may take where nobody says. It is Istio's.
 const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// Authorizers by name.
-pub(super) struct Providers<'a> {
-    by_name: BTreeMap<&'a str, Authorizer<'a>>,
-    root_namespace: String,
-}
-
-impl<'a> Providers<'a> {
-    pub(super) fn new(world: &'a World, place: &Place) -> Self {
-        let key = NamespacedName::new(place.root_namespace.as_str(), MESH_CONFIG);
-        let all = world.mesh_configs.get(&key).into_iter().flat_map(|(_, config)| &config.extension_providers);
-        Self {
-            by_name: all.filter_map(|provider| Some((provider.name.as_str(), provider.authorizer()?))).collect(),
-            root_namespace: place.root_namespace.clone(),
-        }
-    }
-
-    /// The filter that asks an authorizer about all requests, and the cluster it is in; `None` if it is not there.
-    pub(super) fn asked(&self, name: &str, backends: &mut Backends<'a, '_>) -> Option<ExternalAuthz> {
-        let authorizer = *self.by_name.get(name)?;
-        let (namespace, host) = authorizer.host();
-        let namespace = namespace.unwrap_or(&self.root_namespace);
-        let by_grpc = matches!(authorizer, Authorizer::Grpc(_));
-        let cluster = backends.companion(namespace, host, authorizer.port(), by_grpc)?;
-        Some(match authorizer {
-            Authorizer::Http(authorizer) => by_http(authorizer, host, cluster),
-            Authorizer::Grpc(authorizer) => grpc(authorizer, host, cluster),
-        })
-    }
+/// The filter that asks the authorizer of a name about all requests, and the cluster it is in; `None` if it is not there. Of
+/// several of one name the last counts.
+pub(super) fn asked(name: &str, backends: &mut Backends<'_, '_>) -> Option<ExternalAuthz> {
+    let root = backends.reader.place().root_namespace.as_str();
+    let mesh = backends.reader.config_map(&NamespacedName::new(root, MESH_CONFIG))?.mesh.as_deref()?;
+    let of_name = mesh.extension_providers.iter().filter(|provider| provider.name == name);
+    let authorizer = of_name.rev().find_map(|provider| provider.authorizer())?;
+    let (namespace, host) = authorizer.host();
+    let by_grpc = matches!(authorizer, Authorizer::Grpc(_));
+    let cluster = backends.companion(namespace.unwrap_or(root), host, authorizer.port(), by_grpc)?;
+    let cluster = cluster.to_string();
+    Some(match authorizer {
+        Authorizer::Http(authorizer) => by_http(authorizer, host, cluster),
+        Authorizer::Grpc(authorizer) => grpc(authorizer, host, cluster),
+    })
 }
 
 fn grpc(source: &GrpcAuthorizer, host: &str, cluster: String) -> ExternalAuthz {

@@ -13,30 +13,29 @@ use mesh_core::route::{
 };
 use mesh_core::service::{Service, ServicePort};
 
-use super::attached::{Attached, Backends, OfPort};
+use super::attached::{self, Backends, OfPort};
 use super::cluster::TO_WORKLOADS;
 
 /// The routes of a port: those that are attached to it, else to its own endpoints.
-pub(super) fn table<'a>(
-    attached: &Attached<'a>,
-    backends: &mut Backends<'a, '_>,
-    service: &'a Service,
+pub(super) fn table(
+    backends: &mut Backends<'_, '_>,
+    service: &Service,
     port: &ServicePort,
 ) -> Result<RouteTable, TableError> {
     let own = backends.cluster(service, port);
-    let OfPort { http, grpc, virtual_services } = attached.of(backends, service, port);
+    let OfPort { http, grpc, virtual_services } = attached::of(backends, service, port);
     let entry = Entry::http(port.service_port);
     let mut config = if http.is_empty() && grpc.is_empty() {
         let virtual_services: Vec<&VirtualService> = virtual_services.iter().collect();
-        let config = waypoint_routes(&own, entry, &own, &virtual_services);
+        let config = waypoint_routes(own.as_str(), entry, own.as_str(), &virtual_services);
         // As Istio has it, objects of which no route is for the port are none.
         let has_routes = config.hosts.iter().any(|host| !host.routes.is_empty());
-        if !virtual_services.is_empty() && has_routes { config } else { single(&own, vec![to(&own)]) }
+        if !virtual_services.is_empty() && has_routes { config } else { single(own.as_str(), vec![to(own.as_str())]) }
     } else {
         let http: Vec<&HttpRoute> = http.iter().collect();
         let grpc: Vec<&GrpcRoute> = grpc.iter().collect();
-        let parent = MeshService { namespace: service.key.namespace.clone(), cluster: own.as_str().into() };
-        service_routes(&own, entry, &parent, &http, &grpc)
+        let parent = MeshService { namespace: service.key.namespace.clone(), cluster: own.clone() };
+        service_routes(own.as_str(), entry, &parent, &http, &grpc)
     };
     hash(&mut config, &backends.hashes);
     RouteTable::new(config)
@@ -86,7 +85,7 @@ pub(super) fn filters(table: &RouteTable) -> Vec<HttpFilter> {
 }
 
 /// Adds what requests are hashed by: that of the first cluster of a route that chooses by a hash.
-fn hash(config: &mut RouteConfig, hashes: &BTreeMap<String, Vec<HashPolicy>>) {
+fn hash(config: &mut RouteConfig, hashes: &BTreeMap<Text, Vec<HashPolicy>>) {
     for route in config.hosts.iter_mut().flat_map(|host| &mut host.routes) {
         let Action::Forward(forward) = &mut route.action else { continue };
         let names: Vec<&str> = match &forward.cluster {

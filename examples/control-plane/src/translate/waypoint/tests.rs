@@ -16,7 +16,7 @@ use mesh_xds::envoy::listener::decode_listener;
 use super::*;
 use crate::admission::admit;
 use crate::source::dir;
-use crate::translate::translate;
+use crate::translate::{Place, Waypoints};
 
 pub(super) fn place() -> Place {
     Place {
@@ -32,8 +32,7 @@ pub(super) fn place() -> Place {
 fn of(directory: &Path, locality: &Locality) -> Resources {
     let (world, _) = admit(&dir::read(directory).unwrap()).unwrap_or_else(|findings| panic!("{findings:#?}"));
     let place = place();
-    let translation = translate(&world, &place);
-    let waypoints = Waypoints::new(&world, &place, &translation);
+    let waypoints = Waypoints::new(&world, &place);
     let key = waypoints.keys().next().unwrap();
     waypoints.resources(key, locality)
 }

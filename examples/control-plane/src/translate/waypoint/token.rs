@@ -9,9 +9,9 @@ use mesh_core::name::{NamespacedName, Text};
 
 use super::keys::KeyCluster;
 use super::policy::target_faults;
-use crate::admission::check::duration;
-use crate::admission::schema;
 use crate::finding::Severity;
+use crate::resource;
+use crate::resource::text::duration;
 
 /// Names the clusters by which Envoy fetches keys.
 pub(super) fn fetched(tokens: &mut Authentication) -> BTreeSet<KeyCluster> {
@@ -28,11 +28,11 @@ pub(super) fn fetched(tokens: &mut Authentication) -> BTreeSet<KeyCluster> {
 }
 
 /// A RequestAuthentication in the terms of the model.
-pub(super) fn authentication(key: &NamespacedName, source: &schema::RequestAuthentication) -> RequestAuthentication {
+pub(super) fn authentication(key: &NamespacedName, source: &resource::RequestAuthentication) -> RequestAuthentication {
     RequestAuthentication { name: key.clone(), rules: source.spec.jwt_rules.iter().map(jwt_rule).collect() }
 }
 
-fn jwt_rule(source: &schema::JwtRule) -> JwtRule {
+fn jwt_rule(source: &resource::JwtRule) -> JwtRule {
     let header = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
     let texts = |list: &[String]| list.iter().map(|text| Text::from(text.as_str())).collect();
     let keys = match (&source.jwks, &source.jwks_uri) {
@@ -40,10 +40,10 @@ fn jwt_rule(source: &schema::JwtRule) -> JwtRule {
         (None, Some(uri)) => RuleKeys::Uri(uri.as_str().into()),
         (None, None) => RuleKeys::Discovered,
     };
-    let token_header = |one: &schema::JwtHeader| {
+    let token_header = |one: &resource::JwtHeader| {
         Some(TokenHeader { name: header(&one.name)?, prefix: one.prefix.as_deref().unwrap_or_default().into() })
     };
-    let claim_header = |one: &schema::ClaimHeader| Some((header(&one.header)?, one.claim.as_str().into()));
+    let claim_header = |one: &resource::ClaimHeader| Some((header(&one.header)?, one.claim.as_str().into()));
     let mut rule = JwtRule::new(source.issuer.as_str(), keys);
     rule.audiences = texts(&source.audiences);
     rule.places = Places {
@@ -60,7 +60,7 @@ fn jwt_rule(source: &schema::JwtRule) -> JwtRule {
 }
 
 /// What is wrong with a RequestAuthentication.
-pub(crate) fn faults(source: &schema::RequestAuthentication) -> Vec<(Severity, String)> {
+pub(crate) fn faults(source: &resource::RequestAuthentication) -> Vec<(Severity, String)> {
     let spec = &source.spec;
     let mut faults = target_faults(spec.target_ref.as_ref(), &spec.target_refs, spec.selector.is_some());
     if spec.target_ref.is_none() && spec.target_refs.is_empty() {

@@ -31,33 +31,29 @@ use prost::Message;
 use super::listener::{DIRECT_HTTP, DIRECT_TCP, MAIN};
 
 /// Resources by name.
-type Named = Vec<(String, Vec<u8>)>;
+pub(crate) type Named = Vec<(String, Vec<u8>)>;
 
-/// Prepares `main_internal` and its clusters, and gives the listeners and clusters that stand around them.
-pub(super) fn around(
-    main: &mut [(String, Vec<u8>)],
-    clusters: &mut [(String, Vec<u8>)],
-    trust_domain: &TrustDomain,
-) -> (Named, Named) {
-    for (_, bytes) in clusters {
-        if let Ok(mut cluster) = Cluster::decode(bytes.as_slice())
-            && origination::adapt(&mut cluster)
-        {
-            *bytes = cluster.encode_to_vec();
-        }
+/// Prepares a cluster of `main_internal`.
+pub(super) fn cluster(bytes: Vec<u8>) -> Vec<u8> {
+    let Ok(mut cluster) = Cluster::decode(bytes.as_slice()) else { return bytes };
+    if origination::adapt(&mut cluster) { cluster.encode_to_vec() } else { bytes }
+}
+
+/// Prepares `main_internal`.
+pub(super) fn listener(bytes: Vec<u8>) -> Vec<u8> {
+    match Listener::decode(bytes.as_slice()) {
+        Ok(listener) if listener.name == MAIN => prepared(listener).encode_to_vec(),
+        _ => bytes,
     }
-    for (name, bytes) in main {
-        if name == MAIN
-            && let Ok(listener) = Listener::decode(bytes.as_slice())
-        {
-            *bytes = prepared(listener).encode_to_vec();
-        }
-    }
+}
+
+/// The clusters and listeners that stand around it.
+pub(super) fn around(trust_domain: &TrustDomain) -> (Named, Named) {
     let listeners = [listener::connect_terminate(trust_domain), listener::connect_originate()];
     let clusters = [upstream::main_internal(), upstream::connect_originate(trust_domain)];
     let listeners = listeners.map(|listener| (listener.name.clone(), listener.encode_to_vec()));
     let clusters = clusters.map(|cluster| (cluster.name.clone(), cluster.encode_to_vec()));
-    (listeners.into(), clusters.into())
+    (clusters.into(), listeners.into())
 }
 
 /// What is addressed to a workload says again where it leads: what came with the stream counts for one connection only.

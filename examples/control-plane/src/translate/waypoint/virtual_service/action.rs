@@ -12,7 +12,7 @@ use mesh_core::string_match::Substitution;
 
 use super::value::{headers, percentage, text_match};
 use super::{Resolve, source};
-use crate::admission::check::Faults;
+use crate::finding::Faults;
 
 /// The codes of gRPC, in the order of their numbers.
 const GRPC_CODES: [&str; 17] = [

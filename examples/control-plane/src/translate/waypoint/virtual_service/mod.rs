@@ -13,8 +13,8 @@ use mesh_core::string_match::Regex;
 
 pub(super) use self::stream::target;
 use self::value::{header_name, percentage, text_match};
-use crate::admission::check::Faults;
-use crate::admission::schema::virtual_service::{self as source, is_for_mesh};
+use crate::finding::Faults;
+use crate::resource::virtual_service::{self as source, is_for_mesh};
 
 /// Finds what a destination means.
 pub(super) type Resolve<'r> = dyn FnMut(&source::Destination) -> Backend + 'r;

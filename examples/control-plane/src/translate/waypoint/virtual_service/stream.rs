@@ -7,7 +7,7 @@ use mesh_core::name::Text;
 
 use super::source::{StreamMatch, StreamRoute, VirtualServiceSpec, is_for_mesh};
 use super::{Resolve, source};
-use crate::admission::check::Faults;
+use crate::finding::Faults;
 
 /// Where connections to a port of a service go, if one of its objects says so. Those that are TLS go by what is said of TLS
 /// first.

@@ -5,8 +5,8 @@ use mesh_core::gateway::virtual_service::{HeaderEdit, Headers, TextMatch};
 use mesh_core::route::{Denominator, Fraction, Template};
 
 use super::regex;
-use crate::admission::check::Faults;
-use crate::admission::schema::virtual_service as source;
+use crate::finding::Faults;
+use crate::resource::virtual_service as source;
 
 /// How a text must look; `None` where it only must be there.
 pub(super) fn text_match(field: &str, text: &source::TextMatch, faults: &mut Faults<'_>) -> Option<TextMatch> {

@@ -1,0 +1,272 @@
+//! Translation as it goes on: each value is computed anew only when something that it read has changed.
+//!
+//! | layer | node | makes |
+//! | --- | --- | --- |
+//! | 0 | an object that declares services | services |
+//! | 1 | what a policy is made of | policy |
+//! | 2 | an object that is or declares workloads | workloads |
+//! | 3 | a waypoint | which services it serves |
+//! | 4 | a waypoint and a service; a waypoint and what is addressed to workloads | a part of its listener, and which clusters it needs |
+//! | 5 | a waypoint | its listener |
+//! | 6 | a waypoint that is somewhere, and a cluster | the cluster and its endpoints |
+//!
+//! Waypoints are computed from when somebody looks at them. What is translated from scratch is the engine's answer to its
+//! first world, so there is one translation and not two.
+
+mod changes;
+mod node;
+mod programmed;
+mod whole;
+
+use std::collections::{BTreeSet, HashMap};
+
+use mesh_core::authz::Policy;
+use mesh_core::name::{NamespacedHostname, NamespacedName, SpiffeId, Uid};
+use mesh_core::service::Service;
+use mesh_core::workload::Workload;
+
+pub(crate) use self::changes::{Changes, View, ViewChange};
+use self::node::Node;
+use self::programmed::Programmed;
+pub use self::whole::{Translation, Waypoints, translate};
+pub(crate) use super::facts::Differs;
+use super::facts::{Fact, Facts, PolicySource, Reader};
+use super::{Place, policy, service, waypoint, workload};
+use crate::incremental::Graph;
+use crate::resource::{Kind, ObjectId};
+use crate::world::World;
+
+/// A world, what is made of it, and how the one follows the other.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    facts: Facts,
+    graph: Graph<Node, Fact>,
+    waypoints: HashMap<NamespacedName, Programmed>,
+    changes: Changes,
+}
+
+impl Engine {
+    /// An empty world.
+    pub(crate) fn new(place: Place) -> Self {
+        Self {
+            facts: Facts::new(place),
+            graph: Graph::default(),
+            waypoints: HashMap::new(),
+            changes: Changes::default(),
+        }
+    }
+
+    /// Takes another world. Gives what differs for those who are served. The cost is that of what differs.
+    pub(crate) fn apply(&mut self, world: World) -> Changes {
+        let before = std::mem::replace(&mut self.facts.world, world);
+        for id in self.facts.world.changed_since(&before) {
+            let worlds = (&before, &self.facts.world);
+            for by in self.facts.index.update(worlds, &id, &self.facts.place.root_namespace) {
+                self.graph.changed(&Fact::Index(by));
+            }
+            self.graph.changed(&Fact::InNamespace(id.kind, id.name.namespace.clone()));
+            Node::of(&id).into_iter().for_each(|node| self.graph.mark(node));
+            self.graph.changed(&Fact::Object(id));
+        }
+        if before.peers.is_empty() != self.facts.world.peers.is_empty() {
+            self.graph.mark(Node::Policy(PolicySource::Strict));
+        }
+        self.settle();
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Begins to compute what an instance of a waypoint is programmed with that is somewhere. Gives all of it.
+    pub(crate) fn open(&mut self, view: &View) -> ViewChange {
+        let programmed = self.waypoints.entry(view.waypoint.clone()).or_default();
+        programmed.localities.insert(view.locality.clone());
+        for name in programmed.assembled.cluster_names() {
+            self.graph.mark(Node::Cluster(view.clone(), name.clone()));
+        }
+        let listener = programmed.assembled.listener.clone();
+        self.graph.mark(Node::Served(view.waypoint.clone()));
+        self.settle();
+        let mut change = self.changes.views.remove(view).unwrap_or_default();
+        change.listener.get_or_insert(listener);
+        change
+    }
+
+    /// Who the instances of a waypoint may be; nobody, if it is not served here.
+    pub(crate) fn identities(&self, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
+        waypoint::identities(&self.reader(), waypoint)
+    }
+
+    /// What was taken last.
+    pub(crate) fn world(&self) -> &World {
+        &self.facts.world
+    }
+
+    /// The service of a key, and the keys of those whose waypoint it is.
+    pub(crate) fn service(
+        &self,
+        key: &NamespacedHostname,
+    ) -> Option<(&Service, impl Iterator<Item = &NamespacedHostname>)> {
+        Some((self.facts.service(key)?, self.facts.served(key)))
+    }
+
+    /// The workload of a uid.
+    pub(crate) fn workload(&self, uid: &Uid) -> Option<&Workload> {
+        self.facts.workload(uid)
+    }
+
+    /// The policy of a name.
+    pub(crate) fn policy(&self, name: &NamespacedName) -> Option<&Policy> {
+        self.facts.policy(name)
+    }
+
+    /// The identities of the workloads on a node.
+    pub(crate) fn on_node(&self, node: &str) -> BTreeSet<SpiffeId> {
+        self.facts.identities(node)
+    }
+
+    /// How many values were computed so far.
+    pub(crate) fn computations(&self) -> u64 {
+        self.graph.computations()
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.facts)
+    }
+
+    fn settle(&mut self) {
+        while let Some(node) = self.graph.next() {
+            let (read, changed) = self.compute(&node);
+            match read {
+                Some(read) => self.graph.computed(node, read),
+                None => self.graph.remove(&node),
+            }
+            for fact in changed {
+                self.graph.changed(&fact);
+            }
+        }
+    }
+
+    /// Computes a node. Gives what it read, unless the node is not needed any more, and which facts changed.
+    fn compute(&mut self, node: &Node) -> (Option<Vec<Fact>>, Vec<Fact>) {
+        let reader = Reader::new(&self.facts);
+        match node {
+            Node::Services(id) => {
+                let services = service::declared(&reader, id);
+                let read = reader.into_read();
+                let changed = self.facts.declare(id, services, &mut self.changes.differs);
+                (self.exists(id).then_some(read), changed)
+            }
+            Node::Policy(source) => {
+                let is_needed = *source != PolicySource::Strict || !self.facts.world.peers.is_empty();
+                let policy = is_needed.then(|| policy::made(&reader, source)).flatten();
+                let read = reader.into_read();
+                let name = policy::name(source, &self.facts.place);
+                self.facts.set_policy(source, &name, policy, &mut self.changes.differs);
+                (self.has(source).then_some(read), Vec::new())
+            }
+            Node::Workloads(id) => {
+                let workloads = workload::located(&reader, id);
+                let read = reader.into_read();
+                let changed = self.facts.locate(id, workloads, &mut self.changes.differs);
+                (self.exists(id).then_some(read), changed)
+            }
+            Node::Served(key) => {
+                let services = waypoint::services(&reader, key);
+                let read = reader.into_read();
+                self.serve(key, services);
+                (Some(read), Vec::new())
+            }
+            Node::Part(key, service) => {
+                let part = waypoint::part(&reader, key, service);
+                let read = reader.into_read();
+                let is_served = self.waypoints.get_mut(key).is_some_and(|waypoint| waypoint.set_part(service, part));
+                if is_served {
+                    self.graph.mark(Node::Assembly(key.clone()));
+                }
+                (Some(read), Vec::new())
+            }
+            Node::Direct(key) => {
+                let direct = waypoint::direct(&reader, key);
+                let read = reader.into_read();
+                if self.waypoints.get_mut(key).is_some_and(|waypoint| waypoint.set_direct(direct)) {
+                    self.graph.mark(Node::Assembly(key.clone()));
+                }
+                (Some(read), Vec::new())
+            }
+            Node::Assembly(key) => {
+                self.assemble(key);
+                (Some(Vec::new()), Vec::new())
+            }
+            Node::Cluster(view, name) => {
+                let assembled = self.waypoints.get(&view.waypoint).map(|waypoint| &waypoint.assembled);
+                let made = assembled
+                    .and_then(|assembled| waypoint::cluster(&reader, &view.waypoint, &view.locality, assembled, name));
+                let is_there = assembled.is_some_and(|assembled| assembled.has_cluster(name));
+                let read = reader.into_read();
+                self.changes.views.entry(view.clone()).or_default().clusters.insert(name.clone(), made);
+                (is_there.then_some(read), Vec::new())
+            }
+        }
+    }
+
+    /// Sets which services a waypoint serves.
+    fn serve(&mut self, key: &NamespacedName, services: Vec<NamespacedHostname>) {
+        let Some(waypoint) = self.waypoints.get_mut(key) else { return };
+        let (gone, come) = waypoint.set_services(services);
+        for service in gone {
+            self.graph.remove(&Node::Part(key.clone(), service));
+        }
+        for service in come {
+            self.graph.mark(Node::Part(key.clone(), service));
+        }
+        if !waypoint.is_begun {
+            waypoint.is_begun = true;
+            self.graph.mark(Node::Direct(key.clone()));
+        }
+        self.graph.mark(Node::Assembly(key.clone()));
+    }
+
+    fn assemble(&mut self, key: &NamespacedName) {
+        let Some(waypoint) = self.waypoints.get_mut(key) else { return };
+        let now = waypoint.assemble();
+        let before = std::mem::replace(&mut waypoint.assembled, now);
+        let now = &waypoint.assembled;
+        for locality in &waypoint.localities {
+            let view = View { waypoint: key.clone(), locality: locality.clone() };
+            for name in waypoint::different_clusters(&before, now) {
+                self.graph.mark(Node::Cluster(view.clone(), name.clone()));
+            }
+            if before.listener != now.listener {
+                self.changes.views.entry(view).or_default().listener = Some(now.listener.clone());
+            }
+        }
+    }
+
+    fn exists(&self, id: &ObjectId) -> bool {
+        self.facts.world.origin(id).is_some()
+    }
+
+    fn has(&self, source: &PolicySource) -> bool {
+        match source {
+            PolicySource::Authorization(name) => self.facts.world.policies.contains_key(name),
+            PolicySource::Peer(name) => self.facts.world.peers.contains_key(name),
+            PolicySource::Strict => !self.facts.world.peers.is_empty(),
+        }
+    }
+}
+
+impl Node {
+    /// The nodes of an object.
+    fn of(id: &ObjectId) -> Vec<Self> {
+        match id.kind {
+            Kind::Service => vec![Self::Services(id.clone())],
+            Kind::ServiceEntry => vec![Self::Services(id.clone()), Self::Workloads(id.clone())],
+            Kind::Pod | Kind::WorkloadEntry | Kind::EndpointSlice => vec![Self::Workloads(id.clone())],
+            Kind::AuthorizationPolicy => vec![Self::Policy(PolicySource::Authorization(id.name.clone()))],
+            Kind::PeerAuthentication => vec![Self::Policy(PolicySource::Peer(id.name.clone()))],
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

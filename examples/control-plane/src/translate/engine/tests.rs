@@ -1,0 +1,416 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mesh_core::name::{Hostname, Locality, NamespacedHostname, parse_trust_domain};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::admission::{ReadObject, read_file};
+use crate::translate::waypoint::Made;
+
+fn place() -> Place {
+    Place {
+        trust_domain: parse_trust_domain("cluster.local").unwrap(),
+        cluster_id: "c1".into(),
+        network: String::new(),
+        root_namespace: "istio-system".into(),
+        cluster_domain: "cluster.local".into(),
+    }
+}
+
+fn read(text: &str) -> Vec<ReadObject> {
+    let read = read_file(&"".into(), Path::new("a.yaml"), text);
+    assert!(read.is_good(), "{:?} in {text}", read.findings);
+    read.objects
+}
+
+fn put(world: &mut World, text: &str) {
+    for ReadObject { origin, digest, object } in read(text) {
+        world.put(origin, digest, object);
+    }
+}
+
+fn remove(world: &mut World, text: &str) {
+    for one in read(text) {
+        world.remove(&one.object.id());
+    }
+}
+
+/// Objects, each with the versions in which it may stand.
+const OBJECTS: &[&[&str]] = &[
+    &[
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, annotations: {networking.istio.io/traffic-distribution: PreferClose}}",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: w}}",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {istio.io/use-waypoint: x, istio.io/use-waypoint-namespace: b, team: red}}",
+    ],
+    &[
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: b, labels: {istio.io/dataplane-mode: ambient, team: red}}",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: b, labels: {istio.io/use-waypoint: x}}",
+    ],
+    &[
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {topology.kubernetes.io/region: eu, topology.kubernetes.io/zone: a}}",
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {topology.kubernetes.io/region: us}}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: istio-waypoint, labels: {istio.io/waypoint-for: all}}\nspec: {controllerName: a/b}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: istio-waypoint}\nspec: {controllerName: a/b}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: w, namespace: a}\nspec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: w, namespace: a, labels: {istio.io/waypoint-for: workload}}\nspec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15009, protocol: HBONE}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: w, namespace: a}\nspec: {gatewayClassName: other, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: x, namespace: b, labels: {istio.io/waypoint-for: all}}\nspec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: All}}}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: x, namespace: b}\nspec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: red}}}}}], addresses: [{value: 10.9.9.9}]}",
+    ],
+    &[
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: a}\nspec: {clusterIP: 10.1.0.1, selector: {app: p}, ports: [{name: http, port: 80, targetPort: web}]}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: a, labels: {istio.io/use-waypoint: w}}\nspec: {clusterIP: 10.1.0.1, selector: {app: q, tier: front}, ports: [{name: http, port: 80}, {name: odd, port: 81}]}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: a, labels: {istio.io/use-waypoint-canary: x, istio.io/use-waypoint-canary-namespace: b}, annotations: {istio.io/use-waypoint-canary-weight: '20'}}\nspec: {clusterIP: 10.1.0.3, ports: [{name: http, port: 80}]}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: a}\nspec: {type: ExternalName}",
+    ],
+    &[
+        "apiVersion: v1\nkind: Service\nmetadata: {name: t, namespace: a}\nspec: {clusterIP: 10.1.0.1, selector: {tier: front}, ports: [{name: tcp, port: 80}, {name: http, port: 90}]}",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: t, namespace: a, labels: {istio.io/use-waypoint: none}}\nspec: {clusterIP: 10.1.0.2, selector: {tier: front}, trafficDistribution: PreferClose, ports: [{name: http, port: 80}]}",
+    ],
+    &[
+        "apiVersion: v1\nkind: Service\nmetadata: {name: w, namespace: a, labels: {gateway.networking.k8s.io/gateway-name: w}}\nspec: {clusterIP: 10.1.0.9, selector: {gateway.networking.k8s.io/gateway-name: w}, ports: [{name: mesh, port: 15008}]}",
+    ],
+    &[
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p1, namespace: a, labels: {app: p, tier: front}}\nspec: {nodeName: n1, containers: [{ports: [{name: web, containerPort: 8080}]}]}\nstatus: {podIP: 10.0.0.1, conditions: [{type: Ready, status: 'True'}]}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p1, namespace: a, labels: {app: p, version: v1}}\nspec: {nodeName: n1, serviceAccountName: other}\nstatus: {podIP: 10.0.0.1}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p1, namespace: a, labels: {app: q, tier: front, istio.io/use-waypoint: w}}\nspec: {nodeName: n2}\nstatus: {podIP: 10.0.0.4, conditions: [{type: Ready, status: 'True'}]}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p1, namespace: a}\nspec: {nodeName: n2}\nstatus: {phase: Succeeded, podIP: 10.0.0.4}",
+    ],
+    &[
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p2, namespace: a, labels: {gateway.networking.k8s.io/gateway-name: w, tier: front}}\nspec: {nodeName: n1, serviceAccountName: w}\nstatus: {podIP: 10.0.0.2}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p2, namespace: a, labels: {app: p, version: v2}}\nspec: {nodeName: n1}\nstatus: {podIP: 10.0.0.2}",
+    ],
+    &[
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: sl, namespace: a, labels: {kubernetes.io/service-name: s}}\nendpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p1}}, {addresses: [10.8.0.1], nodeName: n1}]\nports: [{name: http, port: 8081}]",
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: sl, namespace: a, labels: {kubernetes.io/service-name: s}}\nendpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p2}}, {addresses: [10.8.0.1], conditions: {ready: false}}]\nports: [{name: http, port: 8081}]",
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: sl, namespace: a, labels: {kubernetes.io/service-name: t}}\nendpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p1}}]\nports: [{name: http, port: 8082}]",
+    ],
+    &[
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: e, namespace: a}\nspec: {address: 10.0.1.1, labels: {app: q, tier: front, version: v1}, locality: eu/a}",
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: e, namespace: a, labels: {istio.io/dataplane-mode: ambient, app: p}}\nspec: {address: 10.0.1.1, weight: 3, locality: us/a}",
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: e, namespace: a, labels: {app: p}}\nspec: {address: vm.example.com}",
+    ],
+    &[
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: se, namespace: a}\nspec: {hosts: [api.example.com, s.a.svc.cluster.local], addresses: [10.2.0.1], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.3.0.1}, {address: 10.3.0.1}, {address: 10.3.0.2}]}",
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: se, namespace: a}\nspec: {hosts: [api.example.com], resolution: STATIC, ports: [{number: 80, name: http}], workloadSelector: {labels: {tier: front}}}",
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: se, namespace: a, labels: {istio.io/use-waypoint: w}}\nspec: {hosts: [api.example.com], addresses: [10.2.0.1], resolution: DNS, ports: [{number: 80, name: http}]}",
+    ],
+    &[
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: zz, namespace: a}\nspec: {hosts: [api.example.com], exportTo: ['.'], resolution: STATIC, ports: [{number: 80, name: grpc}], endpoints: [{address: 10.3.0.1}]}",
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: zz, namespace: b}\nspec: {hosts: [api.example.com], ports: [{number: 80, name: http}]}",
+    ],
+    &[
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec: {host: s, subsets: [{name: one, labels: {version: v1}}], trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}, loadBalancer: {consistentHash: {httpHeaderName: x-user}}}}",
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec: {host: '*.svc.cluster.local', trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}",
+    ],
+    &[
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: a}\nspec: {hosts: [s], http: [{route: [{destination: {host: s, subset: one}}, {destination: {host: t}, weight: 3}]}], tcp: [{route: [{destination: {host: t}}]}]}",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: a}\nspec: {hosts: [api.example.com, t], http: [{timeout: 3s, route: [{destination: {host: api.example.com}}]}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: h, namespace: a}\nspec: {parentRefs: [{group: '', kind: Service, name: s, port: 80}], rules: [{backendRefs: [{name: t, port: 90}]}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: h, namespace: a}\nspec: {parentRefs: [{group: '', kind: Service, name: t, sectionName: http}, {group: networking.istio.io, kind: ServiceEntry, name: se}], rules: [{backendRefs: [{group: networking.istio.io, kind: Hostname, name: api.example.com, port: 80}]}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: g, namespace: a}\nspec: {parentRefs: [{group: '', kind: Service, name: s}], rules: [{backendRefs: [{name: s, port: 80, weight: 2}]}]}",
+    ],
+    &[
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: l4, namespace: a}\nspec: {selector: {matchLabels: {app: p}}, rules: [{from: [{source: {namespaces: [b]}}]}]}",
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: l4, namespace: a}\nspec: {rules: [{from: [{source: {namespaces: [b]}}]}]}",
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: l4, namespace: a}\nspec: {targetRefs: [{group: '', kind: Service, name: s}], action: DENY, rules: [{to: [{operation: {methods: [DELETE]}}]}]}",
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: l4, namespace: a}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: w}], action: CUSTOM, provider: {name: asks}, rules: [{}]}",
+    ],
+    &[
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: wide, namespace: istio-system}\nspec: {selector: {matchLabels: {tier: front}}, action: DENY, rules: [{from: [{source: {namespaces: [c]}}]}]}",
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: wide, namespace: istio-system}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name: istio-waypoint}], rules: [{from: [{source: {namespaces: [c]}}]}]}",
+    ],
+    &[
+        "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: j, namespace: a}\nspec: {targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: se}, {group: '', kind: Service, name: t}], jwtRules: [{issuer: me, jwksUri: 'https://keys.example.com/a'}]}",
+    ],
+    &[
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: mesh, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}",
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: mesh, namespace: istio-system}\nspec: {selector: {matchLabels: {app: q}}, mtls: {mode: STRICT}}",
+    ],
+    &[
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: own, namespace: a}\nspec: {selector: {matchLabels: {app: p}}, portLevelMtls: {'8080': {mode: STRICT}}}",
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: own, namespace: a}\nspec: {mtls: {mode: PERMISSIVE}}",
+    ],
+    &[
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'extensionProviders: [{name: asks, envoyExtAuthzGrpc: {service: s.a.svc.cluster.local, port: 80}}]'}",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'extensionProviders: [{name: asks, envoyExtAuthzHttp: {service: t.a.svc.cluster.local, port: 90}}]'}",
+    ],
+];
+
+/// What somebody has who was told of all changes.
+#[derive(Default)]
+struct Told {
+    translation: Translation,
+    by_node: BTreeMap<String, BTreeSet<SpiffeId>>,
+    served: BTreeMap<NamespacedHostname, BTreeSet<NamespacedHostname>>,
+    views: BTreeMap<View, (BTreeMap<String, Made>, Option<mesh_core::listener::Listener>)>,
+}
+
+impl Told {
+    fn take(&mut self, engine: &Engine, changes: Changes) {
+        let Self { translation, by_node, served, .. } = self;
+        for key in &changes.differs.services {
+            translation.services.retain(|service| service.key != *key);
+            served.remove(key);
+            if let Some((service, of)) = engine.service(key) {
+                translation.services.push(service.clone());
+                served.insert(key.clone(), of.cloned().collect());
+            }
+        }
+        for uid in &changes.differs.workloads {
+            translation.workloads.retain(|workload| workload.uid != *uid);
+            translation.workloads.extend(engine.workload(uid).cloned());
+        }
+        for name in &changes.differs.policies {
+            translation.policies.retain(|policy| policy.name != *name);
+            translation.policies.extend(engine.policy(name).cloned());
+        }
+        translation.services.sort_by(|a, b| a.key.cmp(&b.key));
+        translation.workloads.sort_by(|a, b| a.uid.cmp(&b.uid));
+        translation.policies.sort_by(|a, b| a.name.cmp(&b.name));
+        for node in changes.differs.nodes {
+            by_node.insert(node.to_string(), engine.on_node(node.as_str()));
+        }
+        by_node.retain(|_, identities| !identities.is_empty());
+        for (view, change) in changes.views {
+            self.look(view, change);
+        }
+    }
+
+    fn look(&mut self, view: View, change: ViewChange) {
+        let (clusters, listener) = self.views.entry(view).or_default();
+        for (name, made) in change.clusters {
+            match made {
+                Some(made) => clusters.insert(name.to_string(), made),
+                None => clusters.remove(name.as_str()),
+            };
+        }
+        if let Some(now) = change.listener {
+            *listener = now;
+        }
+    }
+}
+
+fn views() -> Vec<View> {
+    let of = |namespace: &str, name: &str, locality: Locality| View {
+        waypoint: NamespacedName::new(namespace, name),
+        locality,
+    };
+    vec![
+        of("a", "w", Locality::new("eu", "a", "")),
+        of("b", "x", Locality::default()),
+        of("b", "x", Locality::new("us", "a", "")),
+    ]
+}
+
+/// What those who are served have is what a translation from scratch gives them.
+fn assert_same(told: &Told, world: &World, step: usize) {
+    let place = place();
+    let whole = Waypoints::new(world, &place);
+    let translation = whole.translation();
+    assert_eq!(told.translation, translation, "step {step}");
+    assert_eq!(told.by_node, translation.identities_by_node(), "step {step}");
+    let of_whole = |key: &NamespacedHostname| whole.0.service(key).map(|(_, of)| of.cloned().collect());
+    for (key, served) in &told.served {
+        assert_eq!(Some(served.clone()), of_whole(key), "step {step}: {key}");
+    }
+    for (view, (clusters, listener)) in &told.views {
+        let resources = whole.resources(&view.waypoint, &view.locality);
+        assert_eq!(listener.iter().collect::<Vec<_>>(), resources.listeners.iter().collect::<Vec<_>>(), "step {step}");
+        let expected: BTreeMap<_, _> =
+            resources.clusters.iter().map(|cluster| (cluster.name.to_string(), cluster)).collect();
+        let clusters_told: BTreeMap<_, _> = clusters.iter().map(|(name, made)| (name.clone(), &made.cluster)).collect();
+        assert_eq!(clusters_told, expected, "step {step}: {view:?}");
+        let assignments: Vec<_> = clusters.values().filter_map(|made| made.assignment.as_ref()).collect();
+        assert_eq!(assignments, resources.assignments.iter().collect::<Vec<_>>(), "step {step}: {view:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn step_by_step_comes_to_the_same_as_from_scratch(
+        begin in prop::collection::vec(any::<Index>(), OBJECTS.len()),
+        steps in prop::collection::vec((any::<Index>(), any::<Index>()), 1..24),
+        look in 0..24_usize,
+    ) {
+        let mut world = World::default();
+        for (versions, choice) in OBJECTS.iter().zip(begin) {
+            if let Some(text) = versions.get(choice.index(versions.len() + 1)) {
+                put(&mut world, text);
+            }
+        }
+        let (mut engine, mut told) = (Engine::new(place()), Told::default());
+        let changes = engine.apply(world.clone());
+        told.take(&engine, changes);
+        for (step, (object, version)) in steps.into_iter().enumerate() {
+            if step == look {
+                for view in views() {
+                    let change = engine.open(&view);
+                    told.look(view, change);
+                }
+            }
+            let versions = OBJECTS[object.index(OBJECTS.len())];
+            match versions.get(version.index(versions.len() + 1)) {
+                Some(text) => put(&mut world, text),
+                None => remove(&mut world, versions[0]),
+            }
+            let changes = engine.apply(world.clone());
+            told.take(&engine, changes);
+            assert_same(&told, &world, step);
+        }
+        let nodes = engine.graph.size().0;
+        engine.apply(World::default());
+        prop_assert!(engine.graph.size().0 <= nodes);
+        prop_assert_eq!(Waypoints(engine).translation(), Translation::default());
+    }
+}
+
+/// A mesh of services, each with ten pods and a slice, in namespaces of a hundred services with a waypoint each.
+fn large(services: usize) -> World {
+    let mut world = World::default();
+    for index in 0..services {
+        let namespace = format!("n{}", index / 100);
+        if index % 100 == 0 {
+            put(
+                &mut world,
+                &format!(
+                    "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}, labels: {{istio.io/dataplane-mode: ambient, istio.io/use-waypoint: w}}}}\n---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: w, namespace: {namespace}}}\nspec: {{gatewayClassName: istio-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE}}]}}\n---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: p, namespace: {namespace}}}\nspec: {{mtls: {{mode: STRICT}}}}"
+                ),
+            );
+        }
+        let ip = format!("10.1.{}.{}", index / 250, index % 250);
+        put(
+            &mut world,
+            &format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: s{index}, namespace: {namespace}}}\nspec: {{clusterIP: {ip}, selector: {{app: s{index}}}, ports: [{{name: http, port: 80}}]}}"
+            ),
+        );
+        let mut slice = format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {{name: s{index}, namespace: {namespace}, labels: {{kubernetes.io/service-name: s{index}}}}}\nports: [{{name: http, port: 80}}]\nendpoints:"
+        );
+        for pod in 0..10 {
+            put(&mut world, &pod_of(&namespace, index, pod, true));
+            slice += &format!("\n- {{addresses: [10.0.0.1], targetRef: {{kind: Pod, name: s{index}-{pod}}}}}");
+        }
+        put(&mut world, &slice);
+    }
+    world
+}
+
+fn pod_of(namespace: &str, service: usize, pod: usize, ready: bool) -> String {
+    let (high, low) = (service / 20, service % 20 * 10 + pod);
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: s{service}-{pod}, namespace: {namespace}, labels: {{app: s{service}}}}}\nspec: {{nodeName: n{}}}\nstatus: {{podIP: 10.2.{high}.{low}, conditions: [{{type: Ready, status: '{}'}}]}}",
+        service % 50,
+        if ready { "True" } else { "False" }
+    )
+}
+
+/// How many values a change of a world is worth.
+fn cost(engine: &mut Engine, world: &World) -> u64 {
+    let before = engine.computations();
+    engine.apply(world.clone());
+    engine.computations() - before
+}
+
+#[test]
+fn one_changed_endpoint_costs_work_for_that_endpoint_only() {
+    for services in [100, 1_000] {
+        let mut world = large(services);
+        let mut engine = Engine::new(place());
+        engine.apply(world.clone());
+        let waypoint = NamespacedName::new("n0", "w");
+        engine.open(&View { waypoint, locality: Locality::default() });
+
+        assert_eq!(cost(&mut engine, &world), 0, "nothing has changed");
+        // The workload, and its service's one cluster at the one waypoint that is looked at.
+        put(&mut world, &pod_of("n0", 7, 3, false));
+        assert_eq!(cost(&mut engine, &world), 2, "of {services} services");
+        // Of a waypoint that nobody looks at.
+        if services > 100 {
+            put(&mut world, &pod_of("n5", 507, 3, false));
+            assert_eq!(cost(&mut engine, &world), 1, "of {services} services");
+        }
+        // The slice itself, and the one pod that is not in it any more; the cluster reads the same.
+        let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: s7, namespace: n0, labels: {kubernetes.io/service-name: s7}}\nports: [{name: http, port: 80}]\nendpoints:";
+        let others =
+            (1..10).map(|pod| format!("\n- {{addresses: [10.0.0.1], targetRef: {{kind: Pod, name: s7-{pod}}}}}"));
+        put(&mut world, &(slice.to_owned() + &others.collect::<String>()));
+        assert_eq!(cost(&mut engine, &world), 2, "of {services} services");
+        // The service, the ten pods that it selects, its part of the listener, the listener and the cluster.
+        put(
+            &mut world,
+            "apiVersion: v1\nkind: Service\nmetadata: {name: s7, namespace: n0}\nspec: {clusterIP: 10.1.9.9, selector: {app: s7}, ports: [{name: http, port: 80}]}",
+        );
+        assert_eq!(cost(&mut engine, &world), 15, "of {services} services");
+        // A policy that selects the pods of one service: it, and they.
+        put(
+            &mut world,
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: n0}\nspec: {selector: {matchLabels: {app: s8}}, rules: [{}]}",
+        );
+        assert_eq!(cost(&mut engine, &world), 12, "of {services} services");
+    }
+}
+
+#[test]
+fn a_kubernetes_service_counts_before_an_entry_of_its_host() {
+    let mut engine = Engine::new(place());
+    let mut world = World::default();
+    let text = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: NAME, namespace: a}\nspec: {hosts: [s.a.svc.cluster.local], ports: [{number: 80, name: http}]}";
+    let key = NamespacedHostname::new("a", Hostname::parse("s.a.svc.cluster.local").unwrap());
+    let of = |engine: &mut Engine, world: &World| {
+        engine.apply(world.clone());
+        engine.service(&key).map(|(service, _)| service.name.to_string())
+    };
+    for (name, counts) in [("b", "b"), ("a", "b"), ("c", "c")] {
+        put(&mut world, &text.replace("NAME", name));
+        assert_eq!(of(&mut engine, &world).as_deref(), Some(counts));
+    }
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: a}\nspec: {ports: [{port: 80}]}";
+    put(&mut world, service);
+    assert_eq!(of(&mut engine, &world).as_deref(), Some("s"));
+    remove(&mut world, service);
+    remove(&mut world, &text.replace("NAME", "c"));
+    assert_eq!(of(&mut engine, &world).as_deref(), Some("b"));
+}
+
+#[test]
+fn places_of_nodes_and_preferences_of_namespaces_count_where_nothing_nearer_is_said() {
+    let mut world = World::default();
+    put(
+        &mut world,
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n7, labels: {topology.kubernetes.io/region: eu, topology.kubernetes.io/zone: eu-1, topology.istio.io/subzone: rack}}",
+    );
+    put(
+        &mut world,
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: nn, annotations: {networking.istio.io/traffic-distribution: PreferClose}}",
+    );
+    for (name, said) in [("plain", ""), ("own", ", trafficDistribution: PreferSameNode")] {
+        put(
+            &mut world,
+            &format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: nn}}\nspec: {{ports: [{{port: 80}}]{said}}}"
+            ),
+        );
+    }
+    put(&mut world, &pod_of("nn", 7, 0, true));
+    let translation = translate(&world, &place());
+    assert_eq!(translation.workloads[0].locality, Locality::new("eu", "eu-1", "rack"));
+    let preferences: Vec<usize> =
+        translation.services.iter().map(|service| service.load_balancing.preference.len()).collect();
+    assert_eq!(preferences, [5, 3]);
+}

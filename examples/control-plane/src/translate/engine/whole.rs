@@ -1,0 +1,82 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh_core::authz::Policy;
+use mesh_core::name::{Locality, NamespacedName, SpiffeId};
+use mesh_core::service::Service;
+use mesh_core::workload::Workload;
+
+use super::Engine;
+use crate::translate::Place;
+use crate::translate::waypoint::{self, Resources};
+use crate::world::World;
+
+/// What node proxies receive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// Workloads, in the order of their uids.
+    pub workloads: Vec<Workload>,
+    /// Services, in the order of their keys.
+    pub services: Vec<Service>,
+    /// Policies, in the order of their names.
+    pub policies: Vec<Policy>,
+}
+
+/// Translates a world.
+#[must_use]
+pub fn translate(world: &World, place: &Place) -> Translation {
+    Waypoints::new(world, place).translation()
+}
+
+impl Translation {
+    /// The identities of the workloads on each node.
+    #[must_use]
+    pub fn identities_by_node(&self) -> BTreeMap<String, BTreeSet<SpiffeId>> {
+        let mut by_node: BTreeMap<String, BTreeSet<SpiffeId>> = BTreeMap::new();
+        for workload in &self.workloads {
+            by_node.entry(workload.node.to_string()).or_default().insert(workload.spiffe_id());
+        }
+        by_node
+    }
+}
+
+/// The waypoints of a world.
+#[derive(Debug)]
+pub struct Waypoints(pub(super) Engine);
+
+impl Waypoints {
+    /// The waypoints of a world.
+    #[must_use]
+    pub fn new(world: &World, place: &Place) -> Self {
+        let mut engine = Engine::new(place.clone());
+        engine.apply(world.clone());
+        Self(engine)
+    }
+
+    /// Their Gateways.
+    pub fn keys(&self) -> impl Iterator<Item = &NamespacedName> {
+        waypoint::keys(self.0.world())
+    }
+
+    /// What node proxies receive of the same world.
+    #[must_use]
+    pub fn translation(&self) -> Translation {
+        let facts = &self.0.facts;
+        Translation {
+            workloads: facts.workloads().cloned().collect(),
+            services: facts.services().cloned().collect(),
+            policies: facts.policies().cloned().collect(),
+        }
+    }
+
+    /// Who the instances of a waypoint may be; nobody, if it is not served here.
+    #[must_use]
+    pub fn identities(&self, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
+        self.0.identities(waypoint)
+    }
+
+    /// What an instance of a waypoint is programmed with that is somewhere; nothing, if it is not served here.
+    #[must_use]
+    pub fn resources(&self, waypoint: &NamespacedName, locality: &Locality) -> Resources {
+        waypoint::resources(&self.0.reader(), waypoint, locality)
+    }
+}
