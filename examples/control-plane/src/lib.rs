@@ -1,17 +1,29 @@
-//! The control plane: reads Kubernetes-style YAML from a directory, serves workload discovery and certificates.
+//! The control plane: reads Kubernetes, Istio and Gateway API resources from directories, git and clusters, and serves workload
+//! discovery, Envoy's resources for waypoints, and certificates.
 //!
 //! ```text
-//! source (files) ──► admission (schema) ──► world ──► translate (pure) ──► serve (xDS, certificates)
-//!                         │ errors: the last good world goes on serving
-//!                         ▼
-//!                     findings
+//! source (files, commits, clusters) ──► world ──► translate (pure, incremental) ──► projection ──► serve (xDS, certificates)
+//!    │ admission (schema, policies): what is bad keeps its last good state
+//!    ▼
+//! findings ◄── analyze (what is wrong among several)
 //! ```
 
 pub mod admission;
+pub mod analyze;
+pub mod caller;
 mod cli;
+pub mod drift;
 pub mod finding;
+mod incremental;
+pub mod inventory;
+mod kind;
 mod listen;
+mod metrics;
+mod policies;
+pub mod preview;
+pub mod projection;
 mod publish;
+pub mod resource;
 mod serve;
 pub mod settings;
 mod show;
@@ -22,6 +34,10 @@ mod token;
 pub mod translate;
 mod trust;
 mod view;
+#[cfg(feature = "kubernetes")]
+pub mod webhook;
+#[cfg(unix)]
+mod workload_api;
 pub mod world;
 
 pub use cli::main_with_args;

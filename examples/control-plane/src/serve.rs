@@ -3,40 +3,46 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_core::live::{Live, Publisher};
-use mesh_core::name::{SpiffeId, parse_spiffe_id, parse_trust_domain};
-use mesh_host::admin::{Admin, page};
+use mesh_core::live::Publisher;
+use mesh_core::name::{SpiffeId, parse_trust_domain};
+use mesh_host::admin::Admin;
 use mesh_host::member::Error;
 use mesh_host::ready::Ready;
 use mesh_host::telemetry::LogLevel;
-use mesh_identity::authority::{Authority, Caller, CallerPolicy, CertificateService, Grant, Names, Refusal, Rules};
+use mesh_identity::authority::{Authority, CertificateService, Names, Rules};
 use mesh_identity::bundle::BundleSet;
 use mesh_identity::clock::SystemClock;
 use mesh_identity::partition::Survival;
-use mesh_identity::serve::{self, Incoming};
+use mesh_identity::serve::Incoming;
 use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::task::Tasks;
 use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE};
-use mesh_xds::pb::Node;
-use mesh_xds::server::{Access, Cache, Service, View};
+use mesh_xds::server::Service;
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Status};
 
+use crate::analyze::Analyzed;
+use crate::caller::{self, Admission, Authenticate, Grants};
 use crate::listen::listen;
-use crate::publish::{Assignments, Publish};
+use crate::metrics::Metrics;
+use crate::policies::Policies;
+use crate::projection::Projection;
+use crate::publish::Publish;
 use crate::settings::{self, Settings};
+use crate::show::Shown;
+use crate::source::{Beside, Sources};
 use crate::spire::OWN_LIFE;
 use crate::token::Tokens;
-use crate::translate::Place;
 use crate::trust::Ages;
-use crate::view::Views;
 
 /// How long open streams may take to end.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Clients that are given their first answers at a time. After a restart all come back: what is compared and encoded for them at
+/// once is bounded by this.
+const FIRST_ANSWERS: usize = 32;
 
 /// Runs the control plane until it is asked to end.
 pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> {
@@ -57,33 +63,42 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let ready = Ready::waiting_for(&["configuration"]);
     let quit = CancellationToken::new();
 
-    let (cache_writer, cache) = Cache::new(&[POLICY_TYPE, ADDRESS_TYPE]);
-    let (assignments, live_assignments) = Publisher::new(Assignments::new());
+    let mut metrics = Registry::with_prefix("mesh_control_plane");
+    let counted = Metrics::new(&mut metrics);
+    let tasks = Tasks::default();
     let (findings, live_findings) = Publisher::new(Vec::new());
-    let place = Place {
-        trust_domain: trust_domain.clone(),
-        cluster_id: settings.cluster_id.clone(),
-        network: settings.network.clone(),
-        root_namespace: settings.root_namespace.clone(),
-        cluster_domain: settings.cluster_domain.clone(),
-    };
-    let views = Arc::new(Views::new(place.clone()));
+    let place = settings.place()?;
+    let (projection, cache, live_assignments) = Projection::new(place.clone());
+    let views = Arc::clone(projection.views());
+    let explained = live_assignments.clone();
+    let explain = crate::preview::page(move || Some(Arc::clone(explained.load().world())), place.clone());
+    let (analyzed, live_analyzed) = Publisher::new(Analyzed::default());
+    let federated = settings.federation.iter().flat_map(|federation| &federation.peers);
+    let federated: Vec<String> = federated.map(|peer| peer.trust_domain.clone()).collect();
+    tasks.spawn(crate::analyze::run(live_assignments.changes(), place, federated, analyzed));
+    let policies = Policies::of(&settings)?;
+    let ending = CancellationToken::new();
+    let beside = Beside { judge: policies.judge(), ending: ending.clone(), ..Beside::default() };
+    let sources = Sources::start(&settings.sources, settings.state_dir.as_deref(), &beside, &tasks)?;
+    tasks.spawn(policies.clone().follow());
     let publish = Publish {
-        directory: settings.sources.directory.clone(),
-        interval: Duration::from_millis(settings.sources.poll_interval_ms.max(10)),
-        place,
-        cache: cache_writer,
-        views: Arc::clone(&views),
-        assignments,
+        sources: sources.merged(),
+        policies,
+        projection,
         findings,
         ready: ready.clone(),
+        metrics: counted.clone(),
     };
 
     let node_identity =
         SpiffeId::from_segments(trust_domain.clone(), &["ns", &settings.root_namespace, "sa", "node-proxy"])?;
-    let grants = Arc::new(NodeGrants { tokens: Arc::clone(&tokens), assignments: live_assignments, node_identity });
-    let order = [POLICY_TYPE, ADDRESS_TYPE, CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE];
-    let discovery = Service::new(cache.clone(), Arc::new(Callers { tokens, views }), &order);
+    let reviewers = caller::reviewers(&settings.kubernetes, &settings.cluster_id, &settings.root_namespace, &tasks)?;
+    let authenticate = Authenticate::new(tokens, reviewers, trust_domain.clone(), live_assignments.clone());
+    let grants = Arc::new(Grants::new(live_assignments.clone(), node_identity, counted.clone()));
+    let order = vec![POLICY_TYPE, ADDRESS_TYPE, CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE];
+    let serving = mesh_xds::server::Settings { order, first_answers: Some(FIRST_ANSWERS), ..Default::default() };
+    let observer = Arc::new(counted.clone());
+    let discovery = Service::observed(cache.clone(), Arc::new(Admission::new(views)), serving, observer);
     let own = SpiffeId::from_segments(trust_domain, &["ns", &settings.root_namespace, "sa", "control-plane"])?;
     let names = Names {
         dns: vec!["istiod.istio-system.svc".to_owned(), "localhost".to_owned()],
@@ -94,46 +109,48 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let identities = Identities::builder(Arc::new(source), bundles).build();
     let identity = identities.identity(&own).await?;
 
-    let tasks = Tasks::default();
     let federation = settings.federation.as_ref();
     let trust = crate::trust::begin(federation, &settings.authority.dir, survival.as_ref(), &authority, &tasks)?;
 
-    let dump_cache = cache.clone();
-    let dump_findings = live_findings.clone();
-    let discovery_clients = discovery.clone();
-    let mut metrics = Registry::with_prefix("mesh_control_plane");
     let (error_count, client_count) = (Gauge::<i64>::default(), Gauge::<i64>::default());
     metrics.register("findings", "Findings in the configuration", error_count.clone());
     metrics.register("clients", "Open discovery streams", client_count.clone());
     let ages = Ages::new(&mut metrics);
-    let (counted, aged, own_authority) = (discovery.clone(), trust.clone(), Arc::clone(&authority));
+    let source_metrics = crate::source::Metrics::new(&sources, &mut metrics);
+    let shown = Shown {
+        cache: cache.clone(),
+        service: discovery.clone(),
+        assignments: live_assignments,
+        findings: live_findings.clone(),
+        analyzed: live_analyzed,
+        directories: settings.sources.directories(),
+        sources: sources.page(),
+    };
+    let (dump_cache, looked, aged, own_authority) =
+        (cache.clone(), discovery.clone(), trust.clone(), Arc::clone(&authority));
     let admin = Admin {
         ready: ready.clone(),
         metrics: Arc::new(metrics),
         log,
         dump: Arc::new(move || crate::show::dump(&dump_cache)),
         quit: quit.clone(),
-        pages: Arc::from([
-            (
-                "/findings",
-                "what is wrong in the configuration",
-                page(Arc::new(move || serde_json::to_value(&*dump_findings.load()).unwrap_or_default())),
-            ),
-            (
-                "/clients",
-                "who is connected, and how far they are",
-                page(Arc::new(move || crate::show::clients(&discovery_clients))),
-            ),
-        ]),
+        pages: shown.pages(explain),
         before_metrics: Arc::new(move || {
-            client_count.set(i64::try_from(counted.client_count()).unwrap_or(i64::MAX));
+            client_count.set(i64::try_from(looked.client_count()).unwrap_or(i64::MAX));
             error_count.set(i64::try_from(live_findings.load().len()).unwrap_or(i64::MAX));
+            counted.look(&looked, &cache);
             ages.set(&aged, &own_authority);
+            source_metrics.set();
         }),
     };
     let admin =
         admin.bind(settings.admin).await.map_err(|error| format!("admin endpoint {}: {error}", settings.admin))?;
     let listener = listen(settings.listen)?;
+    if let Some(address) = settings.webhooks {
+        let webhooks = tokio::net::TcpListener::bind(address).await;
+        let webhooks = webhooks.map_err(|error| format!("webhooks {address}: {error}"))?;
+        tasks.spawn(sources.hooks().serve(webhooks));
+    }
     tracing::info!(listen = %settings.listen, admin = %settings.admin, identity = %own, "control plane starts");
 
     tasks.spawn(admin.serve());
@@ -150,6 +167,22 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         crate::spire::serve(spire, &server, Arc::clone(&authority), &trust, &tasks).await?;
     }
 
+    #[cfg(feature = "kubernetes")]
+    if let Some(settings) = &settings.webhook {
+        let mut validators: Vec<Arc<dyn crate::webhook::Validator>> = vec![Arc::new(crate::webhook::Schema)];
+        validators.extend(beside.judge.clone().map(|judge| Arc::new(crate::webhook::Judged(judge)) as _));
+        let validator = Arc::new(crate::webhook::All(validators));
+        crate::webhook::begin(settings, validator, &authority, &own, &tasks).await?;
+    }
+    if let Some(settings) = &settings.workload_api {
+        #[cfg(unix)]
+        crate::workload_api::serve(settings, &authority, &trust, &tasks)?;
+        #[cfg(not(unix))]
+        return Err(
+            format!("workload_api.socket: {}: there are no Unix sockets here", settings.socket.display()).into()
+        );
+    }
+
     let stop = quit.clone();
     let drain = discovery.clone();
     let server = tonic::transport::Server::builder()
@@ -157,6 +190,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
+        .layer(authenticate)
         .add_service(discovery.server())
         .add_service(CertificateService::server(authority, grants))
         .serve_with_incoming_shutdown(incoming, async move {
@@ -165,6 +199,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
                 Err(error) => tracing::error!(%error, "no signals; the control plane ends"),
             }
             ready.set("running", false);
+            ending.cancel();
             // Over half of the time that there is.
             drain.drain(DRAIN / 2);
         });
@@ -201,58 +236,4 @@ fn rules(settings: &settings::Authority, survival: Option<&Survival>) -> Result<
     rules.default_life = Duration::from_secs(settings.svid_ttl_seconds);
     rules.min_life = Duration::from_secs(settings.min_svid_ttl_seconds);
     Ok(rules)
-}
-
-/// A node may act for the workloads that run on it, and for no others.
-#[derive(Debug)]
-struct NodeGrants {
-    tokens: Arc<Tokens>,
-    assignments: Live<Assignments>,
-    node_identity: SpiffeId,
-}
-
-impl CallerPolicy for NodeGrants {
-    fn grant(&self, caller: &Caller<'_>, wanted: Option<&SpiffeId>) -> Result<Grant, Refusal> {
-        let node = self.tokens.node(caller.metadata).map_err(|reason| Refusal::Unauthenticated(reason.to_owned()))?;
-        let caller = format!("node {node}");
-        let Some(wanted) = wanted else { return Ok(Grant { caller, identity: self.node_identity.clone() }) };
-        if self.assignments.load().get(node).is_some_and(|identities| identities.contains(wanted)) {
-            return Ok(Grant { caller, identity: wanted.clone() });
-        }
-        Err(Refusal::Forbidden { caller, wanted: wanted.to_string() })
-    }
-}
-
-/// Any node with a token may read workload discovery, and instances of waypoints what is theirs.
-#[derive(Debug)]
-struct Callers {
-    tokens: Arc<Tokens>,
-    views: Arc<Views>,
-}
-
-impl Access for Callers {
-    /// A node is named by its name, who came with a certificate by its SPIFFE ID. Who brings a token is judged by that.
-    fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<String, Status> {
-        let peer = extensions.get::<serve::Caller>().and_then(serve::Caller::peer);
-        let named = match peer.filter(|_| !metadata.contains_key("authorization")) {
-            Some(peer) => Ok(peer.id().to_string()),
-            None => self.tokens.node(metadata).map(ToOwned::to_owned),
-        };
-        named.map_err(|reason| {
-            tracing::warn!(reason, "discovery stream refused");
-            Status::unauthenticated("request authenticate failure")
-        })
-    }
-
-    fn view(&self, client: &str, node: &Node) -> Result<View, Status> {
-        // No name of a node is an identity: see `Tokens`.
-        let Ok(identity) = parse_spiffe_id(client) else { return Ok(View::default()) };
-        match self.views.of(&identity, node) {
-            Ok(cache) => Ok(View { cache: Some(cache), permissions: None }),
-            Err(reason) => {
-                tracing::warn!(client, node = node.id, reason, "discovery stream refused");
-                Err(Status::permission_denied(reason))
-            }
-        }
-    }
 }

@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use mesh_core::name::parse_trust_domain;
 use mesh_host::telemetry::Log;
 use serde::Deserialize;
+
+use crate::source::settings::Sources;
+use crate::translate::Place;
 
 /// All settings. What has no default must be given.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,6 +31,16 @@ pub struct Settings {
     pub cluster_domain: String,
     /// Where resources are read.
     pub sources: Sources,
+    /// Policies that have a say in what takes effect; absent, there are none.
+    #[serde(default)]
+    pub admission: Option<Admission>,
+    /// Directory of what survives a restart: the last good states of sources, and copies of repositories. Only its owner may
+    /// read it. None: nothing survives, and there can be no repositories.
+    #[serde(default)]
+    pub state_dir: Option<PathBuf>,
+    /// Where webhooks of sources are answered, in plaintext; absent, they are not.
+    #[serde(default)]
+    pub webhooks: Option<SocketAddr>,
     /// The certificate authority.
     pub authority: Authority,
     /// Where discovery and certificates are served, over TLS.
@@ -38,9 +52,19 @@ pub struct Settings {
     /// Nodes that may join.
     #[serde(default)]
     pub nodes: Vec<Node>,
+    /// Kubernetes clusters whose service accounts may call. Absent, none may.
+    #[serde(default)]
+    pub kubernetes: Vec<Kubernetes>,
+    /// The admission webhook for API servers; absent, it is not served.
+    #[cfg(feature = "kubernetes")]
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
     /// SPIRE's server API for nodes that attest; absent, it is not served.
     #[serde(default)]
     pub spire: Option<Spire>,
+    /// SPIFFE's Workload API for processes of this machine; absent, it is not served.
+    #[serde(default)]
+    pub workload_api: Option<WorkloadApi>,
     /// Other trust domains; absent, none is trusted.
     #[serde(default)]
     pub federation: Option<Federation>,
@@ -51,6 +75,79 @@ pub struct Settings {
     /// The log.
     #[serde(default)]
     pub log: Log,
+}
+
+/// A Kubernetes cluster whose service accounts may call. Of `jwks`, `jwks_url` and `token_review` one says how their tokens are
+/// judged.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Its name, by which callers name it in the metadata `clusterid`. Absent, the `cluster_id` of the resources.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Issuer of its tokens, exactly. Needed but with `token_review`, where the API server knows it.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// Audiences of which a token must have one. Default: `istio-ca`.
+    #[serde(default = "token_audiences")]
+    pub audiences: Vec<String>,
+    /// What its API server serves at `/openid/v1/jwks`, in a file. It is followed.
+    #[serde(default)]
+    pub jwks: Option<PathBuf>,
+    /// The same at a URL, or the issuer's configuration that leads there.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+    /// Its API server judges every token.
+    #[serde(default)]
+    pub token_review: Option<TokenReviews>,
+    /// CA certificates (PEM) of the server of `jwks_url` or `token_review`; absent, those of the machine.
+    #[serde(default)]
+    pub roots: Option<PathBuf>,
+    /// Service accounts of the proxies of nodes, as `<namespace>/<name>`: they may act for the workloads on the node of their own
+    /// pod. Absent, `ztunnel` in the root namespace; empty, nobody.
+    #[serde(default)]
+    pub node_accounts: Option<Vec<String>>,
+}
+
+/// An API server that judges tokens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenReviews {
+    /// Where it is, such as `https://kubernetes.default.svc`.
+    pub url: String,
+    /// File of the token by which it is called. Its account needs `create` on `tokenreviews`.
+    pub token_file: PathBuf,
+}
+
+/// Where the webhook is served, and how API servers know it.
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Where it listens, over TLS.
+    #[serde(default = "webhook_listen")]
+    pub listen: SocketAddr,
+    /// The names by which API servers call it: `<service>.<namespace>.svc`.
+    #[serde(default = "webhook_names")]
+    pub names: Vec<String>,
+    /// Certificate and key in one PEM file, which is followed. Absent, the region's authority issues a certificate for the
+    /// names, and its roots are those of `control-plane webhook-config`.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+}
+
+/// SPIFFE's Workload API, on a Unix socket.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadApi {
+    /// The socket.
+    pub socket: PathBuf,
+    /// Which processes may have which identity: JSON in the form of SPIRE's entries, with selectors of kind `unix`. It is
+    /// followed. Whoever runs here is on this node, so parents do not count; it is no file of `spire`.
+    pub entries: PathBuf,
+    /// Whether processes are also known by the path and the digest of their program, which is read for that.
+    #[serde(default)]
+    pub programs: bool,
 }
 
 /// Other trust domains, and what they need to federate with this one.
@@ -165,15 +262,46 @@ pub struct Cluster {
     pub accounts: Vec<String>,
 }
 
-/// Where resources are read.
+/// Policies that have a say in what takes effect. Where both are given, all count.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sources {
-    /// A directory of YAML files, read with all its subdirectories.
-    pub directory: PathBuf,
-    /// Milliseconds between two looks at it.
-    #[serde(default = "poll_interval_ms")]
-    pub poll_interval_ms: u64,
+pub struct Admission {
+    /// Directory of policies in Rego. It is followed.
+    #[serde(default)]
+    pub rego: Option<PathBuf>,
+    /// Directory of policies in Rego within the first directory of manifests: whoever may change these may change those.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Names of the place that is served.
+    ///
+    /// # Errors
+    /// The trust domain is none.
+    pub fn place(&self) -> Result<Place, mesh_core::name::Error> {
+        Ok(Place {
+            trust_domain: parse_trust_domain(&self.trust_domain)?,
+            cluster_id: self.cluster_id.clone(),
+            network: self.network.clone(),
+            root_namespace: self.root_namespace.clone(),
+            cluster_domain: self.cluster_domain.clone(),
+        })
+    }
+
+    /// Names of the place that settings without any names have.
+    ///
+    /// # Errors
+    /// None that can come about.
+    pub fn default_place() -> Result<Place, mesh_core::name::Error> {
+        Ok(Place {
+            trust_domain: parse_trust_domain(&trust_domain())?,
+            cluster_id: cluster_id(),
+            network: String::new(),
+            root_namespace: root_namespace(),
+            cluster_domain: cluster_domain(),
+        })
+    }
 }
 
 /// The certificate authority.
@@ -242,12 +370,22 @@ fn aws_window_seconds() -> u64 {
     10 * 60
 }
 
+#[cfg(feature = "kubernetes")]
+fn webhook_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 15017))
+}
+
+#[cfg(feature = "kubernetes")]
+fn webhook_names() -> Vec<String> {
+    vec!["control-plane.istio-system.svc".to_owned()]
+}
+
 fn spire_audience() -> String {
     "spire-server".to_owned()
 }
 
-fn poll_interval_ms() -> u64 {
-    300
+fn token_audiences() -> Vec<String> {
+    vec!["istio-ca".to_owned()]
 }
 
 fn svid_ttl_seconds() -> u64 {

@@ -40,12 +40,7 @@ pub(crate) async fn serve(
     tasks: &Tasks,
 ) -> Result<(), Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let content = read(&settings.entries)?;
-    let first = Entries::from_json(&content).map_err(|error| format!("{}: {error}", settings.entries.display()))?;
-    let (publisher, entries) = Publisher::new(Some(first));
-    let take = move |content: &[u8]| Entries::from_json(content).map(|entries| publisher.publish(Some(entries)));
-    tasks.spawn(follow(settings.entries.clone(), Some(content), LOOK, take));
-
+    let entries = entries(&settings.entries, tasks)?;
     let tokens = Arc::new(open_tokens(&settings)?);
     let mut attestors: Vec<Arc<dyn Attestor>> = vec![Arc::<JoinTokens>::clone(&tokens)];
     if let Some(path) = &settings.x509pop {
@@ -91,6 +86,16 @@ pub(crate) async fn serve(
         }
     });
     Ok(())
+}
+
+/// Who may have which identity, as a file says. It is followed.
+pub(crate) fn entries(path: &Path, tasks: &Tasks) -> Result<Live<Option<Entries>>, Error> {
+    let content = read(path)?;
+    let first = Entries::from_json(&content).map_err(|error| format!("{}: {error}", path.display()))?;
+    let (publisher, entries) = Publisher::new(Some(first));
+    let take = move |content: &[u8]| Entries::from_json(content).map(|entries| publisher.publish(Some(entries)));
+    tasks.spawn(follow(path.to_owned(), Some(content), LOOK, take));
+    Ok(entries)
 }
 
 /// The join tokens that wait; a command may add to them while the server runs.

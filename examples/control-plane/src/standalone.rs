@@ -8,8 +8,8 @@ use mesh_core::name::{Locality, NamespacedName};
 use crate::admission::admit;
 use crate::finding::{Finding, Origin};
 use crate::source::dir::{self, SourceFile};
-use crate::translate::waypoint::{Resources, Waypoints};
-use crate::translate::{Place, translate};
+use crate::translate::waypoint::Resources;
+use crate::translate::{Place, Waypoints};
 
 /// Reads a file of manifests, or a directory of such files, and gives what an instance of one waypoint is programmed with that
 /// is somewhere, and what is worth knowing about the manifests.
@@ -22,11 +22,10 @@ pub fn resources(
     waypoint: &NamespacedName,
     locality: &Locality,
 ) -> Result<(Resources, Vec<Finding>), Vec<Finding>> {
-    let origin = Origin { file: manifests.to_owned(), line: 1 };
+    let origin = Origin::file(manifests);
     let files = read(manifests).map_err(|error| vec![origin.error(format!("cannot be read: {error}"))])?;
     let (world, findings) = admit(&files)?;
-    let translation = translate(&world, place);
-    let waypoints = Waypoints::new(&world, place, &translation);
+    let waypoints = Waypoints::new(&world, place);
     if !waypoints.keys().any(|key| key == waypoint) {
         return Err(vec![origin.error(format!("there is no waypoint `{waypoint}`"))]);
     }

@@ -106,7 +106,8 @@ impl fmt::Debug for FromFile {
     }
 }
 
-fn web_server(path: &Path, tasks: &Tasks) -> Result<Arc<ServerConfig>, Error> {
+/// TLS of a web server by a certificate and a key in one file, which is followed.
+pub(crate) fn web_server(path: &Path, tasks: &Tasks) -> Result<Arc<ServerConfig>, Error> {
     let content = mesh_identity::file::read(path)?;
     let mut config = ServerConfig::clone(&*named_server(&content, ALPN)?);
     let (publisher, live) = Publisher::new(Arc::clone(&config.cert_resolver));

@@ -1,21 +1,23 @@
 //! What each waypoint is served: its own resources, and nobody else's.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use mesh_core::name::{Locality, NamespacedName, ServiceAccount, SpiffeId};
+use mesh_xds::envoy::endpoint::encode_assignment;
 use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE};
 use mesh_xds::pb::Node;
-use mesh_xds::server::{Cache, CacheWriter};
+use mesh_xds::server::{Cache, CacheWriter, Change, Entry};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
+use crate::translate::Place;
 use crate::translate::binding::GATEWAY_NAME;
-use crate::translate::waypoint::{Flavour, Waypoints};
-use crate::translate::{Place, Translation};
+use crate::translate::engine::{Differs, Engine, View, ViewChange};
+use crate::translate::waypoint::{Flavour, MAIN};
 use crate::world::World;
 
-/// The views of waypoints.
+/// The views of waypoints, and the translation that they are views of.
 pub(crate) struct Views {
     place: Place,
     state: Mutex<State>,
@@ -23,23 +25,9 @@ pub(crate) struct Views {
 
 #[derive(Default)]
 struct State {
-    now: Option<Now>,
-    caches: HashMap<Key, (CacheWriter, Cache)>,
-}
-
-/// What was taken last.
-#[derive(Clone)]
-struct Now {
-    world: Arc<World>,
-    translation: Arc<Translation>,
-}
-
-/// By what views differ.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    waypoint: NamespacedName,
-    locality: Locality,
-    flavour: Flavour,
+    /// From the first configuration on.
+    engine: Option<Engine>,
+    caches: BTreeMap<View, Vec<(Flavour, CacheWriter, Cache)>>,
 }
 
 impl Views {
@@ -48,14 +36,33 @@ impl Views {
         Self { place, state: Mutex::default() }
     }
 
-    /// Shows something else from now on. Gives the number of resources that changed.
-    pub(crate) fn publish(&self, world: World, translation: Translation) -> usize {
-        let now = Now { world: Arc::new(world), translation: Arc::new(translation) };
+    /// Takes another world, at some time before. `tell` is told what differs for node proxies; then waypoints are shown
+    /// theirs. Gives the number of resources of waypoints that changed, and how many values were computed.
+    pub(crate) fn publish(&self, world: World, taken: Instant, tell: impl FnOnce(&Engine, &Differs)) -> (usize, u64) {
         let mut state = self.state.lock();
-        let waypoints = Waypoints::new(&now.world, &self.place, &now.translation);
-        let changed = state.caches.iter().map(|(key, (writer, _))| self.fill(writer, &waypoints, key)).sum();
-        state.now = Some(now);
-        changed
+        let first = match state.engine {
+            Some(_) => None,
+            None => {
+                // The first world is large. Nobody waits for it here: who comes before is told that there is nothing yet.
+                drop(state);
+                let mut engine = Engine::new(self.place.clone());
+                let changes = engine.apply(world.clone());
+                state = self.state.lock();
+                state.engine = Some(engine);
+                Some(changes)
+            }
+        };
+        let State { engine: Some(engine), caches } = &mut *state else { return (0, 0) };
+        let before = if first.is_some() { 0 } else { engine.computations() };
+        let changes = first.unwrap_or_else(|| engine.apply(world));
+        tell(engine, &changes.differs);
+        let mut changed = 0;
+        for (view, change) in &changes.views {
+            for (flavour, writer, _) in caches.get(view).into_iter().flatten() {
+                changed += writer.taken_at(taken).apply(resources(*flavour, change));
+            }
+        }
+        (changed, engine.computations() - before)
     }
 
     /// The view of a client that proved an identity and says to be an instance of a waypoint.
@@ -67,27 +74,47 @@ impl Views {
     /// Why there is nothing to see for it.
     pub(crate) fn of(&self, client: &SpiffeId, node: &Node) -> Result<Cache, String> {
         let mut state = self.state.lock();
-        let now = state.now.clone().ok_or("there is no configuration yet")?;
-        let waypoints = Waypoints::new(&now.world, &self.place, &now.translation);
+        let State { engine, caches } = &mut *state;
+        let engine = engine.as_mut().ok_or("there is no configuration yet")?;
         let account = ServiceAccount::from_spiffe_id(client).ok_or("the identity is no service account")?;
-        let waypoint = claimed(&now.world, &waypoints, &account, client, node)?;
-        if waypoint.namespace != *account.namespace() || !waypoints.identities(&waypoint).contains(client) {
+        let waypoint = claimed(engine, &account, client, node)?;
+        if waypoint.namespace != *account.namespace() || !engine.identities(&waypoint).contains(client) {
             return Err(format!("{client} is no instance of waypoint `{waypoint}`"));
         }
-        let key = Key { waypoint, locality: locality(node), flavour: flavour(node) };
-        if let Some((_, cache)) = state.caches.get(&key) {
+        let (view, flavour) = (View { waypoint, locality: locality(node) }, flavour(node));
+        let known = caches.get(&view).into_iter().flatten().find(|(of, ..)| *of == flavour);
+        if let Some((.., cache)) = known {
             return Ok(cache.clone());
         }
         let (writer, cache) = Cache::new(&[CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE]);
-        self.fill(&writer, &waypoints, &key);
-        state.caches.insert(key, (writer, cache.clone()));
+        let (clusters, listeners) = flavour.around(&self.place.trust_domain);
+        let around = [(CLUSTER_TYPE, clusters), (LISTENER_TYPE, listeners)].into_iter().flat_map(|(url, all)| {
+            all.into_iter().map(move |(name, bytes)| (url, Change::Put(name, Entry::new(bytes, Vec::new()))))
+        });
+        writer.apply(around.chain(resources(flavour, &engine.open(&view))));
+        caches.entry(view).or_default().push((flavour, writer, cache.clone()));
         Ok(cache)
     }
+}
 
-    fn fill(&self, writer: &CacheWriter, waypoints: &Waypoints<'_>, key: &Key) -> usize {
-        let resources = waypoints.resources(&key.waypoint, &key.locality);
-        writer.replace(resources.entries(key.flavour, &self.place.trust_domain))
+/// What changed, as it is served.
+fn resources(flavour: Flavour, change: &ViewChange) -> Vec<(&'static str, Change)> {
+    let put = |name: &str, bytes: Vec<u8>| Change::Put(name.to_owned(), Entry::new(bytes, Vec::new()));
+    let remove = |name: &str| Change::Remove(name.to_owned());
+    let mut resources = Vec::new();
+    for (name, made) in &change.clusters {
+        let name = name.as_str();
+        let cluster = made.as_ref().map(|made| put(name, flavour.cluster(&made.cluster)));
+        resources.push((CLUSTER_TYPE, cluster.unwrap_or_else(|| remove(name))));
+        let assignment = made.as_ref().and_then(|made| made.assignment.as_ref());
+        let assignment = assignment.map(|assignment| put(name, encode_assignment(assignment)));
+        resources.push((ENDPOINT_TYPE, assignment.unwrap_or_else(|| remove(name))));
     }
+    if let Some(listener) = &change.listener {
+        let listener = listener.as_ref().map(|listener| put(listener.name.as_str(), flavour.listener(listener)));
+        resources.push((LISTENER_TYPE, listener.unwrap_or_else(|| remove(MAIN))));
+    }
+    resources
 }
 
 impl fmt::Debug for Views {
@@ -98,22 +125,21 @@ impl fmt::Debug for Views {
 
 /// The waypoint that a client says to be an instance of.
 fn claimed(
-    world: &World,
-    waypoints: &Waypoints<'_>,
+    engine: &Engine,
     account: &ServiceAccount,
     client: &SpiffeId,
     node: &Node,
 ) -> Result<NamespacedName, String> {
     let instance = instance(&node.id).ok_or_else(|| format!("`{}` is no node id of a waypoint", node.id))?;
+    let world = engine.world();
     let pod = world.pods.get(&instance).map(|(_, pod)| &pod.metadata.labels);
     let entry = world.entries.get(&instance).map(|(_, entry)| &entry.metadata.labels);
     let known = pod.or(entry).and_then(|labels| labels.get(GATEWAY_NAME).cloned());
     if let Some(name) = known.or_else(|| label(node)) {
         return Ok(NamespacedName::new(instance.namespace, name));
     }
-    let mut by_account = waypoints
-        .keys()
-        .filter(|key| key.namespace == *account.namespace() && waypoints.identities(key).contains(client));
+    let of_namespace = world.gateways.in_namespace(account.namespace().as_str()).map(|(key, _)| key);
+    let mut by_account = of_namespace.filter(|key| engine.identities(key).contains(client));
     match (by_account.next(), by_account.next()) {
         (Some(key), None) => Ok(key.clone()),
         (None, _) => Err(format!("{client} is an instance of no waypoint")),
