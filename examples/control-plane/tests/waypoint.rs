@@ -16,14 +16,9 @@ use std::time::{Duration, SystemTime};
 
 use mesh_core::balance::{Assignment, Cluster};
 use mesh_core::listener::{Listener, ListenerKind};
-use mesh_core::live::Publisher;
-use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
-use mesh_identity::bundle::{Bundle, BundleSet};
+use mesh_core::name::parse_spiffe_id;
 use mesh_identity::clock::SystemClock;
-use mesh_identity::connect::Connector;
 use mesh_identity::source::{CsrSource, Identities, TokenSource};
-use mesh_identity::tls::server_authenticated_client;
-use mesh_identity::verify::Expected;
 use mesh_xds::client::machine::{ServerTraits, Variant};
 use mesh_xds::client::{Client, Group};
 use mesh_xds::envoy::LISTENER_TYPE;
@@ -33,16 +28,18 @@ use mesh_xds::pb::discovery::aggregated_discovery_service_client::AggregatedDisc
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use crate::support::{Region, until};
+use crate::support::{Region, server, until};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 const MANIFESTS: &str = r#"
+apiVersion: v1
 kind: Namespace
 metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint}}
 ---
+apiVersion: v1
 kind: Namespace
 metadata: {name: bank}
 ---
@@ -56,20 +53,24 @@ kind: Gateway
 metadata: {name: waypoint, namespace: bank}
 spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
 ---
+apiVersion: v1
 kind: Pod
 metadata: {name: waypoint-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: waypoint}}
 spec: {nodeName: node-a, serviceAccountName: waypoint}
 status: {podIP: 10.0.0.100}
 ---
+apiVersion: v1
 kind: Pod
 metadata: {name: waypoint-1, namespace: bank, labels: {gateway.networking.k8s.io/gateway-name: waypoint}}
 spec: {nodeName: node-a, serviceAccountName: waypoint}
 status: {podIP: 10.0.0.101}
 ---
+apiVersion: v1
 kind: Service
 metadata: {name: carts, namespace: shop}
 spec: {clusterIP: 10.1.0.1, selector: {app: carts}, ports: [{name: http, port: 80}]}
 ---
+apiVersion: v1
 kind: Pod
 metadata: {name: carts-1, namespace: shop, labels: {app: carts}}
 spec: {nodeName: node-a, serviceAccountName: carts}
@@ -77,6 +78,7 @@ status: {podIP: 10.0.0.1, conditions: [{type: Ready, status: "True"}]}
 "#;
 
 const ANOTHER: &str = r#"
+apiVersion: v1
 kind: Pod
 metadata: {name: carts-2, namespace: shop, labels: {app: carts}}
 status: {podIP: 10.0.0.2, conditions: [{type: Ready, status: "True"}]}
@@ -93,17 +95,6 @@ async fn serve() -> Region {
 }
 
 impl Region {
-    fn endpoint(&self, config: Arc<rustls::ClientConfig>) -> Channel {
-        let connector = Connector::new(config).to(format!("127.0.0.1:{}", self.mesh));
-        Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector)
-    }
-
-    /// A channel of somebody who has no certificate.
-    fn nobody(&self) -> Channel {
-        let (_, bundles) = Publisher::new(self.bundles());
-        self.endpoint(server_authenticated_client(bundles, server(), Arc::new(SystemClock), &[b"h2"]).unwrap())
-    }
-
     /// A channel by the certificate of an identity, which the node's token is good for.
     async fn channel_of(&self, id: &str) -> Channel {
         let token = TokenSource::Fixed(TOKEN.into());
@@ -112,15 +103,6 @@ impl Region {
         let identity = identities.identity(&parse_spiffe_id(id).unwrap()).await.unwrap();
         self.endpoint(identity.client_config(server(), &[b"h2"]).unwrap())
     }
-
-    fn bundles(&self) -> BundleSet {
-        let roots = std::fs::read(self.path("authority/root-cert.pem")).unwrap();
-        BundleSet::default().with(Bundle::from_pem(parse_trust_domain("cluster.local").unwrap(), &roots).unwrap())
-    }
-}
-
-fn server() -> Expected {
-    Expected::Ids(vec![parse_spiffe_id("spiffe://cluster.local/ns/istio-system/sa/control-plane").unwrap()])
 }
 
 fn node(id: &str) -> Node {

@@ -5,7 +5,17 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
+
+use mesh_core::live::Publisher;
+use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
+use mesh_identity::bundle::{Bundle, BundleSet};
+use mesh_identity::clock::SystemClock;
+use mesh_identity::connect::Connector;
+use mesh_identity::tls::server_authenticated_client;
+use mesh_identity::verify::Expected;
+use tonic::transport::{Channel, Endpoint};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_control-plane");
 
@@ -61,13 +71,19 @@ impl Region {
         Command::new(BINARY).args(arguments).arg("--config").arg(config).output().unwrap()
     }
 
-    pub async fn serve(mut self) -> Self {
+    /// Starts it, and does not wait until it serves.
+    pub fn begin(mut self) -> Self {
         let log = std::fs::File::create(self.path("log")).unwrap();
         let mut command = Command::new(BINARY);
         command.arg("serve").arg("--config").arg(self.path("settings.yaml"));
         self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        until("it is ready", || self.get("/healthz/ready").is_some_and(|answer| answer.contains("200 OK"))).await;
         self
+    }
+
+    pub async fn serve(self) -> Self {
+        let region = self.begin();
+        until("it is ready", || region.get("/healthz/ready").is_some_and(|answer| answer.contains("200 OK"))).await;
+        region
     }
 
     pub fn get(&self, path: &str) -> Option<String> {
@@ -78,21 +94,59 @@ impl Region {
         Some(text)
     }
 
+    /// Ends it as a crash does. It can be served again.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn endpoint(&self, config: Arc<rustls::ClientConfig>) -> Channel {
+        let connector = Connector::new(config).to(format!("127.0.0.1:{}", self.mesh));
+        Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector)
+    }
+
+    /// A channel of somebody who has no certificate.
+    pub fn nobody(&self) -> Channel {
+        let (_, bundles) = Publisher::new(self.bundles());
+        self.endpoint(server_authenticated_client(bundles, server(), Arc::new(SystemClock), &[b"h2"]).unwrap())
+    }
+
+    pub fn bundles(&self) -> BundleSet {
+        let roots = std::fs::read(self.path("authority/root-cert.pem")).unwrap();
+        BundleSet::default().with(Bundle::from_pem(parse_trust_domain("cluster.local").unwrap(), &roots).unwrap())
+    }
+
     pub fn metrics(&self) -> String {
         self.get("/metrics").unwrap()
     }
 }
 
-impl Drop for Region {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
+impl Region {
+    /// Ends the process, if there is one.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.stop();
             if std::thread::panicking() {
                 eprintln!("{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
             }
         }
     }
+}
+
+/// Whom clients expect.
+pub fn server() -> Expected {
+    Expected::Ids(vec![parse_spiffe_id("spiffe://cluster.local/ns/istio-system/sa/control-plane").unwrap()])
 }
 
 /// Waits for something that comes about by itself.
