@@ -8,6 +8,7 @@
 
 mod http;
 mod identity;
+mod manifests;
 mod proxy;
 mod requests;
 mod routing;

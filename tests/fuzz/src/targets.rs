@@ -18,10 +18,11 @@ use mesh_xds::workload::{
     refusing_address, refusing_policy,
 };
 
-use crate::{Target, http as http_targets, identity, proxy, requests, routing, xds};
+use crate::{Target, http as http_targets, identity, manifests, proxy, requests, routing, xds};
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    manifests::MANIFESTS,
     Target { name: "connect_authority", run: connect_authority, seeds: authorities },
     Target { name: "headers", run: headers, seeds: header_values },
     Target { name: "proxy_protocol", run: proxy_protocol, seeds: proxy_headers },
