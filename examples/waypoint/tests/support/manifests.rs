@@ -10,7 +10,7 @@ pub fn mesh(block: Block, first: &str) -> String {
     let (waypoint, one, two) = (block.waypoint(), block.ip(11), block.ip(12));
     let pods = [("client", "node-a", 21), ("thief", "node-a", 22)].map(|(name, node, host)| {
         format!(
-            "---\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\n\
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\n\
              spec: {{nodeName: {node}, serviceAccountName: {name}}}\n\
              status: {{podIP: {}, conditions: [{{type: Ready, status: \"True\"}}]}}\n",
             block.ip(host)
@@ -18,6 +18,7 @@ pub fn mesh(block: Block, first: &str) -> String {
     });
     format!(
         r#"
+apiVersion: v1
 kind: Namespace
 metadata: {{name: shop, labels: {{istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint}}}}
 ---
@@ -27,28 +28,34 @@ metadata: {{name: waypoint, namespace: shop, labels: {{istio.io/waypoint-for: al
 spec: {{gatewayClassName: istio-waypoint, listeners: [{{name: mesh, port: 15008, protocol: HBONE}}]}}
 status: {{addresses: [{{type: IPAddress, value: {waypoint}}}]}}
 ---
+apiVersion: v1
 kind: Pod
 metadata: {{name: waypoint-1, namespace: shop, labels: {{gateway.networking.k8s.io/gateway-name: waypoint}}}}
 spec: {{nodeName: node-w, serviceAccountName: waypoint}}
 status: {{podIP: {waypoint}, conditions: [{{type: Ready, status: "True"}}]}}
 ---
+apiVersion: v1
 kind: Service
 metadata: {{name: carts, namespace: shop}}
 spec: {{clusterIP: 10.1.0.1, selector: {{app: one}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
 ---
+apiVersion: v1
 kind: Service
 metadata: {{name: canary, namespace: shop}}
 spec: {{clusterIP: 10.1.0.2, selector: {{app: two}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
 ---
+apiVersion: v1
 kind: Service
 metadata: {{name: ledger, namespace: shop}}
 spec: {{clusterIP: 10.1.0.3, selector: {{app: one}}, ports: [{{name: tcp, port: 90, targetPort: 9090}}]}}
 ---
+apiVersion: v1
 kind: Pod
 metadata: {{name: one, namespace: shop, labels: {{app: one}}}}
 spec: {{nodeName: node-b, serviceAccountName: one}}
 status: {{podIP: {one}, conditions: [{{type: Ready, status: "True"}}]}}
 ---
+apiVersion: v1
 kind: Pod
 metadata: {{name: two, namespace: shop, labels: {{app: two}}}}
 spec: {{nodeName: node-b, serviceAccountName: two}}
