@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
-use crate::resource::Kind;
+use crate::resource::{HEALTHY, Kind};
 
 /// What an API server adds to the metadata of an object, or changes without any change of what was asked for.
 const OF_THE_SERVER: [&str; 7] =
@@ -15,8 +15,10 @@ pub(super) fn digest_of(kind: Kind, mut value: Value) -> u128 {
     if let Value::Object(object) = &mut value {
         // Versions are names for the same object.
         object.remove("apiVersion");
-        if !status_is_read(kind) {
-            object.remove("status");
+        match kind {
+            Kind::WorkloadEntry => only_health(object),
+            _ if !status_is_read(kind) => drop(object.remove("status")),
+            _ => {}
         }
         if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
             tidy_metadata(metadata, kind);
@@ -55,6 +57,17 @@ fn tidy_metadata(metadata: &mut Map<String, Value>, kind: Kind) {
 
 const fn status_is_read(kind: Kind) -> bool {
     matches!(kind, Kind::Pod | Kind::Node | Kind::Gateway | Kind::ServiceImport)
+}
+
+/// Leaves of a status what an agent says of the health of its workload: that alone is read.
+fn only_health(object: &mut Map<String, Value>) {
+    let Some(status) = object.remove("status") else { return };
+    let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let health = conditions.filter(|one| one.get("type").and_then(Value::as_str) == Some(HEALTHY));
+    let said: Vec<Value> = health.filter_map(|one| one.get("status")).cloned().collect();
+    if !said.is_empty() {
+        object.insert("status".to_owned(), Value::Array(said));
+    }
 }
 
 /// What an API server fills in, as far as it is the same for every object of the kind.

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use super::context::{Context, Report};
 use crate::finding::{Code, Origin};
 use crate::resource::{Kind, Metadata};
+use crate::translate::{Vips, is_automatic};
 
 /// Two services with one address, ServiceEntries without any that need one, and protocols that contradict each other.
 pub(super) fn analyze(context: &Context<'_>, report: &mut Report) {
     shared(context, report);
+    without(context, report);
     let mut spoken: BTreeMap<(String, u16), (&str, &Metadata)> = BTreeMap::new();
     for (origin, entry) in context.world.service_entries.values() {
         let (spec, about) = (&entry.spec, (Kind::ServiceEntry, &entry.metadata));
-        let is_found_by_address = spec.resolution.as_deref().unwrap_or("NONE") == "NONE";
-        let is_named = !is_found_by_address && !spec.hosts.iter().any(|host| host.starts_with('*'));
+        let is_named = spec.hosts.iter().all(|host| is_automatic(entry, host));
         for (index, port) in spec.ports.iter().enumerate() {
             let protocol = port.protocol.as_deref().unwrap_or_default();
             if spec.addresses.is_empty() && !is_named && matches!(protocol.to_ascii_uppercase().as_str(), "" | "TCP") {
@@ -30,6 +31,28 @@ pub(super) fn analyze(context: &Context<'_>, report: &mut Report) {
                     report.say(Code::PROTOCOLS_CONFLICT, about, origin, field, message);
                 }
             }
+        }
+    }
+}
+
+/// Hosts for which there is no automatic address.
+fn without(context: &Context<'_>, report: &mut Report) {
+    let world = context.world;
+    for (service, by) in Vips::of(world).without() {
+        let entry = world.service_entries.get(&by.name).map(|(origin, entry)| (origin, &entry.metadata));
+        let export = || world.exports.get(&by.name).map(|(origin, export)| (origin, &export.metadata));
+        let import = || world.imports.get(&by.name).map(|(origin, import)| (origin, &import.metadata));
+        let (kind, found) = match by.kind {
+            Kind::ServiceEntry => (Kind::ServiceEntry, entry),
+            _ if world.exports.contains_key(&by.name) => (Kind::ServiceExport, export()),
+            _ => (Kind::ServiceImport, import()),
+        };
+        if let Some((origin, metadata)) = found {
+            let message = format!(
+                "`{}` gets no address of its own, as older hosts have those that it tried; give it one",
+                service.hostname
+            );
+            report.say(Code::NO_AUTOMATIC_ADDRESS, (kind, metadata), origin, "spec", message);
         }
     }
 }

@@ -9,6 +9,7 @@ use super::Input;
 use crate::finding::{Code, Finding, Origin, Severity};
 use crate::resource::{Kind, Metadata, ObjectId};
 use crate::translate::binding::{self, Object, Traffic};
+use crate::translate::clusterset;
 use crate::world::{Lookup, World};
 
 /// A world, and indexes of it.
@@ -72,6 +73,21 @@ impl<'a> Context<'a> {
             let selector = Some(&service.spec.selector).filter(|selector| !selector.is_empty());
             let host = Host { kind: Kind::Service, metadata: &service.metadata, selector };
             context.hosts.entry(format!("{name}.{namespace}.svc.{domain}")).or_default().push(host);
+        }
+        let clusterset = |key: &NamespacedName| Some(clusterset::key(key)?.hostname.to_string());
+        for (key, _) in &world.exports {
+            let service = world.services.get(key).map(|(_, service)| service);
+            if let (Some(service), Some(host)) = (service, clusterset(key)) {
+                let selector = Some(&service.spec.selector).filter(|selector| !selector.is_empty());
+                let of_service = Host { kind: Kind::Service, metadata: &service.metadata, selector };
+                context.hosts.entry(host).or_default().push(of_service);
+            }
+        }
+        for (key, (_, import)) in &world.imports {
+            if let Some(host) = clusterset(key).filter(|host| !context.hosts.contains_key(host)) {
+                let of_import = Host { kind: Kind::ServiceImport, metadata: &import.metadata, selector: None };
+                context.hosts.entry(host).or_default().push(of_import);
+            }
         }
         for (_, entry) in world.service_entries.values() {
             let selector = entry.spec.workload_selector.as_ref().map(|selector| &selector.labels);

@@ -1,58 +1,47 @@
 //! Services without endpoints.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+use mesh_core::name::NamespacedHostname;
+use mesh_core::workload::Health;
 
 use super::context::{Context, Report};
 use crate::finding::Code;
 use crate::resource::Kind;
+use crate::translate::service_key;
 
-/// Label of a slice: whose endpoints they are.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-
-/// Services that nobody answers for.
+/// Services that nobody answers for, as node proxies see it.
 pub(super) fn analyze(context: &Context<'_>, report: &mut Report) {
-    let world = context.world;
-    let mut sliced: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for (_, slice) in world.slices.values() {
-        let named = slice.metadata.labels.get(SERVICE_NAME);
-        if let Some(name) = named.filter(|_| slice.endpoints.iter().any(|one| one.conditions.ready != Some(false))) {
-            sliced.insert((&slice.metadata.namespace, name));
+    let (world, place) = (context.world, context.input.place);
+    // How many endpoints each service has, and how many of them take traffic.
+    let mut endpoints: BTreeMap<&NamespacedHostname, (usize, usize)> = BTreeMap::new();
+    for workload in &context.input.translation.workloads {
+        for key in workload.services.keys() {
+            let (all, ready) = endpoints.entry(key).or_default();
+            *all += 1;
+            *ready += usize::from(workload.health == Health::Healthy && workload.capacity > 0);
         }
     }
-    for (origin, service) in world.services.values() {
-        let (spec, metadata) = (&service.spec, &service.metadata);
-        let outside =
-            spec.r#type.as_deref() == Some("ExternalName") || sliced.contains(&(&metadata.namespace, &metadata.name));
+    for (name, (origin, service)) in &world.services {
         // Istio puts no pods behind the Service of a Gateway that is bound to no instance yet; `waypoints` says that.
-        let is_gateway = world
-            .gateways
-            .contains_key(&mesh_core::name::NamespacedName::new(metadata.namespace.as_str(), metadata.name.as_str()));
-        if outside || is_gateway {
-            continue;
-        }
-        let about = (Kind::Service, metadata);
-        if spec.selector.is_empty() {
-            let message = "there is none, and no EndpointSlice names the service: it has no endpoints";
-            report.say(Code::NO_ENDPOINTS, about, origin, "spec.selector", message);
-            continue;
-        }
-        let (mut count, mut ready) = (0, 0);
-        for one in context.selected(&metadata.namespace, &spec.selector) {
-            count += 1;
-            ready += usize::from(one.is_ready);
-        }
-        if count == 0 {
-            report.say(
-                Code::NO_ENDPOINTS,
-                about,
-                origin,
-                "spec.selector",
-                "selects no pod: the service has no endpoints",
-            );
-        } else if ready == 0 && !spec.publish_not_ready_addresses {
-            let message = format!("selects {count} pods, of which none is ready");
-            report.say(Code::NO_ENDPOINTS, about, origin, "spec.selector", message);
-        }
+        let key = service_key(service, place).filter(|_| !world.gateways.contains_key(name));
+        let Some(key) = key else { continue };
+        let (spec, about) = (&service.spec, (Kind::Service, &service.metadata));
+        let selected = match spec.selector.is_empty() {
+            true => 0,
+            false => context.selected(name.namespace.as_str(), &spec.selector).count(),
+        };
+        let message = match endpoints.get(&key).copied().unwrap_or_default() {
+            (_, 1..) => continue,
+            (1.., 0) if spec.publish_not_ready_addresses => continue,
+            _ if selected > 0 => format!("selects {selected} pods, of which none is ready"),
+            (0, _) if spec.selector.is_empty() => {
+                "there is none, and no EndpointSlice names the service: it has no endpoints".to_owned()
+            }
+            (0, _) => "selects no pod: the service has no endpoints".to_owned(),
+            (all, _) => format!("of the {all} endpoints in slices none is ready"),
+        };
+        report.say(Code::NO_ENDPOINTS, about, origin, "spec.selector", message);
     }
     for (origin, entry) in world.service_entries.values() {
         let (spec, metadata) = (&entry.spec, &entry.metadata);

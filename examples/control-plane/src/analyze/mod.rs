@@ -16,6 +16,7 @@ mod networks;
 mod policies;
 mod port_names;
 mod routes;
+mod scopes;
 mod selectors;
 mod strict;
 mod suppress;
@@ -62,6 +63,7 @@ pub fn analyze(input: &Input<'_>) -> Vec<Finding> {
         policies::analyze,
         port_names::analyze,
         routes::analyze,
+        scopes::analyze,
         selectors::analyze,
         strict::analyze,
         trust::analyze,

@@ -63,6 +63,12 @@ fn entry(name: &str, spec: &str) -> String {
     )
 }
 
+fn slice(service: &str, conditions: &str) -> String {
+    format!(
+        "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: s, namespace: shop, labels: {{kubernetes.io/service-name: {service}}}}}, ports: [{{name: http, port: 80}}], endpoints: [{{addresses: [192.0.2.9], conditions: {{{conditions}}}}}]}}"
+    )
+}
+
 fn networking(kind: &str, name: &str, spec: &str) -> String {
     format!(
         "{{apiVersion: networking.istio.io/v1, kind: {kind}, metadata: {{name: {name}, namespace: shop}}, spec: {spec}}}"
@@ -190,6 +196,26 @@ fn findings_and_their_absence() {
             "MESH1015 Service shop/b: spec.clusterIP: 10.0.0.1:80 is that of Service shop/a too",
             service("b", "10.0.0.1", "ports: [{name: http, port: 80}], selector: {app: a}"),
             service("b", "10.0.0.1", "ports: [{name: http, port: 81}], selector: {app: a}"),
+        ),
+        (
+            "MESH1014 Service shop/b: spec.selector: of the 1 endpoints in slices none is ready",
+            all(&[service("b", "10.0.0.2", "ports: [{name: http, port: 80}]"), slice("b", "ready: false, serving: false, terminating: true")]),
+            all(&[service("b", "10.0.0.2", "ports: [{name: http, port: 80}]"), slice("b", "ready: false, serving: true, terminating: true")]),
+        ),
+        (
+            "MESH0134 ServiceEntry shop/e: spec.ports[0]: TCP has no names",
+            entry("e, labels: {networking.istio.io/enable-autoallocate-ip: 'false'}", "{hosts: [db.example], ports: [{number: 5432, name: tcp, protocol: TCP}], resolution: DNS}"),
+            entry("e", "{hosts: [db.example], ports: [{number: 5432, name: tcp, protocol: TCP}], resolution: DNS}"),
+        ),
+        (
+            "MESH0174 DestinationRule shop/d: spec.host: `b.shop.svc.clusterset.local` is no service",
+            networking("DestinationRule", "d", "{host: b.shop.svc.clusterset.local}"),
+            all(&["{apiVersion: multicluster.x-k8s.io/v1alpha1, kind: ServiceExport, metadata: {name: a, namespace: shop}}".to_owned(), networking("DestinationRule", "d", "{host: a.shop.svc.clusterset.local}")]),
+        ),
+        (
+            "MESH1172 Service shop/a: metadata.labels: `istio.io/global` has no effect",
+            all(&[AROUND.replace("labels: {istio.io/use-waypoint: wp}", "labels: {istio.io/use-waypoint: wp, istio.io/global: 'true'}"), "{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: istio-system}, data: {mesh: 'serviceScopeConfigs: []'}}".to_owned()]),
+            AROUND.replace("labels: {istio.io/use-waypoint: wp}", "labels: {istio.io/use-waypoint: wp, istio.io/global: 'true'}"),
         ),
         (
             "MESH1016 AuthorizationPolicy shop/p: spec.rules[0].from[0].source.principals: `east.example/ns/a/sa/b`",

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::settings::{Kubernetes, Node};
 use crate::source::dir::SourceFile;
 use crate::token::Tokens;
-use crate::translate::{Place, translate};
+use crate::translate::{Place, Waypoints};
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const NODE_TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -144,7 +144,7 @@ fn assignments() -> Live<Assignments> {
         root_namespace: "istio-system".into(),
         cluster_domain: "cluster.local".into(),
     };
-    let mut by_node = translate(&world, &place).identities_by_node();
+    let mut by_node = Waypoints::new(&world, &place).identities_by_node();
     // As if the configuration named an identity of another trust domain.
     by_node.entry("node-a".into()).or_default().insert(id("spiffe://other.test/ns/shop/sa/web"));
     Live::constant(Assignments::new(by_node, world))

@@ -55,6 +55,9 @@ codes! {
     STRICT_OUTSIDE_MESH "MESH1017" "Plaintext is to be refused at workloads that are outside the mesh, where nobody refuses it";
     NETWORK_MISSING "MESH1018" "Some say on which network they are, and others do not";
     ROUTES_CONFLICT "MESH1020" "Two routes match the same; the older one takes it";
+    TELEMETRY_IGNORED "MESH1170" "What a Telemetry asks for is not done here";
+    NO_AUTOMATIC_ADDRESS "MESH1171" "A host without an address gets no automatic one";
+    GLOBAL_LABEL "MESH1172" "A service that is labelled for all networks is not, by the settings of the mesh";
     SEVERAL_CONTROLLERS "MESH1022" "Several control planes say what holds in one mesh";
     SOURCE_UNREADABLE "MESH2001" "The source cannot be read, or what it offers is not taken; what was taken before stays in force";
     SHADOWED "MESH2002" "Another source, which comes first, says something else of the same object";

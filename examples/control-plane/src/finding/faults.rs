@@ -65,12 +65,31 @@ impl<'a> Faults<'a> {
         }
     }
 
+    /// What is told, and no fault.
+    pub(crate) fn note(&mut self, code: Code, field: impl Display, message: impl Display) {
+        self.add(Severity::Note, field, message);
+        if let Some(finding) = self.findings.last_mut() {
+            finding.code = code;
+        }
+    }
+
     /// What is wrong with the value of a key, which may hold any characters.
     pub(crate) fn key(&mut self, key: &str, message: impl Display) {
         let mut field = self.path.clone();
         // Writing to a text does not fail.
         let _ = write_key(&mut field, false, key);
         self.push(Severity::Error, field, message.to_string());
+    }
+
+    /// What has no effect because of the value of a key, with a code of its own.
+    pub(crate) fn coded_key(&mut self, code: Code, key: &str, message: impl Display) {
+        let mut field = self.path.clone();
+        // Writing to a text does not fail.
+        let _ = write_key(&mut field, false, key);
+        self.push(Severity::Warning, field, message.to_string());
+        if let Some(finding) = self.findings.last_mut() {
+            finding.code = code;
+        }
     }
 
     fn add(&mut self, severity: Severity, field: impl Display, message: impl Display) {

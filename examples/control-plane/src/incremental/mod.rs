@@ -13,9 +13,11 @@
 mod graph;
 mod intern;
 mod multimap;
+mod slots;
 
 pub(crate) use self::graph::{Graph, Layered};
 pub(crate) use self::multimap::MultiMap;
+pub(crate) use self::slots::{Claimant, SLOTS, Slots};
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,8 @@ pub struct ServiceSpec {
     pub traffic_distribution: Option<String>,
     /// Whether unready endpoints take traffic.
     pub publish_not_ready_addresses: bool,
+    /// Families of its addresses and endpoints: `IPv4`, `IPv6` or both.
+    pub ip_families: Vec<String>,
 }
 
 /// Port of a service.
@@ -184,7 +186,7 @@ pub struct EndpointSlice {
 }
 
 /// An endpoint of a slice.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Endpoint {
     /// Its addresses.
@@ -195,18 +197,24 @@ pub struct Endpoint {
     pub target_ref: Option<TargetRef>,
     /// Its node.
     pub node_name: Option<String>,
+    /// Its zone.
+    pub zone: Option<String>,
 }
 
 /// Readiness of an endpoint.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct EndpointConditions {
-    /// Absent counts as ready.
+    /// Whether it takes traffic; absent counts as ready.
     pub ready: Option<bool>,
+    /// Whether it would, if it did not terminate; as `ready` when absent.
+    pub serving: Option<bool>,
+    /// Whether it is on its way out; absent counts as not.
+    pub terminating: Option<bool>,
 }
 
 /// A reference to an object.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default)]
 pub struct TargetRef {
     /// Its kind.
@@ -216,13 +224,16 @@ pub struct TargetRef {
 }
 
 /// Port of a slice's endpoints.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct EndpointPort {
     /// Name, equal to the service port's.
     #[serde(default)]
     pub name: String,
     /// Number.
     pub port: Option<u16>,
+    /// `TCP` when absent, `UDP` or `SCTP`.
+    #[serde(default)]
+    pub protocol: Option<String>,
 }
 
 /// A port number, or the name of a port.

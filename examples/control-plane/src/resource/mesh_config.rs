@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Metadata;
+use super::{LabelSelector, Metadata};
 
 /// Name of the ConfigMap that holds the settings of the mesh.
 pub(crate) const MESH_CONFIG: &str = "istio";
@@ -28,9 +28,23 @@ pub struct ConfigMap {
 pub struct MeshConfig {
     /// Services that extend what proxies do.
     pub extension_providers: Vec<ExtensionProvider>,
+    /// Which services are for clients of which networks. When absent their label `istio.io/global` says it.
+    pub service_scope_configs: Option<Vec<ServiceScopeConfig>>,
     /// What has no effect here.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// For clients of which networks some services are.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ServiceScopeConfig {
+    /// Labels of the namespaces of the services; all when absent.
+    pub namespace_selector: Option<LabelSelector>,
+    /// Labels of the services; all when absent.
+    pub services_selector: Option<LabelSelector>,
+    /// `LOCAL` or `GLOBAL`.
+    pub scope: String,
 }
 
 /// A service that extends what proxies do.

@@ -41,13 +41,17 @@ pub use gateway::{
 pub use kind::{Kind, Object, ObjectId};
 pub(crate) use kind::{Read, for_each_kind};
 pub(crate) use mesh_config::{Authorizer, MESH_CONFIG};
-pub use mesh_config::{BodyInCheck, ConfigMap, ExtensionProvider, GrpcAuthorizer, HttpAuthorizer, MeshConfig};
+pub use mesh_config::{
+    BodyInCheck, ConfigMap, ExtensionProvider, GrpcAuthorizer, HttpAuthorizer, MeshConfig, ServiceScopeConfig,
+};
 pub use multicluster::{
     ContributingCluster, ImportPort, ServiceExport, ServiceExportSpec, ServiceImport, ServiceImportSpec,
     ServiceImportStatus,
 };
+pub(crate) use networking::HEALTHY;
 pub use networking::{
-    ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry, WorkloadSelector,
+    ServiceEntry, ServiceEntryEndpoint, ServiceEntryPort, ServiceEntrySpec, WorkloadEntry, WorkloadEntryStatus,
+    WorkloadSelector,
 };
 pub use node::{Node, NodeAddress, NodeStatus};
 pub use reference::{GrantFrom, GrantTo, LocalReference, ObjectReference, ReferenceGrant, ReferenceGrantSpec};

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Metadata;
+use super::{Condition, Metadata};
+
+/// Condition of a WorkloadEntry: whether its agent finds it well.
+pub(crate) const HEALTHY: &str = "Healthy";
 
 /// `networking.istio.io WorkloadEntry`.
 #[derive(Debug, Clone, Deserialize)]
@@ -13,6 +16,17 @@ pub struct WorkloadEntry {
     pub metadata: Metadata,
     /// What it is.
     pub spec: ServiceEntryEndpoint,
+    /// How it fares.
+    #[serde(default)]
+    pub status: WorkloadEntryStatus,
+}
+
+/// Status of a WorkloadEntry.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct WorkloadEntryStatus {
+    /// `Healthy`, which its own agent reports, and others.
+    pub conditions: Vec<Condition>,
 }
 
 /// `networking.istio.io ServiceEntry`.

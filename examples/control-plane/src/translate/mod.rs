@@ -4,11 +4,14 @@
 //! for a whole world ([`translate`]), and after a change for what it is about.
 
 pub(crate) mod binding;
+pub(crate) mod clusterset;
 pub(crate) mod engine;
 mod facts;
 mod peer;
 mod policy;
+mod scope;
 mod service;
+mod slice;
 pub mod waypoint;
 mod workload;
 
@@ -17,9 +20,12 @@ use std::collections::BTreeMap;
 use mesh_core::name::TrustDomain;
 
 pub use self::engine::{Translation, Waypoints, translate};
+pub(crate) use self::facts::{Vips, is_automatic};
 pub use self::peer::STRICT_POLICY;
 pub use self::policy::translate as policy;
-pub(crate) use self::service::{is_tcp, protocol};
+pub(crate) use self::scope::GLOBAL;
+pub use self::scope::{ServiceScope, service_scope};
+pub(crate) use self::service::{DISTRIBUTION, is_tcp, key as service_key, protocol};
 
 /// Names of the place that the world describes.
 #[derive(Debug, Clone, PartialEq, Eq)]

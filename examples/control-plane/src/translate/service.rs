@@ -2,27 +2,32 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use mesh_core::name::{Hostname, NamespacedHostname, Network, parse_spiffe_id};
-use mesh_core::service::{AppProtocol, HealthPolicy, LoadBalancing, Mode, Scope, Service, ServicePort, Visibility};
+use mesh_core::service::{
+    AppProtocol, HealthPolicy, IpFamilies, LoadBalancing, Mode, Scope, Service, ServicePort, Visibility,
+};
 
-use super::Place;
 use super::binding::{self, Object, Traffic};
-use super::facts::Reader;
+use super::facts::{Reader, is_automatic};
+use super::{Place, clusterset};
 use crate::resource::{self, Kind, ObjectId};
 use crate::world::Lookup;
 
 /// Annotation of a service or namespace: which endpoints are preferred.
-const DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+pub(crate) const DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
 
 /// The services that a Service or ServiceEntry declares.
 pub(super) fn declared(reader: &Reader<'_>, id: &ObjectId) -> Vec<Service> {
-    let place = reader.place();
     let (mut services, metadata) = match id.kind {
         Kind::Service => match reader.service_object(&id.name) {
-            Some(source) => (from_kubernetes(reader, source).into_iter().collect(), &source.metadata),
+            Some(source) => (from_kubernetes(reader, source), &source.metadata),
+            None => return Vec::new(),
+        },
+        Kind::ServiceImport => match reader.import(&id.name) {
+            Some(import) => (clusterset::imported(reader, &id.name).into_iter().collect(), &import.metadata),
             None => return Vec::new(),
         },
         _ => match reader.service_entry(&id.name) {
-            Some(entry) => (from_entry(entry, place), &entry.metadata),
+            Some(entry) => (from_entry(reader, entry), &entry.metadata),
             None => return Vec::new(),
         },
     };
@@ -44,13 +49,18 @@ fn bind(reader: &Reader<'_>, service: &mut Service, metadata: &resource::Metadat
 }
 
 /// The key of a Kubernetes service; `None` for an ExternalName, which has no endpoints.
-pub(super) fn key(service: &resource::Service, place: &Place) -> Option<NamespacedHostname> {
-    if service.spec.r#type.as_deref() == Some("ExternalName") {
+pub(crate) fn key(service: &resource::Service, place: &Place) -> Option<NamespacedHostname> {
+    if is_external_name(service) {
         return None;
     }
     let (name, namespace) = (&service.metadata.name, &service.metadata.namespace);
     let hostname = Hostname::parse(&format!("{name}.{namespace}.svc.{}", place.cluster_domain)).ok()?;
     Some(NamespacedHostname::new(namespace.as_str(), hostname))
+}
+
+/// Whether a service is a name for another, and nothing else.
+pub(super) fn is_external_name(service: &resource::Service) -> bool {
+    service.spec.r#type.as_deref() == Some("ExternalName")
 }
 
 /// The keys of a ServiceEntry, one per host.
@@ -60,9 +70,11 @@ pub(super) fn entry_keys(entry: &resource::ServiceEntry) -> impl Iterator<Item =
     hosts.map(move |host| NamespacedHostname::new(namespace, host))
 }
 
-fn from_kubernetes(reader: &Reader<'_>, source: &resource::Service) -> Option<Service> {
+/// A Service, and the service of the cluster set that it is too, if it is exported.
+fn from_kubernetes(reader: &Reader<'_>, source: &resource::Service) -> Vec<Service> {
     let place = reader.place();
-    let mut service = Service::new(key(source, place)?, source.metadata.name.as_str());
+    let Some(key) = key(source, place) else { return Vec::new() };
+    let mut service = Service::new(key, source.metadata.name.as_str());
     let spec = &source.spec;
     let first = spec.cluster_ip.iter().filter(|_| spec.cluster_ips.is_empty());
     for ip in first.chain(&spec.cluster_ips).filter_map(|ip| ip.parse::<IpAddr>().ok()) {
@@ -84,11 +96,25 @@ fn from_kubernetes(reader: &Reader<'_>, source: &resource::Service) -> Option<Se
         })
         .collect();
     service.canonical = true;
-    service.load_balancing = balancing(reader, source);
-    Some(service)
+    service.load_balancing = LoadBalancing {
+        health_policy: match spec.publish_not_ready_addresses {
+            true => HealthPolicy::AllowAll,
+            false => HealthPolicy::OnlyHealthy,
+        },
+        ..balancing(reader, &source.metadata, spec)
+    };
+    service.ip_families = match spec.ip_families.as_slice() {
+        [one] if one == "IPv4" => IpFamilies::Ipv4Only,
+        [one] if one == "IPv6" => IpFamilies::Ipv6Only,
+        [_, _] => IpFamilies::Dual,
+        _ => IpFamilies::Automatic,
+    };
+    let exported = clusterset::exported(reader, source, &service);
+    [service].into_iter().chain(exported).collect()
 }
 
-fn from_entry(source: &resource::ServiceEntry, place: &Place) -> Vec<Service> {
+fn from_entry(reader: &Reader<'_>, source: &resource::ServiceEntry) -> Vec<Service> {
+    let network = Network::from(reader.place().network.as_str());
     let spec = &source.spec;
     let passthrough = spec.resolution.as_deref().unwrap_or("NONE") == "NONE";
     entry_keys(source)
@@ -98,7 +124,12 @@ fn from_entry(source: &resource::ServiceEntry, place: &Place) -> Vec<Service> {
                 .addresses
                 .iter()
                 .filter_map(|text| text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)));
-            service.vips = ranges.map(|range| (Network::from(place.network.as_str()), range)).collect();
+            service.vips = ranges.map(|range| (network.clone(), range)).collect();
+            if is_automatic(source, service.key.hostname.as_str()) {
+                let given = reader.vips(&service.key).into_iter();
+                service.vips = given.map(|ip| (network.clone(), IpNet::from(ip))).collect();
+            }
+            service.load_balancing = balancing(reader, &source.metadata, &resource::ServiceSpec::default());
             service.ports = spec
                 .ports
                 .iter()
@@ -111,8 +142,11 @@ fn from_entry(source: &resource::ServiceEntry, place: &Place) -> Vec<Service> {
             service.subject_alt_names =
                 spec.subject_alt_names.iter().filter_map(|name| parse_spiffe_id(name).ok()).collect();
             if passthrough {
-                service.load_balancing.mode = Mode::Passthrough;
-                service.load_balancing.health_policy = HealthPolicy::AllowAll;
+                service.load_balancing = LoadBalancing {
+                    preference: Vec::new(),
+                    mode: Mode::Passthrough,
+                    health_policy: HealthPolicy::AllowAll,
+                };
             }
             if spec.export_to.iter().any(|scope| scope == ".") {
                 service.visibility = Visibility::Namespace;
@@ -123,11 +157,10 @@ fn from_entry(source: &resource::ServiceEntry, place: &Place) -> Vec<Service> {
 }
 
 /// By the service itself, else by its annotation, else by that of its namespace.
-fn balancing(reader: &Reader<'_>, source: &resource::Service) -> LoadBalancing {
-    let spec = &source.spec;
-    let of_namespace = reader.namespace(&source.metadata.namespace).map(|namespace| &namespace.metadata.annotations);
+fn balancing(reader: &Reader<'_>, metadata: &resource::Metadata, spec: &resource::ServiceSpec) -> LoadBalancing {
+    let of_namespace = reader.namespace(&metadata.namespace).map(|namespace| &namespace.metadata.annotations);
     let annotated = || {
-        let said_by = [Some(&source.metadata.annotations), of_namespace].into_iter().flatten();
+        let said_by = [Some(&metadata.annotations), of_namespace].into_iter().flatten();
         said_by.filter_map(|annotations| annotations.get(DISTRIBUTION)).next()
     };
     let distribution = spec.traffic_distribution.as_ref().or_else(annotated).map(|text| text.to_ascii_lowercase());
@@ -139,9 +172,7 @@ fn balancing(reader: &Reader<'_>, source: &resource::Service) -> LoadBalancing {
         }
         _ => (Mode::Any, Vec::new()),
     };
-    let health_policy =
-        if spec.publish_not_ready_addresses { HealthPolicy::AllowAll } else { HealthPolicy::OnlyHealthy };
-    LoadBalancing { preference, mode, health_policy }
+    LoadBalancing { preference, mode, ..LoadBalancing::default() }
 }
 
 pub(crate) fn is_tcp(protocol: Option<&str>) -> bool {

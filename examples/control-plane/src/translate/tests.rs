@@ -7,6 +7,7 @@ use std::path::Path;
 
 use mesh_core::authz::{Action, Connection, PolicyDelta, PolicySet, Verdict, evaluate};
 use mesh_core::name::{SpiffeId, parse_trust_domain};
+use mesh_core::service::IpFamilies;
 
 use super::*;
 use crate::admission::admit;
@@ -77,6 +78,9 @@ fn of(directory: &Path) -> (Translation, String) {
             service.load_balancing
         )
         .unwrap();
+        if service.ip_families != IpFamilies::Automatic {
+            writeln!(text, "  families {:?}", service.ip_families).unwrap();
+        }
         if let Some(waypoint) = &service.waypoint {
             writeln!(text, "  waypoint {waypoint}").unwrap();
         }

@@ -3,12 +3,12 @@ use std::net::IpAddr;
 
 use mesh_core::name::{Hostname, Locality, NamespacedHostname, NamespacedName, Network, ServiceAccount};
 use mesh_core::service::{AppProtocol, GatewayAddress, PortMap, ServicePort};
-use mesh_core::workload::{Health, NetworkMode, TunnelProtocol, Workload, WorkloadKind};
+use mesh_core::workload::{NetworkMode, TunnelProtocol, Workload, WorkloadKind};
 
 use super::binding::{self, Object, Traffic};
-use super::facts::{Labels, Located, Reader};
-use super::{Place, policy, selects, service};
-use crate::resource::{self, IntOrString, Kind, Metadata, ObjectId, Pod, ServiceEntryEndpoint};
+use super::facts::{Labels, Located, Reader, Readiness};
+use super::{Place, clusterset, policy, selects, service, slice};
+use crate::resource::{self, HEALTHY, IntOrString, Kind, Metadata, ObjectId, Pod, ServiceEntryEndpoint};
 use crate::world::Lookup;
 
 /// Annotation by which the node agent of Istio says that a pod is captured.
@@ -20,30 +20,55 @@ const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
 /// Label or annotation by which a WorkloadEntry says on which node it runs.
 const NODE: &str = "kubernetes.io/hostname";
 
+/// Label of a pod or WorkloadEntry that its operator takes out of service: nothing new is sent to it.
+const DRAINING: &str = "istio.io/draining";
+
+/// Annotation of a WorkloadEntry whose health an agent reports in the status.
+const HEALTH_CHECKS: &str = "proxy.istio.io/health-checks-enabled";
+
 /// The workloads that an object is or declares: a pod, a WorkloadEntry, inline endpoints of a ServiceEntry, endpoints of a
 /// slice that are no pods.
 pub(super) fn located(reader: &Reader<'_>, id: &ObjectId) -> Vec<Located> {
-    let unlabelled = |workload: Workload| Located { workload, labels: Labels::None };
+    let labelled = |(workload, readiness)| Located { workload, labels: reader.labels(id), readiness };
+    let unlabelled = |(workload, readiness)| Located { workload, labels: Labels::None, readiness };
     match id.kind {
         Kind::Pod => {
-            let pod = reader.pod(&id.name);
-            let workload = pod.and_then(|pod| from_pod(reader, pod));
-            workload.map(|workload| Located { workload, labels: reader.labels(id) }).into_iter().collect()
+            let made = reader.pod(&id.name).and_then(|pod| Some((from_pod(reader, pod)?, readiness_of_pod(pod))));
+            made.map(labelled).into_iter().collect()
         }
         Kind::WorkloadEntry => {
-            let entry = reader.entry(&id.name);
-            let workload = entry.and_then(|entry| from_entry(reader, &id.name, entry));
-            workload.map(|workload| Located { workload, labels: reader.labels(id) }).into_iter().collect()
+            let made = reader
+                .entry(&id.name)
+                .and_then(|entry| Some((from_entry(reader, &id.name, entry)?, readiness_of_entry(entry))));
+            made.map(labelled).into_iter().collect()
         }
         Kind::ServiceEntry => {
-            let entry = reader.service_entry(&id.name);
-            entry.map(|entry| from_service_entry(reader, entry)).into_iter().flatten().map(unlabelled).collect()
+            let made = reader.service_entry(&id.name).map(|entry| from_service_entry(reader, entry));
+            made.into_iter().flatten().map(|workload| unlabelled((workload, Readiness::Ready))).collect()
         }
-        _ => {
-            let slice = reader.slice(&id.name);
-            let workloads = slice.map(|slice| from_slice(reader, &id.name, slice));
-            workloads.into_iter().flatten().map(unlabelled).collect()
-        }
+        _ => slice::located(reader, &id.name).into_iter().map(unlabelled).collect(),
+    }
+}
+
+/// A pod that is asked to go may still serve, for as long as its probes say so.
+fn readiness_of_pod(pod: &Pod) -> Readiness {
+    let is_ready = pod.status.conditions.iter().any(|one| one.r#type == "Ready" && one.status == "True");
+    readiness(&pod.metadata, &pod.metadata.labels, is_ready)
+}
+
+/// A WorkloadEntry is ready, unless its health is reported by an agent, and that does not find it well.
+fn readiness_of_entry(entry: &resource::WorkloadEntry) -> Readiness {
+    let is_probed = entry.metadata.annotations.get(HEALTH_CHECKS).is_some_and(|value| value == "true");
+    let is_well = entry.status.conditions.iter().any(|one| one.r#type == HEALTHY && one.status == "True");
+    readiness(&entry.metadata, entry_labels(entry), is_well || !is_probed)
+}
+
+fn readiness(metadata: &Metadata, labels: &BTreeMap<String, String>, is_ready: bool) -> Readiness {
+    match is_ready {
+        false => Readiness::Unready,
+        true if labels.contains_key(DRAINING) || metadata.labels.contains_key(DRAINING) => Readiness::Draining,
+        true if metadata.deletion_timestamp.is_some() => Readiness::Terminating,
+        true => Readiness::Ready,
     }
 }
 
@@ -67,7 +92,7 @@ fn locality(text: Option<&str>) -> Locality {
 }
 
 /// Where a node stands; nowhere, if nobody says.
-fn locality_of_node(reader: &Reader<'_>, name: &str) -> Locality {
+pub(super) fn locality_of_node(reader: &Reader<'_>, name: &str) -> Locality {
     let node = reader.node(&NamespacedName::new("", name));
     node.map(|node| node.locality())
         .map(|[region, zone, subzone]| Locality::new(region, zone, subzone))
@@ -102,10 +127,6 @@ fn from_pod(reader: &Reader<'_>, pod: &Pod) -> Option<Workload> {
     if pod.spec.host_network {
         workload.network_mode = NetworkMode::HostNetwork;
     }
-    workload.health = match pod.status.conditions.iter().find(|condition| condition.r#type == "Ready") {
-        Some(ready) if ready.status == "True" => Health::Healthy,
-        _ => Health::Unhealthy,
-    };
     let captured = metadata.annotations.get(REDIRECTION).is_some_and(|value| value == "enabled");
     if captured || is_meshed(reader, &metadata.namespace, &metadata.labels) {
         workload.tunnel = TunnelProtocol::Hbone;
@@ -119,8 +140,10 @@ fn from_pod(reader: &Reader<'_>, pod: &Pod) -> Option<Workload> {
     join(reader, &mut workload, &metadata.labels, &named);
     let key = NamespacedName::new(metadata.namespace.as_str(), metadata.name.as_str());
     for slice in reader.slices_of(key) {
-        if let Some((key, service)) = slice_service(reader, slice) {
-            workload.services.entry(key).or_insert_with(|| slice_ports(service, slice));
+        if let Some((key, service)) = slice::service(reader, slice)
+            && !workload.services.contains_key(&key)
+        {
+            serve(reader, &mut workload, key, service, slice::ports(service, slice));
         }
     }
     Some(workload)
@@ -155,8 +178,9 @@ fn from_service_entry(reader: &Reader<'_>, entry: &resource::ServiceEntry) -> Ve
         )
     };
     let mut endpoints = spec.endpoints.clone();
-    let by_dns = matches!(spec.resolution.as_deref(), Some("DNS" | "DNS_ROUND_ROBIN"));
-    if by_dns && endpoints.is_empty() && spec.workload_selector.is_none() {
+    let by_dns = matches!(spec.resolution.as_deref(), Some("DNS" | "DNS_ROUND_ROBIN" | "DYNAMIC_DNS"));
+    let is_own_endpoint = by_dns && endpoints.is_empty() && spec.workload_selector.is_none();
+    if is_own_endpoint {
         // The host is its own endpoint.
         let hosts = spec.hosts.iter().filter(|host| !host.starts_with('*'));
         endpoints = hosts
@@ -168,57 +192,14 @@ fn from_service_entry(reader: &Reader<'_>, entry: &resource::ServiceEntry) -> Ve
         if is_meshed(reader, "", &endpoint.labels) {
             workload.tunnel = TunnelProtocol::Hbone;
         }
-        for key in service::entry_keys(entry) {
+        let own = |key: &NamespacedHostname| !is_own_endpoint || workload.hostname.as_ref() == Some(&key.hostname);
+        let services: Vec<_> = service::entry_keys(entry).filter(own).collect();
+        for key in services {
             workload.services.insert(key, entry_ports(entry, &endpoint.ports));
         }
         Some(workload)
     };
     endpoints.iter().filter_map(of_endpoint).collect()
-}
-
-fn from_slice(reader: &Reader<'_>, key: &NamespacedName, slice: &resource::EndpointSlice) -> Vec<Workload> {
-    let place = reader.place();
-    let Some((service_key, service)) = slice_service(reader, slice) else { return Vec::new() };
-    let mut workloads = Vec::new();
-    for endpoint in
-        slice.endpoints.iter().filter(|endpoint| endpoint.target_ref.as_ref().is_none_or(|target| target.kind != "Pod"))
-    {
-        for ip in endpoint.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok()) {
-            let uid = format!("{}/discovery.k8s.io/EndpointSlice/{key}/{ip}", place.cluster_id);
-            let Some(mut workload) = new(place, uid, key.namespace.as_str(), key.name.as_str(), "default") else {
-                continue;
-            };
-            workload.addresses = vec![ip];
-            workload.network_mode = NetworkMode::HostNetwork;
-            let node = endpoint.node_name.as_deref().unwrap_or_default();
-            workload.node = node.into();
-            workload.locality = locality_of_node(reader, node);
-            if endpoint.conditions.ready == Some(false) {
-                workload.health = Health::Unhealthy;
-            }
-            workload.services.insert(service_key.clone(), slice_ports(service, slice));
-            workloads.push(workload);
-        }
-    }
-    workloads
-}
-
-fn slice_service<'a>(
-    reader: &Reader<'a>,
-    slice: &resource::EndpointSlice,
-) -> Option<(NamespacedHostname, &'a resource::Service)> {
-    let name = slice.metadata.labels.get("kubernetes.io/service-name")?;
-    let key = NamespacedName::new(slice.metadata.namespace.as_str(), name.as_str());
-    let service = reader.service_object(&key)?;
-    Some((service::key(service, reader.place())?, service))
-}
-
-/// The ports of a slice's endpoints: those of the service's ports with the same names.
-fn slice_ports(service: &resource::Service, slice: &resource::EndpointSlice) -> PortMap {
-    let target = |port: &resource::ServicePort| {
-        slice.ports.iter().find(|candidate| candidate.name == port.name).and_then(|candidate| candidate.port)
-    };
-    service.spec.ports.iter().filter_map(|port| Some(mapped(port.port, target(port)?))).collect()
 }
 
 /// Makes a workload an endpoint of every service that selects it, and names the policies that do.
@@ -241,7 +222,7 @@ fn join(
                 // A name that this workload does not have leaves the port out for it alone.
                 Some(IntOrString::String(name)) => named(name).map(|number| mapped(port.port, number)),
             });
-            workload.services.insert(key, ports.collect());
+            serve(reader, workload, key, source, ports.collect());
         }
     }
     for id in selecting.iter().filter(|id| id.kind == Kind::ServiceEntry) {
@@ -256,13 +237,25 @@ fn join(
     workload.policies = policy::named(reader, &workload.namespace, labels, &selecting);
 }
 
+/// Makes a workload an endpoint of a Service, and of the service of the cluster set that this may be too.
+fn serve(
+    reader: &Reader<'_>,
+    workload: &mut Workload,
+    key: NamespacedHostname,
+    source: &resource::Service,
+    ports: PortMap,
+) {
+    workload.services.extend(clusterset::endpoint(reader, source, &ports));
+    workload.services.insert(key, ports);
+}
+
 fn entry_ports(entry: &resource::ServiceEntry, own: &BTreeMap<String, u16>) -> PortMap {
     let target =
         |port: &resource::ServiceEntryPort| own.get(&port.name).copied().or(port.target_port).unwrap_or(port.number);
     entry.spec.ports.iter().map(|port| mapped(port.number, target(port))).collect()
 }
 
-fn mapped(service_port: u16, target_port: u16) -> ServicePort {
+pub(super) fn mapped(service_port: u16, target_port: u16) -> ServicePort {
     ServicePort { service_port, target_port: Some(target_port), protocol: AppProtocol::Unknown }
 }
 
@@ -287,7 +280,7 @@ fn external(
     Some(workload)
 }
 
-fn new(place: &Place, uid: String, namespace: &str, name: &str, account: &str) -> Option<Workload> {
+pub(super) fn new(place: &Place, uid: String, namespace: &str, name: &str, account: &str) -> Option<Workload> {
     let mut workload = Workload::new(uid, place.trust_domain.clone(), namespace, name).ok()?;
     workload.identity = ServiceAccount::new(place.trust_domain.clone(), namespace, account).ok()?;
     workload.network = Network::from(place.network.as_str());

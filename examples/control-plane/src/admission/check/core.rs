@@ -33,6 +33,9 @@ pub(super) fn service(service: &Service, faults: &mut Faults<'_>) {
     faults.one_of("internalTrafficPolicy", internal_traffic_policy.as_deref(), &["Cluster", "Local"]);
     let distributions = ["PreferClose", "PreferSameZone", "PreferSameNode"];
     faults.one_of("trafficDistribution", traffic_distribution.as_deref(), &distributions);
+    for (index, family) in service.spec.ip_families.iter().enumerate() {
+        faults.one_of(&format!("ipFamilies[{index}]"), Some(family), &["IPv4", "IPv6"]);
+    }
     let headless = cluster_ip.as_deref() == Some("None");
     if ports.is_empty() && !headless && r#type != "ExternalName" {
         faults.warning("ports", "there is none; nothing is reached by it, and an API server refuses it");
@@ -103,6 +106,9 @@ pub(super) fn endpoint_slice(slice: &EndpointSlice, faults: &mut Faults<'_>) {
     if names.iter().collect::<BTreeSet<_>>().len() != names.len() {
         faults.error("ports", "two have one name");
     }
+    faults.each("ports", &slice.ports, |faults, port| {
+        faults.one_of("protocol", port.protocol.as_deref(), &PROTOCOLS);
+    });
     for (index, _) in slice.ports.iter().enumerate().filter(|(_, port)| port.port == Some(0)) {
         faults.error(format_args!("ports[{index}].port"), "0 is no port");
     }

@@ -7,6 +7,7 @@ use crate::finding::Finding;
 use crate::resource::virtual_service::{Destination, HttpRoute, VirtualService, is_for_mesh};
 use crate::resource::{Authorizer, Kind, Metadata, ParentRef};
 use crate::translate::binding::{self, Object, Traffic};
+use crate::translate::clusterset;
 use crate::world::World;
 
 /// References of VirtualServices, and of what refers to authorizers.
@@ -144,7 +145,7 @@ struct Host<'w> {
 /// The services that a host means in an object of a namespace.
 fn hosts<'w>(world: &'w World, namespace: &str, host: &str) -> impl Iterator<Item = Host<'w>> + use<'w> {
     let (of, host) = (namespace.to_owned(), host.to_ascii_lowercase());
-    let (also, entry_host) = (of.clone(), host.clone());
+    let (also, entry_host, import_host) = (of.clone(), host.clone(), host.clone());
     let services = world.services.values().map(|(_, service)| service);
     let services = services.filter(move |service| means(&host, &of, &service.metadata)).map(|service| Host {
         metadata: &service.metadata,
@@ -162,7 +163,15 @@ fn hosts<'w>(world: &'w World, namespace: &str, host: &str) -> impl Iterator<Ite
             || entry.spec.export_to.iter().any(|scope| *scope == "*" || *scope == also);
         visible && entry.spec.hosts.iter().any(whole)
     });
-    services.chain(entries.map(|entry| Host {
+    let imports = world.imports.iter().filter(|(key, _)| !world.services.contains_key(*key));
+    let imports = imports
+        .filter(move |(key, _)| clusterset::key(key).is_some_and(|service| service.hostname.as_str() == import_host));
+    let imports = imports.map(|(_, (_, import))| Host {
+        metadata: &import.metadata,
+        ports: import.spec.ports.iter().map(|port| port.port).collect(),
+        is_entry: false,
+    });
+    services.chain(imports).chain(entries.map(|entry| Host {
         metadata: &entry.metadata,
         ports: entry.spec.ports.iter().map(|port| port.number).collect(),
         is_entry: true,

@@ -7,11 +7,25 @@ use crate::resource::{BodyInCheck, ExtensionProvider, GrpcAuthorizer, HttpAuthor
 
 /// The settings of the mesh by themselves.
 pub(crate) fn mesh_config(config: &MeshConfig, faults: &mut Faults<'_>) {
-    let MeshConfig { extension_providers, other } = config;
+    let MeshConfig { extension_providers, service_scope_configs, other } = config;
     if !other.is_empty() {
         let fields: Vec<_> = other.keys().map(String::as_str).collect();
         faults.warning("(other)", format_args!("{} have no effect here", fields.join(", ")));
     }
+    faults.each("serviceScopeConfigs", service_scope_configs.as_deref().unwrap_or_default(), |faults, config| {
+        faults.one_of("scope", Some(&config.scope), &["LOCAL", "GLOBAL"]);
+        for (field, selector) in
+            [("namespaceSelector", &config.namespace_selector), ("servicesSelector", &config.services_selector)]
+        {
+            let conditions = selector.iter().flat_map(|selector| &selector.match_expressions);
+            for condition in conditions {
+                let operators = ["In", "NotIn", "Exists", "DoesNotExist"];
+                faults.within(field, |faults| {
+                    faults.one_of("matchExpressions.operator", Some(&condition.operator), &operators);
+                });
+            }
+        }
+    });
     faults.distinct("extensionProviders", extension_providers.iter().map(|provider| &provider.name), "name");
     faults.each("extensionProviders", extension_providers, |faults, provider| extension_provider(provider, faults));
 }

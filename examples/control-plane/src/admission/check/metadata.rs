@@ -2,11 +2,15 @@
 
 use serde_json::{Map, Value};
 
-use crate::finding::{Faults, Finding, Origin};
+use crate::finding::{Code, Faults, Finding, Origin};
 use crate::resource::Kind;
+use crate::translate::DISTRIBUTION;
 
 /// Most bytes of all annotations of an object.
 const MOST_ANNOTATIONS: usize = 256 * 1024;
+
+/// What may be said of the distribution of traffic, in any case.
+const DISTRIBUTIONS: [&str; 4] = ["Any", "PreferClose", "PreferSameZone", "PreferSameNode"];
 
 /// What is wrong with the metadata of an object. What is of the wrong type is said of elsewhere.
 pub(crate) fn metadata(kind: Kind, object: &Value, origin: &Origin, findings: &mut Vec<Finding>) {
@@ -36,7 +40,7 @@ pub(crate) fn metadata(kind: Kind, object: &Value, origin: &Origin, findings: &m
         faults.within("labels", |faults| labels_of(labels, faults));
     }
     if let Some(Value::Object(annotations)) = metadata.get("annotations") {
-        faults.within("annotations", |faults| annotations_of(annotations, faults));
+        faults.within("annotations", |faults| annotations_of(kind, annotations, faults));
     }
 }
 
@@ -53,12 +57,19 @@ fn labels_of(labels: &Map<String, Value>, faults: &mut Faults<'_>) {
     }
 }
 
-fn annotations_of(annotations: &Map<String, Value>, faults: &mut Faults<'_>) {
+fn annotations_of(kind: Kind, annotations: &Map<String, Value>, faults: &mut Faults<'_>) {
     for key in annotations.keys().filter(|key| !is_key(&key.to_ascii_lowercase())) {
         faults.key(
             key,
             "is no key of an annotation: `[domain/]name` with a name of at most 63 letters, digits, -, _ and .",
         );
+    }
+    if let Some(said) = annotations.get(DISTRIBUTION).and_then(Value::as_str)
+        && !DISTRIBUTIONS.iter().any(|known| known.eq_ignore_ascii_case(said))
+        && matches!(kind, Kind::Service | Kind::ServiceEntry | Kind::Namespace)
+    {
+        let message = format!("`{said}` is none of {}: no endpoint is preferred", DISTRIBUTIONS.join(", "));
+        faults.coded_key(Code::ANNOTATION, DISTRIBUTION, message);
     }
     let length = |(key, value): (&String, &Value)| key.len() + value.as_str().map_or(0, str::len);
     let bytes: usize = annotations.iter().map(length).sum();

@@ -10,6 +10,7 @@ use crate::finding::Faults;
 use crate::finding::Finding;
 use crate::resource::{BackendRef, Kind, Metadata, ParentRef, PolicyTarget, RouteFilter, WAYPOINT_CLASS};
 use crate::translate::binding::{self, Object, Traffic};
+use crate::translate::clusterset;
 use crate::world::World;
 
 /// All references of routes and policies.
@@ -86,6 +87,15 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
             waypoint_of(world, &service.metadata, "the route has no effect", faults);
             service.spec.ports.iter().map(|port| (port.port, port.name.as_str())).collect()
         }
+        (Some(clusterset::GROUP), Some("ServiceImport")) => {
+            let Some((_, import)) = world.imports.get(&key) else {
+                return faults.warning("name", format_args!("ServiceImport `{key}` is not there"));
+            };
+            let exported = world.services.get(&key).filter(|_| world.exports.contains_key(&key));
+            let bound = exported.map_or(&import.metadata, |(_, service)| &service.metadata);
+            waypoint_of(world, bound, "the route has no effect", faults);
+            import.spec.ports.iter().map(|port| (port.port, port.name.as_str())).collect()
+        }
         (Some("networking.istio.io"), Some("ServiceEntry")) => {
             let Some((_, entry)) = world.service_entries.get(&key) else {
                 return faults.warning("name", format_args!("ServiceEntry `{key}` is not there"));
@@ -129,6 +139,10 @@ fn backend(world: &World, route: &Metadata, backend: &BackendRef, effect: &str, 
             }
             Some((_, service)) => service.spec.ports.iter().any(|port| Some(port.port) == backend.port),
             None => return faults.warning("name", format_args!("Service `{key}` is not there; {effect}")),
+        },
+        (clusterset::GROUP, "ServiceImport") => match world.imports.get(&key) {
+            Some((_, import)) => import.spec.ports.iter().any(|port| Some(port.port) == backend.port),
+            None => return faults.warning("name", format_args!("ServiceImport `{key}` is not there; {effect}")),
         },
         ("networking.istio.io", "Hostname") => return,
         (group, kind) => {

@@ -1,7 +1,28 @@
-use crate::finding::Faults;
-use crate::resource::Telemetry;
+use crate::finding::{Code, Faults};
+use crate::resource::{Telemetry, TelemetrySpec};
 
 const MODES: [&str; 3] = ["CLIENT_AND_SERVER", "CLIENT", "SERVER"];
+
+/// What has no effect, each part of a Telemetry once. No part of one is told to proxies: xDS has fields for some of it,
+/// which ours do not read, and workload discovery has none.
+fn ignored(spec: &TelemetrySpec, faults: &mut Faults<'_>) {
+    let mut ignored = |part: &str, is_said: bool, instead: &str| {
+        if is_said {
+            faults.note(Code::TELEMETRY_IGNORED, part, format_args!("has no effect here: {instead}"));
+        }
+    };
+    ignored(
+        "accessLogging",
+        !spec.access_logging.is_empty(),
+        "what is logged is said by the settings of each proxy (target `access` of its log)",
+    );
+    ignored(
+        "metrics",
+        !spec.metrics.is_empty(),
+        "proxies have Istio's standard metrics, with their labels as they are",
+    );
+    ignored("tracing", !spec.tracing.is_empty(), "proxies report no spans");
+}
 
 /// A Telemetry by itself.
 pub(super) fn telemetry(telemetry: &Telemetry, faults: &mut Faults<'_>) {
@@ -10,6 +31,7 @@ pub(super) fn telemetry(telemetry: &Telemetry, faults: &mut Faults<'_>) {
         faults.error("selector", "there are `targetRefs` too");
     }
     faults.at_most("targetRefs", spec.target_refs.len(), 16);
+    ignored(spec, faults);
     faults.each("tracing", &spec.tracing, |faults, tracing| {
         faults.one_of("match.mode", tracing.r#match.as_ref().and_then(|of| of.mode.as_deref()), &MODES);
         if tracing.providers.len() > 1 {

@@ -382,6 +382,9 @@ fn references_that_lead_nowhere_are_told_of() {
     let world = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
                  apiVersion: v1\nkind: Service\nmetadata: {name: bound, labels: {istio.io/use-waypoint: w}}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
                  apiVersion: v1\nkind: Service\nmetadata: {name: far}\nspec: {type: ExternalName}\n---\n";
+    let import = "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\n\
+                  metadata: {name: i, labels: {istio.io/use-waypoint: w}}\n\
+                  spec: {type: ClusterSetIP, ports: [{name: http, port: 81}]}\n---\n";
     let route = |spec: &str| {
         format!(
             "{world}apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r}}\nspec: {spec}\n"
@@ -432,6 +435,28 @@ fn references_that_lead_nowhere_are_told_of() {
              spec: {hosts: [a.example, b.example], addresses: [10.0.0.1], ports: [{number: 80}]}\n"
                 .to_owned(),
             "spec.addresses: `a.example` has 10.0.0.1:80 too; at their waypoint `b.example` is not reached by it",
+        ),
+        (
+            route("{parentRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: s}]}"),
+            "spec.parentRefs[0].name: ServiceImport `default/s` is not there",
+        ),
+        (
+            backend("group: multicluster.x-k8s.io, kind: ServiceImport, name: s, port: 80"),
+            "spec.rules[0].backendRefs[0].name: ServiceImport `default/s` is not there; its share",
+        ),
+        (
+            format!("{import}{}", backend("group: multicluster.x-k8s.io, kind: ServiceImport, name: i, port: 80")),
+            "spec.rules[0].backendRefs[0].port: `default/i` has no such port; its share",
+        ),
+        (format!("{import}{}", backend("group: multicluster.x-k8s.io, kind: ServiceImport, name: i, port: 81")), ""),
+        (
+            format!(
+                "{import}{}",
+                route(
+                    "{parentRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: i, sectionName: http}]}"
+                )
+            ),
+            "",
         ),
         (parent("name: bound"), ""),
         (backend("name: s, port: 80"), ""),

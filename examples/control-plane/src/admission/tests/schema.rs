@@ -35,6 +35,15 @@ fn metadata() {
             ("metadata: {name: a, finalizers: [b], managedFields: []}\nsecrets: []", ""),
         ],
     );
+    let distribution = |value: &str| {
+        findings(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: a, annotations: {{networking.istio.io/traffic-distribution: {value}}}}}\n"
+        ))
+    };
+    assert_eq!(distribution("preferclose"), [""; 0]);
+    let wanted =
+        "warning: metadata.annotations[networking.istio.io/traffic-distribution]: `Near` is none of Any, PreferClose";
+    assert!(distribution("Near").iter().any(|finding| finding.contains(wanted)), "{:?}", distribution("Near"));
     check(
         "apiVersion: v1\nkind: Namespace",
         &[
@@ -64,6 +73,7 @@ fn kinds_of_kubernetes() {
             ("spec: {ports: [{port: 80, targetPort: 'a_b'}]}", "spec.ports[0].targetPort: `a_b` is neither a port nor"),
             ("spec: {type: Cluster, ports: [{port: 80}]}", "spec.type: `Cluster` is none of"),
             ("spec: {trafficDistribution: Near, ports: [{port: 80}]}", "spec.trafficDistribution: `Near` is none of"),
+            ("spec: {ipFamilies: [v4], ports: [{port: 80}]}", "spec.ipFamilies[0]: `v4` is none of IPv4, IPv6"),
         ],
     );
     check(
@@ -77,6 +87,10 @@ fn kinds_of_kubernetes() {
             (
                 "addressType: IPv4\nendpoints: [{addresses: ['::1']}]",
                 "a.yaml:5: error: endpoints[0].addresses: `::1` is no IPv4",
+            ),
+            (
+                "addressType: IPv4\nendpoints: []\nports: [{port: 80, protocol: HTTP}]",
+                "ports[0].protocol: `HTTP` is none of",
             ),
             ("addressType: IPv4\nendpoints: [{addresses: []}]", "endpoints[0].addresses: there must be 1 to 100"),
         ],
@@ -231,6 +245,9 @@ fn kinds_of_istio() {
                 "spec: {tracing: [{randomSamplingPercentage: 10, providers: [{name: a}]}], accessLogging: [{disabled: true}]}",
                 "",
             ),
+            ("spec: {accessLogging: [{disabled: true}]}", "note: spec.accessLogging: has no effect here"),
+            ("spec: {tracing: [{}]}", "note: spec.tracing: has no effect here"),
+            ("spec: {metrics: [{}]}", "note: spec.metrics: has no effect here"),
             (
                 "spec: {tracing: [{randomSamplingPercentage: 101}]}",
                 "spec.tracing[0].randomSamplingPercentage: 101 is no share",
@@ -241,4 +258,19 @@ fn kinds_of_istio() {
             ),
         ],
     );
+    let mesh = |text: &str| {
+        findings(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio, namespace: istio-system}}\ndata: {{mesh: '{text}'}}\n"
+        ))
+    };
+    let scopes = "serviceScopeConfigs: [{servicesSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}, scope: GLOBAL}]";
+    assert_eq!(mesh(scopes), [""; 0]);
+    for (from, to, wanted) in [
+        ("GLOBAL", "WIDE", "data.mesh.serviceScopeConfigs[0].scope: `WIDE` is none of LOCAL, GLOBAL"),
+        ("In,", "Is,", "servicesSelector.matchExpressions.operator: `Is` is none of"),
+        ("servicesSelector", "serviceSelector", "unknown field `serviceSelector`"),
+    ] {
+        let found = mesh(&scopes.replace(from, to));
+        assert!(found.iter().any(|finding| finding.contains(wanted)), "{wanted} is not in {found:#?}");
+    }
 }

@@ -64,6 +64,9 @@ impl Engine {
             for by in self.facts.index.update(worlds, &id, &self.facts.place.root_namespace) {
                 self.graph.changed(&Fact::Index(by));
             }
+            for service in self.facts.vips.update(&self.facts.world, &id) {
+                self.graph.changed(&Fact::Vips(service));
+            }
             self.graph.changed(&Fact::InNamespace(id.kind, id.name.namespace.clone()));
             Node::of(&id).into_iter().for_each(|node| self.graph.mark(node));
             self.graph.changed(&Fact::Object(id));
@@ -258,7 +261,7 @@ impl Node {
     /// The nodes of an object.
     fn of(id: &ObjectId) -> Vec<Self> {
         match id.kind {
-            Kind::Service => vec![Self::Services(id.clone())],
+            Kind::Service | Kind::ServiceImport => vec![Self::Services(id.clone())],
             Kind::ServiceEntry => vec![Self::Services(id.clone()), Self::Workloads(id.clone())],
             Kind::Pod | Kind::WorkloadEntry | Kind::EndpointSlice => vec![Self::Workloads(id.clone())],
             Kind::AuthorizationPolicy => vec![Self::Policy(PolicySource::Authorization(id.name.clone()))],

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mesh_core::name::{Hostname, Locality, NamespacedHostname, parse_trust_domain};
+use mesh_core::workload::Health;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -87,6 +88,28 @@ const OBJECTS: &[&[&str]] = &[
     &[
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p2, namespace: a, labels: {gateway.networking.k8s.io/gateway-name: w, tier: front}}\nspec: {nodeName: n1, serviceAccountName: w}\nstatus: {podIP: 10.0.0.2}",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p2, namespace: a, labels: {app: p, version: v2}}\nspec: {nodeName: n1}\nstatus: {podIP: 10.0.0.2}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p2, namespace: a, labels: {app: p, tier: front}, deletionTimestamp: '2030-01-01T00:00:00Z'}\nspec: {nodeName: n1}\nstatus: {podIP: 10.0.0.2, conditions: [{type: Ready, status: 'True'}]}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p2, namespace: a, labels: {app: q, tier: front, istio.io/draining: 'true'}}\nspec: {nodeName: n1}\nstatus: {podIP: 10.0.0.2, conditions: [{type: Ready, status: 'True'}]}",
+    ],
+    &[
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: other, namespace: a, labels: {kubernetes.io/service-name: s}}\nendpoints: [{addresses: [10.8.0.1], conditions: {ready: false, serving: true, terminating: true}}, {addresses: [10.8.0.2], targetRef: {kind: Machine, name: m}, zone: a}]\nports: [{name: odd, port: 8083}]",
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv6\nmetadata: {name: other, namespace: a, labels: {kubernetes.io/service-name: s}}\nendpoints: [{addresses: ['fd00::1'], targetRef: {kind: Machine, name: m}, conditions: {ready: false, serving: true, terminating: true}}]\nports: [{name: http, port: 8081}]",
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: other, namespace: a, labels: {kubernetes.io/service-name: t}}\nendpoints: [{addresses: [10.8.0.1], zone: a}]\nports: [{name: http, port: 8081}]",
+    ],
+    &[
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: a-first, namespace: a, labels: {kubernetes.io/service-name: s}}\nendpoints: [{addresses: [10.8.0.2], targetRef: {kind: Machine, name: m}}]\nports: [{name: http, port: 8084}]",
+    ],
+    &[
+        "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceExport\nmetadata: {name: s, namespace: a}",
+        "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceExport\nmetadata: {name: s, namespace: a, creationTimestamp: '2020-01-01T00:00:00Z'}",
+    ],
+    &[
+        "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata: {name: s, namespace: a}\nspec: {type: ClusterSetIP, ips: [10.5.0.1], ports: [{name: http, port: 8000}, {name: more, port: 81}]}",
+        "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata: {name: s, namespace: a, labels: {istio.io/use-waypoint: w}}\nspec: {type: ClusterSetIP}",
+        "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata: {name: s, namespace: a}\nspec: {type: Headless, ports: [{port: 80}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: mcs, namespace: a}\nspec: {parentRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: s}], rules: [{backendRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: s, port: 80}, {name: t, port: 80}]}]}",
     ],
     &[
         "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {name: sl, namespace: a, labels: {kubernetes.io/service-name: s}}\nendpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p1}}, {addresses: [10.8.0.1], nodeName: n1}]\nports: [{name: http, port: 8081}]",
@@ -97,6 +120,7 @@ const OBJECTS: &[&[&str]] = &[
         "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: e, namespace: a}\nspec: {address: 10.0.1.1, labels: {app: q, tier: front, version: v1}, locality: eu/a}",
         "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: e, namespace: a, labels: {istio.io/dataplane-mode: ambient, app: p}}\nspec: {address: 10.0.1.1, weight: 3, locality: us/a}",
         "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: e, namespace: a, labels: {app: p}}\nspec: {address: vm.example.com}",
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: e, namespace: a, annotations: {proxy.istio.io/health-checks-enabled: 'true'}}\nspec: {address: 10.0.1.1, labels: {app: p, tier: front}}\nstatus: {conditions: [{type: Healthy, status: 'False'}]}",
     ],
     &[
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: se, namespace: a}\nspec: {hosts: [api.example.com, s.a.svc.cluster.local], addresses: [10.2.0.1], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.3.0.1}, {address: 10.3.0.1}, {address: 10.3.0.2}]}",
@@ -106,6 +130,8 @@ const OBJECTS: &[&[&str]] = &[
     &[
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: zz, namespace: a}\nspec: {hosts: [api.example.com], exportTo: ['.'], resolution: STATIC, ports: [{number: 80, name: grpc}], endpoints: [{address: 10.3.0.1}]}",
         "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: zz, namespace: b}\nspec: {hosts: [api.example.com], ports: [{number: 80, name: http}]}",
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: zz, namespace: a, creationTimestamp: '2020-01-01T00:00:00Z', annotations: {networking.istio.io/traffic-distribution: PreferSameNode}}\nspec: {hosts: [api.example.com, '*.wild.example.com', also.example.com], resolution: DYNAMIC_DNS, ports: [{number: 80, name: http}]}",
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: zz, namespace: a, labels: {networking.istio.io/enable-autoallocate-ip: 'false'}}\nspec: {hosts: [api.example.com], resolution: DNS, ports: [{number: 80, name: http}]}",
     ],
     &[
         "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: a}\nspec: {host: s, subsets: [{name: one, labels: {version: v1}}], trafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}, loadBalancer: {consistentHash: {httpHeaderName: x-user}}}}",
@@ -221,7 +247,7 @@ fn assert_same(told: &Told, world: &World, step: usize) {
     let whole = Waypoints::new(world, &place);
     let translation = whole.translation();
     assert_eq!(told.translation, translation, "step {step}");
-    assert_eq!(told.by_node, translation.identities_by_node(), "step {step}");
+    assert_eq!(told.by_node, whole.identities_by_node(), "step {step}");
     let of_whole = |key: &NamespacedHostname| whole.0.service(key).map(|(_, of)| of.cloned().collect());
     for (key, served) in &told.served {
         assert_eq!(Some(served.clone()), of_whole(key), "step {step}: {key}");
@@ -413,4 +439,109 @@ fn places_of_nodes_and_preferences_of_namespaces_count_where_nothing_nearer_is_s
     let preferences: Vec<usize> =
         translation.services.iter().map(|service| service.load_balancing.preference.len()).collect();
     assert_eq!(preferences, [5, 3]);
+}
+
+fn slice_of(name: &str, service: &str, endpoints: &str) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\nmetadata: {{name: {name}, namespace: n0, labels: {{kubernetes.io/service-name: {service}}}}}\nports: [{{name: http, port: 80}}]\nendpoints: {endpoints}"
+    )
+}
+
+#[test]
+fn endpoints_of_slices_cost_work_for_the_slices_of_their_service_only() {
+    let mut world = large(200);
+    let outside = "apiVersion: v1\nkind: Service\nmetadata: {name: outside, namespace: n0}\nspec: {clusterIP: 10.3.0.1, ports: [{name: http, port: 80}]}";
+    put(&mut world, outside);
+    put(&mut world, &slice_of("o1", "outside", "[{addresses: [192.0.2.1]}]"));
+    put(&mut world, &slice_of("o2", "outside", "[{addresses: [192.0.2.2]}]"));
+    put(&mut world, &slice_of("pods", "outside", "[{addresses: [10.2.0.1], targetRef: {kind: Pod, name: s0-1}}]"));
+    let mut engine = Engine::new(place());
+    engine.apply(world.clone());
+    // It, and the other that has endpoints of its own.
+    put(&mut world, &slice_of("o1", "outside", "[{addresses: [192.0.2.1], conditions: {ready: false}}]"));
+    assert_eq!(cost(&mut engine, &world), 2);
+    // It, and the two pods that it is about.
+    put(&mut world, &slice_of("pods", "outside", "[{addresses: [10.2.0.1], targetRef: {kind: Pod, name: s0-2}}]"));
+    assert_eq!(cost(&mut engine, &world), 3);
+}
+
+#[test]
+fn a_new_host_costs_work_for_itself_and_those_it_takes_addresses_from() {
+    let entry = |number: usize, age: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: e{number}, namespace: n0, creationTimestamp: '{age}'}}\nspec: {{hosts: [e{number}.example], resolution: DNS, ports: [{{number: 80, name: http}}]}}"
+        )
+    };
+    let mut world = World::default();
+    for number in 0..3_000 {
+        put(&mut world, &entry(number, "2024-01-01T00:00:00Z"));
+    }
+    let mut engine = Engine::new(place());
+    engine.apply(world.clone());
+    let translation = Waypoints::new(&world, &place()).translation();
+    let vips: BTreeSet<_> = translation.services.iter().flat_map(|service| &service.vips).map(|(_, ip)| ip).collect();
+    assert_eq!(vips.len(), 2 * 3_000, "no two have one address");
+    // The services and the workload of a younger one: the older keep what they have.
+    for number in 3_000..3_100 {
+        put(&mut world, &entry(number, "2025-01-01T00:00:00Z"));
+        let before = engine.computations();
+        let changes = engine.apply(world.clone());
+        assert_eq!(engine.computations() - before, 2);
+        assert_eq!(changes.differs.services.len(), 1);
+    }
+    // Those of an older one, and a few whose addresses it takes.
+    for number in 3_100..3_200 {
+        put(&mut world, &entry(number, "2023-01-01T00:00:00Z"));
+        assert!(cost(&mut engine, &world) <= 2 + 8);
+    }
+}
+
+#[test]
+fn an_endpoint_on_its_way_out_is_the_last_resort_of_each_of_its_services() {
+    let mut world = World::default();
+    let pod = |name: &str, labels: &str, more: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: n0, labels: {{{labels}}}{more}}}\nspec: {{nodeName: n}}\nstatus: {{podIP: 10.2.0.1, conditions: [{{type: Ready, status: 'True'}}]}}"
+        )
+    };
+    for name in ["one", "two"] {
+        put(
+            &mut world,
+            &format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: n0}}\nspec: {{selector: {{{name}: 'yes'}}, ports: [{{port: 80}}]}}"
+            ),
+        );
+    }
+    let going = ", deletionTimestamp: '2030-01-01T00:00:00Z'";
+    put(&mut world, &pod("going", "one: 'yes', two: 'yes'", going));
+    put(&mut world, &pod("ready", "one: 'yes', two: 'yes'", ""));
+    let mut engine = Engine::new(place());
+    let health = |engine: &Engine| engine.workload(&"c1//Pod/n0/going".into()).map(|workload| workload.health);
+    engine.apply(world.clone());
+    assert_eq!(health(&engine), Some(Health::Unhealthy));
+    // Service `two` has no other any more.
+    put(&mut world, &pod("ready", "one: 'yes'", ""));
+    let changes = engine.apply(world.clone());
+    assert_eq!(health(&engine), Some(Health::Healthy));
+    assert!(changes.differs.workloads.contains("c1//Pod/n0/going"));
+    put(&mut world, &pod("new", "two: 'yes'", ""));
+    engine.apply(world.clone());
+    assert_eq!(health(&engine), Some(Health::Unhealthy));
+    remove(&mut world, &pod("new", "", ""));
+    remove(&mut world, &pod("ready", "", ""));
+    engine.apply(world.clone());
+    assert_eq!(health(&engine), Some(Health::Healthy));
+}
+
+#[test]
+fn a_node_gets_no_identity_for_an_address_in_a_slice() {
+    let mut world = World::default();
+    put(
+        &mut world,
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: n0}\nspec: {ports: [{name: http, port: 80}]}",
+    );
+    put(&mut world, &slice_of("o", "s", "[{addresses: [192.0.2.1], nodeName: n1}]"));
+    let waypoints = Waypoints::new(&world, &place());
+    assert_eq!(waypoints.translation().workloads[0].node.as_str(), "n1");
+    assert!(waypoints.identities_by_node().is_empty() && waypoints.0.on_node("n1").is_empty());
 }

@@ -27,18 +27,6 @@ pub fn translate(world: &World, place: &Place) -> Translation {
     Waypoints::new(world, place).translation()
 }
 
-impl Translation {
-    /// The identities of the workloads on each node.
-    #[must_use]
-    pub fn identities_by_node(&self) -> BTreeMap<String, BTreeSet<SpiffeId>> {
-        let mut by_node: BTreeMap<String, BTreeSet<SpiffeId>> = BTreeMap::new();
-        for workload in &self.workloads {
-            by_node.entry(workload.node.to_string()).or_default().insert(workload.spiffe_id());
-        }
-        by_node
-    }
-}
-
 /// The waypoints of a world.
 #[derive(Debug)]
 pub struct Waypoints(pub(super) Engine);
@@ -66,6 +54,12 @@ impl Waypoints {
             services: facts.services().cloned().collect(),
             policies: facts.policies().cloned().collect(),
         }
+    }
+
+    /// The identities of the workloads on each node.
+    #[must_use]
+    pub fn identities_by_node(&self) -> BTreeMap<String, BTreeSet<SpiffeId>> {
+        self.0.facts.identities_by_node()
     }
 
     /// Who the instances of a waypoint may be; nobody, if it is not served here.

@@ -5,6 +5,8 @@ use mesh_core::name::{NamespacedName, Text};
 use crate::incremental::MultiMap;
 use crate::resource::{EndpointSlice, Kind, ObjectId, ParentRef, PolicyTarget, WAYPOINT_CLASS};
 use crate::translate::binding::GATEWAY_NAME;
+use crate::translate::clusterset;
+use crate::translate::slice::{SERVICE_NAME, outside_pods};
 use crate::world::World;
 
 /// By what objects are found, other than by name.
@@ -16,6 +18,10 @@ pub(in crate::translate) enum By {
     Peers(Text),
     /// The slices with a pod among their endpoints.
     Slices(NamespacedName),
+    /// The slices of a service with endpoints that are no pods.
+    Endpoints(NamespacedName),
+    /// The nodes of a zone.
+    Zone(Text),
     /// The pods and WorkloadEntries of which a Gateway consists.
     Instances(NamespacedName),
     /// The routes that name an object as parent.
@@ -51,10 +57,8 @@ impl Index {
         for key in come.difference(&gone) {
             self.0.insert(key.clone(), id.clone());
         }
-        if looks_alike(before, now, id) {
-            return gone.symmetric_difference(&come).cloned().collect();
-        }
-        gone.into_iter().chain(come).collect()
+        let is_seen = |by: &By| gone.contains(by) != come.contains(by) || !looks_alike(before, now, id, by);
+        gone.union(&come).filter(|by| is_seen(by)).cloned().collect()
     }
 
     pub(super) fn get(&self, by: &By) -> impl Iterator<Item = &ObjectId> {
@@ -63,17 +67,22 @@ impl Index {
 }
 
 /// Whether those who find an object by an index see no difference. A slice differs for its pods by its service and ports
-/// only: one endpoint that changes is nothing to the others.
-fn looks_alike(before: &World, now: &World, id: &ObjectId) -> bool {
-    if id.kind != Kind::EndpointSlice {
-        return false;
-    }
-    let shown = |slice: &EndpointSlice| {
-        let ports: Vec<_> = slice.ports.iter().map(|port| (port.name.clone(), port.port)).collect();
-        (slice.metadata.labels.get("kubernetes.io/service-name").cloned(), ports)
+/// only: one endpoint that changes is nothing to the others. A node differs for its zone by where it stands.
+fn looks_alike(before: &World, now: &World, id: &ObjectId, by: &By) -> bool {
+    let slices = || Some((before.slices.get(&id.name)?.1, now.slices.get(&id.name)?.1));
+    let nodes = || Some((before.nodes.get(&id.name)?.1, now.nodes.get(&id.name)?.1));
+    let is_one = |(before, now): (&EndpointSlice, &EndpointSlice)| {
+        let name = |slice: &EndpointSlice| slice.metadata.labels.get(SERVICE_NAME).cloned();
+        name(before) == name(now) && before.ports == now.ports
     };
-    let of = |world: &World| world.slices.get(&id.name).map(|(_, slice)| shown(slice));
-    of(before).is_some_and(|before| of(now) == Some(before))
+    match by {
+        By::Slices(_) => slices().is_some_and(is_one),
+        By::Endpoints(_) => {
+            slices().is_some_and(|(before, now)| is_one((before, now)) && outside_pods(before).eq(outside_pods(now)))
+        }
+        By::Zone(_) => nodes().is_some_and(|(before, now)| before.locality() == now.locality()),
+        _ => false,
+    }
 }
 
 /// By what an object is found in a world.
@@ -118,7 +127,13 @@ fn keys(world: &World, id: &ObjectId, root: &str) -> BTreeSet<By> {
                 let refers = slice.endpoints.iter().filter_map(|endpoint| endpoint.target_ref.as_ref());
                 let pods = refers.filter(|target| target.kind == "Pod");
                 keys.extend(pods.map(|pod| By::Slices(NamespacedName::new(own.clone(), pod.name.as_str()))));
+                let service = slice.metadata.labels.get(SERVICE_NAME).filter(|_| outside_pods(slice).next().is_some());
+                keys.extend(service.map(|name| By::Endpoints(NamespacedName::new(own.clone(), name.as_str()))));
             }
+        }
+        Kind::Node => {
+            let zone = world.nodes.get(name).map(|(_, node)| node.locality()[1]).filter(|zone| !zone.is_empty());
+            keys.extend(zone.map(|zone| By::Zone(zone.into())));
         }
         Kind::Pod => {
             let labels = world.pods.get(name).map(|(_, pod)| &pod.metadata.labels);
@@ -164,6 +179,7 @@ pub(in crate::translate) fn parent(namespace: &str, parent: &ParentRef) -> Optio
     let kind = match (parent.group.as_deref(), parent.kind.as_deref()) {
         (Some("" | "core"), Some("Service")) => Kind::Service,
         (Some("networking.istio.io"), Some("ServiceEntry")) => Kind::ServiceEntry,
+        (Some(clusterset::GROUP), Some("ServiceImport")) => Kind::ServiceImport,
         _ => return None,
     };
     let namespace = parent.namespace.as_deref().unwrap_or(namespace);

@@ -3,17 +3,23 @@
 //! Nothing is read but through a [`Reader`], which notes what was read. So whoever computes a value knows when it must be
 //! computed again, and a value that was computed from scratch is the one that comes about step by step.
 
+mod draining;
 mod index;
+mod located;
 mod reader;
 mod tables;
+mod vips;
 
 use mesh_core::name::{Hostname, NamespacedHostname, Text};
 use mesh_core::service::GatewayAddress;
 
+pub(super) use self::draining::Readiness;
 pub(super) use self::index::{By, Index, parent};
+pub(super) use self::located::{Labels, Located};
 pub(super) use self::reader::Reader;
 pub(crate) use self::tables::Differs;
-pub(super) use self::tables::{Facts, Labels, Located, PolicySource};
+pub(super) use self::tables::{Facts, PolicySource};
+pub(crate) use self::vips::{Vips, is_automatic};
 use crate::resource::{Kind, ObjectId};
 
 /// Something that can be read, and changes as a whole.
@@ -35,4 +41,6 @@ pub(super) enum Fact {
     BoundServices(GatewayAddress),
     /// The workloads that are bound to a waypoint, with all that is known of them.
     BoundWorkloads(GatewayAddress),
+    /// The automatic virtual addresses of a service.
+    Vips(NamespacedHostname),
 }

@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mesh_core::name::{Hostname, NamespacedHostname, NamespacedName, Text};
@@ -8,8 +9,8 @@ use mesh_core::service::{GatewayAddress, Service};
 use super::{By, Fact, Facts, Labels, Located};
 use crate::resource::{
     self, AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute,
-    Kind, Namespace, Node, ObjectId, PeerAuthentication, Pod, RequestAuthentication, ServiceEntry, VirtualService,
-    WorkloadEntry,
+    Kind, Namespace, Node, ObjectId, PeerAuthentication, Pod, RequestAuthentication, ServiceEntry, ServiceExport,
+    ServiceImport, VirtualService, WorkloadEntry,
 };
 use crate::translate::Place;
 use crate::world::{Lookup, Objects};
@@ -60,6 +61,8 @@ impl<'a> Reader<'a> {
         config_map: ConfigMap(ConfigMap) in config_maps;
         gateway_object: Gateway(Gateway) in gateways;
         node: Node(Node) in nodes;
+        export: ServiceExport(ServiceExport) in exports;
+        import: ServiceImport(ServiceImport) in imports;
     }
 
     /// The labels of the workload that a pod or WorkloadEntry is.
@@ -76,6 +79,17 @@ impl<'a> Reader<'a> {
     pub(in crate::translate) fn slices_of(&self, pod: NamespacedName) -> Vec<&'a EndpointSlice> {
         let ids = self.index(By::Slices(pod));
         ids.filter_map(|id| self.facts.world.slices.get(&id.name)).map(|(_, slice)| slice).collect()
+    }
+
+    /// A slice that [`By::Endpoints`] gave. What that index shows of it is noted there.
+    pub(in crate::translate) fn slice_of_index(&self, key: &NamespacedName) -> Option<&'a EndpointSlice> {
+        self.facts.world.slices.get(key).map(|(_, slice)| slice)
+    }
+
+    /// The automatic virtual addresses of a service; none if it has none.
+    pub(in crate::translate) fn vips(&self, service: &NamespacedHostname) -> Vec<IpAddr> {
+        self.note(|| Fact::Vips(service.clone()));
+        self.facts.vips.get(service).into_iter().flatten().collect()
     }
 
     /// The DestinationRules of a namespace.

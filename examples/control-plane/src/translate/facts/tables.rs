@@ -6,9 +6,12 @@ use mesh_core::name::{Hostname, NamespacedHostname, NamespacedName, SpiffeId, Te
 use mesh_core::service::{GatewayAddress, GatewayDestination, Service};
 use mesh_core::workload::Workload;
 
+use super::draining::Terminating;
+use super::located::Located;
+use super::vips::Vips;
 use super::{Fact, Index};
 use crate::incremental::MultiMap;
-use crate::resource::{Kind, ObjectId, Pod, WorkloadEntry};
+use crate::resource::{Kind, ObjectId};
 use crate::translate::Place;
 use crate::world::World;
 
@@ -33,24 +36,8 @@ pub(in crate::translate) struct Facts {
     endpoints: MultiMap<NamespacedHostname, Uid>,
     bound_workloads: MultiMap<GatewayAddress, Uid>,
     on_node: MultiMap<Text, Uid>,
-}
-
-/// A workload and its labels.
-#[derive(Debug, Clone)]
-pub(in crate::translate) struct Located {
-    pub(in crate::translate) workload: Workload,
-    pub(in crate::translate) labels: Labels,
-}
-
-/// The labels of a workload, where they stand.
-#[derive(Debug, Clone)]
-pub(in crate::translate) enum Labels {
-    /// It has none.
-    None,
-    /// Those of a pod.
-    Pod(Arc<Pod>),
-    /// Those of a WorkloadEntry: of its specification, if it has any.
-    Entry(Arc<WorkloadEntry>),
+    terminating: Terminating,
+    pub(in crate::translate) vips: Vips,
 }
 
 /// What a policy is made of. Of two policies of one name that of the last counts.
@@ -91,6 +78,8 @@ impl Facts {
             endpoints: MultiMap::default(),
             bound_workloads: MultiMap::default(),
             on_node: MultiMap::default(),
+            terminating: Terminating::default(),
+            vips: Vips::default(),
         }
     }
 
@@ -219,8 +208,17 @@ impl Facts {
         changed
     }
 
-    fn settle_workload(&mut self, uid: &Uid, now: Option<Located>, differs: &mut Differs, changed: &mut Vec<Fact>) {
+    fn settle_workload(&mut self, uid: &Uid, mut now: Option<Located>, differs: &mut Differs, changed: &mut Vec<Fact>) {
         let before = self.workloads.remove(uid);
+        if let Some(before) = &before {
+            self.terminating.remove(before);
+        }
+        if let Some(now) = &mut now {
+            self.terminating.add(now);
+            now.workload.health = self.terminating.health(now);
+        }
+        let both = before.iter().chain(&now).flat_map(|located| located.workload.services.keys());
+        let others = self.terminating.among(both);
         let (same_workload, same_labels) = match (&before, &now) {
             (Some(before), Some(now)) => (before.workload == now.workload, before.labels.get() == now.labels.get()),
             (before, now) => (before.is_none() && now.is_none(), true),
@@ -261,6 +259,21 @@ impl Facts {
             self.on_node.insert(located.workload.node.clone(), uid.clone());
             self.workloads.insert(uid.clone(), located);
         }
+        for uid in others {
+            self.settle_health(uid, differs, changed);
+        }
+    }
+
+    /// Sets the health of a workload on its way out, which hangs on the other endpoints of its services.
+    fn settle_health(&mut self, uid: Uid, differs: &mut Differs, changed: &mut Vec<Fact>) {
+        let Some(located) = self.workloads.get_mut(&uid) else { return };
+        let health = self.terminating.health(located);
+        if located.workload.health != health {
+            located.workload.health = health;
+            changed.extend(located.workload.services.keys().cloned().map(Fact::Endpoints));
+            changed.extend(located.workload.waypoint.clone().map(Fact::BoundWorkloads));
+            differs.workloads.insert(uid);
+        }
     }
 
     /// All services, in the order of their keys.
@@ -300,7 +313,18 @@ impl Facts {
 
     /// The identities of the workloads on a node.
     pub(in crate::translate) fn identities(&self, node: &str) -> BTreeSet<SpiffeId> {
-        self.on_node.get(node).filter_map(|uid| self.workload(uid)).map(Workload::spiffe_id).collect()
+        let here = self.on_node.get(node).filter_map(|uid| self.workloads.get(uid));
+        here.filter(|located| located.is_scheduled()).map(|located| located.workload.spiffe_id()).collect()
+    }
+
+    /// The identities of the workloads on each node.
+    pub(in crate::translate) fn identities_by_node(&self) -> BTreeMap<String, BTreeSet<SpiffeId>> {
+        let mut by_node: BTreeMap<String, BTreeSet<SpiffeId>> = BTreeMap::new();
+        for located in self.workloads.values().filter(|located| located.is_scheduled()) {
+            let workload = &located.workload;
+            by_node.entry(workload.node.to_string()).or_default().insert(workload.spiffe_id());
+        }
+        by_node
     }
 
     pub(super) fn declaring(&self, key: &NamespacedHostname) -> impl Iterator<Item = &ObjectId> {
@@ -321,17 +345,6 @@ impl Facts {
 
     pub(super) fn bound_workloads(&self, waypoint: &GatewayAddress) -> impl Iterator<Item = &Located> {
         self.bound_workloads.get(waypoint).filter_map(|uid| self.workloads.get(uid))
-    }
-}
-
-impl Labels {
-    pub(in crate::translate) fn get(&self) -> Option<&BTreeMap<String, String>> {
-        match self {
-            Self::None => None,
-            Self::Pod(pod) => Some(&pod.metadata.labels),
-            Self::Entry(entry) if entry.spec.labels.is_empty() => Some(&entry.metadata.labels),
-            Self::Entry(entry) => Some(&entry.spec.labels),
-        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::finding::Origin;
 use crate::resource::virtual_service::{Destination, is_for_mesh};
 use crate::resource::{self, BackendRef, Kind, ObjectId, ParentRef};
 use crate::translate::facts::{self, By, Reader};
-use crate::translate::service;
+use crate::translate::{clusterset, service};
 
 /// The routes of one port.
 #[derive(Default)]
@@ -33,12 +33,12 @@ pub(super) fn of(backends: &mut Backends<'_, '_>, service: &Service, port: &Serv
     let reader = backends.reader;
     let mut routes = OfPort::default();
     let name = port_name(reader, &service.key, port.service_port);
-    let declaring: Vec<&ObjectId> = reader.declaring(&service.key).collect();
-    let attached: BTreeSet<&ObjectId> =
-        declaring.iter().flat_map(|id| reader.index(By::Parent((*id).clone()))).collect();
+    let parents: Vec<ObjectId> =
+        reader.declaring(&service.key).filter_map(|id| clusterset::parent(reader, id, &service.key)).collect();
+    let attached: BTreeSet<&ObjectId> = parents.iter().flat_map(|id| reader.index(By::Parent(id.clone()))).collect();
     for id in attached {
         let fits = |parent: &ParentRef| {
-            facts::parent(id.name.namespace.as_str(), parent).is_some_and(|to| declaring.contains(&&to))
+            facts::parent(id.name.namespace.as_str(), parent).is_some_and(|to| parents.contains(&to))
                 && parent.port.is_none_or(|wanted| wanted == port.service_port)
                 && parent.section_name.as_deref().is_none_or(|section| name == Some(section))
         };
@@ -98,6 +98,12 @@ fn virtual_services<'a>(backends: &Backends<'a, '_>, service: &Service) -> Vec<&
 fn port_name<'a>(reader: &Reader<'a>, service: &NamespacedHostname, port: u16) -> Option<&'a str> {
     let short = service.hostname.as_str().split('.').next().unwrap_or_default();
     let key = NamespacedName::new(service.namespace.clone(), short);
+    if clusterset::is_of_cluster_set(service)
+        && let Some(import) = reader.import(&key).filter(|import| !import.spec.ports.is_empty())
+    {
+        let ports = import.spec.ports.iter();
+        return ports.filter(|candidate| candidate.port == port).map(|port| port.name.as_str()).next();
+    }
     let of_service = reader.service_object(&key).into_iter().flat_map(|service| &service.spec.ports);
     let named = of_service.filter(|candidate| candidate.port == port).map(|port| port.name.as_str()).next();
     named.or_else(|| {
@@ -205,6 +211,12 @@ fn find<'a>(
             let namespace = reference.namespace.as_deref().unwrap_or(namespace);
             let source = reader.service_object(&NamespacedName::new(namespace, reference.name.as_str()))?;
             reader.service(&service::key(source, reader.place())?)?
+        }
+        (clusterset::GROUP, "ServiceImport") => {
+            let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+            let name = NamespacedName::new(namespace, reference.name.as_str());
+            reader.import(&name)?;
+            reader.service(&clusterset::key(&name)?)?
         }
         ("networking.istio.io", "Hostname") => {
             // It is one in full.

@@ -15,7 +15,7 @@ use super::destination::{self, Settings};
 use super::keys::KeyCluster;
 use super::locality::Order;
 use super::{origination, served};
-use crate::translate::facts::{Located, Reader};
+use crate::translate::facts::{Located, Reader, Readiness};
 use crate::translate::{Place, binding, selects};
 
 /// The cluster of what is addressed to workloads themselves.
@@ -167,7 +167,7 @@ impl<'a> Maker<'a, '_> {
         let place = self.reader.place();
         if endpoints.iter().any(|(located, _)| located.workload.addresses.is_empty()) {
             let host = |(located, port): (&'a Located, u16)| {
-                (located, endpoint(place, &located.workload, service, host(&located.workload, port)))
+                (located, endpoint(place, located, service, host(&located.workload, port)))
             };
             let hosts = order.arrange(place, self.locality, endpoints.into_iter().map(host).collect());
             cluster.discovery = Discovery::StrictDns(Dns::new(Assignment::new(name, hosts)));
@@ -177,7 +177,7 @@ impl<'a> Maker<'a, '_> {
         }
         let at = |(located, port): (&'a Located, u16)| {
             let ip = located.workload.addresses.first()?;
-            let mut made = endpoint(place, &located.workload, service, SocketAddr::new(*ip, port));
+            let mut made = endpoint(place, located, service, SocketAddr::new(*ip, port));
             made.tunnel = tunnel(located, service);
             Some((located, made))
         };
@@ -229,12 +229,18 @@ pub(super) fn tunnelled<'a>(reader: &Reader<'a>, waypoint: &GatewayAddress) -> V
     bound.filter(|workload| workload.tunnel == TunnelProtocol::Hbone).collect()
 }
 
-fn endpoint<A>(place: &Place, workload: &Workload, service: &Service, address: A) -> Endpoint<A> {
+fn endpoint<A>(place: &Place, located: &Located, service: &Service, address: A) -> Endpoint<A> {
+    let workload = &located.workload;
     let mut endpoint = Endpoint::new(address);
     endpoint.weight = NonZeroU32::new(workload.capacity).unwrap_or(NonZeroU32::MIN);
     let healthy =
         workload.health == WorkloadHealth::Healthy || service.load_balancing.health_policy == HealthPolicy::AllowAll;
-    endpoint.health = if healthy { Health::Healthy } else { Health::Unhealthy };
+    endpoint.health = match located.readiness {
+        _ if healthy => Health::Healthy,
+        // Sessions that are with it stay.
+        Readiness::Terminating | Readiness::Draining => Health::Draining,
+        _ => Health::Unhealthy,
+    };
     endpoint.workload = telemetry(workload, place.cluster_id.as_str());
     endpoint
 }
