@@ -31,9 +31,8 @@ struct Member<'a> {
 
 /// The workloads of the endpoints that stand in a slice first.
 pub(super) fn located(reader: &Reader<'_>, key: &NamespacedName) -> Vec<(Workload, Readiness)> {
-    let Some((service_key, source)) = reader.slice(key).and_then(|slice| service(reader, slice)) else {
-        return Vec::new();
-    };
+    let with_any = reader.slice(key).filter(|slice| outside_pods(slice).next().is_some());
+    let Some((service_key, source)) = with_any.and_then(|slice| service(reader, slice)) else { return Vec::new() };
     let name = NamespacedName::new(source.metadata.namespace.as_str(), source.metadata.name.as_str());
     let members = members(reader, &name, source);
     let first_here = members.into_iter().filter(|member| member.slice == key);

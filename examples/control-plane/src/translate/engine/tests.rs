@@ -501,7 +501,7 @@ fn an_endpoint_on_its_way_out_is_the_last_resort_of_each_of_its_services() {
     let mut world = World::default();
     let pod = |name: &str, labels: &str, more: &str| {
         format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: n0, labels: {{{labels}}}{more}}}\nspec: {{nodeName: n}}\nstatus: {{podIP: 10.2.0.1, conditions: [{{type: Ready, status: 'True'}}]}}"
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: n0, labels: {{{labels}}}{more}}}\nspec: {{nodeName: node}}\nstatus: {{podIP: 10.2.0.1, conditions: [{{type: Ready, status: 'True'}}]}}"
         )
     };
     for name in ["one", "two"] {
