@@ -382,7 +382,7 @@ fn one_changed_endpoint_costs_work_for_that_endpoint_only() {
             &mut world,
             "apiVersion: v1\nkind: Service\nmetadata: {name: s7, namespace: n0}\nspec: {clusterIP: 10.1.9.9, selector: {app: s7}, ports: [{name: http, port: 80}]}",
         );
-        assert_eq!(cost(&mut engine, &world), 15, "of {services} services");
+        assert_eq!(cost(&mut engine, &world), 14, "of {services} services");
         // A policy that selects the pods of one service: it, and they.
         put(
             &mut world,
