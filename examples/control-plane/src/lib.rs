@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod analyze;
+pub mod attach;
 pub mod caller;
 mod cli;
 pub mod drift;

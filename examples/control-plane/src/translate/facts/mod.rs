@@ -3,6 +3,7 @@
 //! Nothing is read but through a [`Reader`], which notes what was read. So whoever computes a value knows when it must be
 //! computed again, and a value that was computed from scratch is the one that comes about step by step.
 
+mod attach;
 mod index;
 mod reader;
 mod tables;
@@ -10,7 +11,7 @@ mod tables;
 use mesh_core::name::{Hostname, NamespacedHostname, Text};
 use mesh_core::service::GatewayAddress;
 
-pub(super) use self::index::{By, Index, parent};
+pub(super) use self::index::{By, Index};
 pub(super) use self::reader::Reader;
 pub(crate) use self::tables::Differs;
 pub(super) use self::tables::{Facts, Labels, Located, PolicySource};
