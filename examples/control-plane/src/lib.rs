@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod analyze;
+pub mod attach;
 pub mod caller;
 mod cli;
 pub mod drift;
@@ -30,6 +31,7 @@ mod show;
 pub mod source;
 mod spire;
 pub mod standalone;
+pub mod status;
 mod token;
 pub mod translate;
 mod trust;

@@ -28,6 +28,35 @@ pub struct Service {
     /// What it is.
     #[serde(default)]
     pub spec: ServiceSpec,
+    /// What a controller found out about it.
+    #[serde(default)]
+    pub status: ServiceStatus,
+}
+
+/// Status of a service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceStatus {
+    /// Its load balancer, if it has one.
+    pub load_balancer: LoadBalancerStatus,
+}
+
+/// Where a load balancer is found.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerStatus {
+    /// Its addresses.
+    pub ingress: Vec<LoadBalancerIngress>,
+}
+
+/// An address of a load balancer.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerIngress {
+    /// As an IP address.
+    pub ip: Option<String>,
+    /// As a host name.
+    pub hostname: Option<String>,
 }
 
 /// Specification of a service.
@@ -42,6 +71,9 @@ pub struct ServiceSpec {
     /// All its virtual addresses.
     #[serde(rename = "clusterIPs")]
     pub cluster_ips: Vec<String>,
+    /// Addresses beside, that nodes take traffic for.
+    #[serde(rename = "externalIPs")]
+    pub external_ips: Vec<String>,
     /// Its endpoints' labels.
     pub selector: BTreeMap<String, String>,
     /// Its ports.

@@ -283,6 +283,18 @@ pub struct ListenerSetSpec {
     pub listeners: Vec<Listener>,
 }
 
+impl AllowedNamespaces {
+    /// Whether something of a namespace may attach to what is in its own. Unless it says otherwise, only what is in the same.
+    #[must_use]
+    pub fn admit(&self, own: &str, namespace: &str, labels: impl FnOnce() -> BTreeMap<String, String>) -> bool {
+        match (self.from.as_deref(), &self.selector) {
+            (Some("All"), _) => true,
+            (Some("Selector"), Some(selector)) => selector.selects(&labels()),
+            _ => own == namespace,
+        }
+    }
+}
+
 impl LabelSelector {
     /// Whether labels are selected. Without any condition, all are; an unknown operator selects none.
     #[must_use]

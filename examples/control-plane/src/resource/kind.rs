@@ -126,6 +126,20 @@ macro_rules! kinds {
                 }
             }
 
+            /// Whether both say the same beside their metadata: what an API server counts in `metadata.generation`.
+            #[must_use]
+            pub fn is_specified_like(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $((Self::$variant(a), Self::$variant(b)) => {
+                        let (mut a, mut b) = (<$type>::clone(a), <$type>::clone(b));
+                        a.metadata = Metadata::default();
+                        b.metadata = Metadata::default();
+                        format!("{a:?}") == format!("{b:?}")
+                    })*
+                    _ => false,
+                }
+            }
+
             /// Reads an object of a kind.
             pub(crate) fn read<E>(kind: Kind, reader: &impl Read<E>) -> Result<Self, E> {
                 Ok(match kind { $(Kind::$variant => Self::$variant(Arc::new(reader.read::<$type>()?)),)* })

@@ -30,7 +30,8 @@ use serde::Deserialize;
 pub use self::backend_tls::{BackendTlsPolicy, BackendTlsSpec, BackendTlsTarget, BackendTlsValidation, SubjectAltName};
 pub use self::core::{
     Condition, Container, ContainerPort, Endpoint, EndpointConditions, EndpointPort, EndpointSlice, IntOrString,
-    Namespace, Pod, PodIp, PodSpec, PodStatus, Service, ServiceAccount, ServicePort, ServiceSpec, TargetRef,
+    LoadBalancerIngress, LoadBalancerStatus, Namespace, Pod, PodIp, PodSpec, PodStatus, Service, ServiceAccount,
+    ServicePort, ServiceSpec, ServiceStatus, TargetRef,
 };
 pub use gateway::{
     AddressValue, AllowedListeners, AllowedNamespaces, AllowedRoutes, BackendTls, ClientValidation, FrontendTls,

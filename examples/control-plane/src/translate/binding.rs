@@ -5,6 +5,7 @@
 //! the same: node proxies then refuse its traffic, rather than let it pass by the policies that the waypoint would enforce.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use mesh_core::name::{Hostname, NamespacedHostname, NamespacedName, Network};
@@ -42,8 +43,23 @@ pub(crate) struct Bound {
     pub(crate) waypoint: Option<NamespacedName>,
     /// A second one, and the share of the traffic in percent that it gets.
     pub(crate) canary: Option<(NamespacedName, u32)>,
-    /// Labels that have another effect than the one that was meant, and why.
-    pub(crate) faults: Vec<String>,
+    /// Labels that have another effect than the one that was meant.
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// A label that has another effect than the one that was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The reason, as Istio's condition `istio.io/WaypointBound` has it.
+    pub(crate) reason: &'static str,
+    label: &'static str,
+    text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "label `{}`: {}", self.label, self.text)
+    }
 }
 
 /// An object that may be bound.
@@ -91,12 +107,13 @@ pub(crate) fn bound(world: &impl Lookup, object: Object<'_>) -> Bound {
         // What a namespace says is for those of its objects that it fits.
         Err(Refusal::Traffic(_)) if own.is_none() => return bound,
         Err(refusal) => {
-            bound.faults.push(format!("label `{USE}`: {}", refusal.because(&key)));
+            bound.faults.push(Fault { reason: refusal.reason(), label: USE, text: refusal.because(&key) });
             return bound;
         }
     }
     if own.is_some() && !is_there {
-        bound.faults.push(format!("label `{USE}`: Gateway `{key}` is not there; until it is, traffic is refused"));
+        let text = format!("Gateway `{key}` is not there; until it is, traffic is refused");
+        bound.faults.push(Fault { reason: "WaypointIsNotReady", label: USE, text });
     }
     if object.traffic == Traffic::Service {
         canary(world, object, &key, own.is_some(), &mut bound);
@@ -120,14 +137,14 @@ fn canary(world: &impl Lookup, object: Object<'_>, primary: &NamespacedName, own
     let key = NamespacedName::new(namespace, name.as_str());
     let weight = object.annotations.get(CANARY_WEIGHT).map_or(Ok(0), |text| text.parse::<u32>());
     let outcome = match (accept(world, object, &key), weight) {
-        _ if key == *primary => Err("it is the primary waypoint too".to_owned()),
-        (Err(refusal), _) => Err(refusal.because(&key)),
+        _ if key == *primary => Err(("CanarySameAsPrimary", "it is the primary waypoint too".to_owned())),
+        (Err(refusal), _) => Err((refusal.reason(), refusal.because(&key))),
         (Ok(()), Ok(weight)) if weight <= 100 => Ok(weight),
-        (Ok(()), _) => Err(format!("annotation `{CANARY_WEIGHT}` is no number from 0 to 100")),
+        (Ok(()), _) => Err(("CanaryInvalidWeight", format!("annotation `{CANARY_WEIGHT}` is no number from 0 to 100"))),
     };
     match outcome {
         Ok(weight) => bound.canary = Some((key, weight)),
-        Err(reason) => bound.faults.push(format!("label `{CANARY}`: {reason}")),
+        Err((reason, text)) => bound.faults.push(Fault { reason, label: CANARY, text }),
     }
 }
 
@@ -140,6 +157,13 @@ enum Refusal {
 }
 
 impl Refusal {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Traffic(_) => "UnsupportedTrafficType",
+            Self::Namespace => "AttachmentDenied",
+        }
+    }
+
     fn because(self, gateway: &NamespacedName) -> String {
         match self {
             Self::Traffic(purpose) => format!("Gateway `{gateway}` is a waypoint for `{purpose}`; it is not bound"),
@@ -160,13 +184,10 @@ fn accept(world: &impl Lookup, object: Object<'_>, key: &NamespacedName) -> Resu
     if !fits {
         return Err(Refusal::Traffic(purpose.to_owned()));
     }
+    let own = key.namespace.as_str();
     let admitted = match hbone(gateway).map(|listener| &listener.allowed_routes.namespaces) {
-        Some(allowed) => match (allowed.from.as_deref(), &allowed.selector) {
-            (Some("All"), _) => true,
-            (Some("Selector"), Some(selector)) => selector.selects(&world.namespace_labels(object.namespace)),
-            _ => key.namespace == *object.namespace,
-        },
-        None => key.namespace == *object.namespace,
+        Some(allowed) => allowed.admit(own, object.namespace, || world.namespace_labels(object.namespace)),
+        None => own == object.namespace,
     };
     admitted.then_some(()).ok_or(Refusal::Namespace)
 }

@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_core::name::{NamespacedName, Text};
 
+use crate::attach::parent;
 use crate::incremental::MultiMap;
 use crate::resource::{EndpointSlice, Kind, ObjectId, ParentRef, PolicyTarget, WAYPOINT_CLASS};
 use crate::translate::binding::GATEWAY_NAME;
-use crate::translate::clusterset;
 use crate::translate::slice::{SERVICE_NAME, outside_pods};
 use crate::world::World;
 
@@ -24,7 +24,7 @@ pub(in crate::translate) enum By {
     Zone(Text),
     /// The pods and WorkloadEntries of which a Gateway consists.
     Instances(NamespacedName),
-    /// The routes that name an object as parent.
+    /// The routes and ListenerSets that name an object as parent.
     Parent(ObjectId),
     /// The policies that name an object as target.
     Target(ObjectId),
@@ -146,12 +146,24 @@ fn keys(world: &World, id: &ObjectId, root: &str) -> BTreeSet<By> {
             }
         }
         Kind::HttpRoute => {
-            let parents = world.http_routes.get(name).map(|(_, route)| &route.spec.parent_refs);
-            keys.extend(parents.into_iter().flatten().filter_map(|to| Some(By::Parent(parent(own.as_str(), to)?))));
+            let parents = world.http_routes.get(name).map(|(_, route)| route.spec.parent_refs.as_slice());
+            keys.extend(by_parents(own, parents.unwrap_or_default()));
         }
         Kind::GrpcRoute => {
-            let parents = world.grpc_routes.get(name).map(|(_, route)| &route.spec.parent_refs);
-            keys.extend(parents.into_iter().flatten().filter_map(|to| Some(By::Parent(parent(own.as_str(), to)?))));
+            let parents = world.grpc_routes.get(name).map(|(_, route)| route.spec.parent_refs.as_slice());
+            keys.extend(by_parents(own, parents.unwrap_or_default()));
+        }
+        Kind::TlsRoute => {
+            let parents = world.tls_routes.get(name).map(|(_, route)| route.spec.parent_refs.as_slice());
+            keys.extend(by_parents(own, parents.unwrap_or_default()));
+        }
+        Kind::TcpRoute => {
+            let parents = world.tcp_routes.get(name).map(|(_, route)| route.spec.parent_refs.as_slice());
+            keys.extend(by_parents(own, parents.unwrap_or_default()));
+        }
+        Kind::ListenerSet => {
+            let parent = world.listener_sets.get(name).map(|(_, set)| std::slice::from_ref(&set.spec.parent_ref));
+            keys.extend(by_parents(own, parent.unwrap_or_default()));
         }
         _ => {}
     }
@@ -174,16 +186,8 @@ fn by_gateway(namespace: &Text, labels: &BTreeMap<String, String>) -> Option<By>
     Some(By::Instances(NamespacedName::new(namespace.clone(), name.as_str())))
 }
 
-/// The object that a parent reference of a route of a namespace means, if routes for it count here.
-pub(in crate::translate) fn parent(namespace: &str, parent: &ParentRef) -> Option<ObjectId> {
-    let kind = match (parent.group.as_deref(), parent.kind.as_deref()) {
-        (Some("" | "core"), Some("Service")) => Kind::Service,
-        (Some("networking.istio.io"), Some("ServiceEntry")) => Kind::ServiceEntry,
-        (Some(clusterset::GROUP), Some("ServiceImport")) => Kind::ServiceImport,
-        _ => return None,
-    };
-    let namespace = parent.namespace.as_deref().unwrap_or(namespace);
-    Some(ObjectId { kind, name: NamespacedName::new(namespace, parent.name.as_str()) })
+fn by_parents(namespace: &Text, parents: &[ParentRef]) -> impl Iterator<Item = By> {
+    parents.iter().filter_map(|to| parent(namespace.as_str(), to)).map(By::Parent)
 }
 
 fn target(namespace: &str, target: &PolicyTarget, root: &str) -> Option<By> {

@@ -3,6 +3,7 @@
 //! Nothing is read but through a [`Reader`], which notes what was read. So whoever computes a value knows when it must be
 //! computed again, and a value that was computed from scratch is the one that comes about step by step.
 
+mod attach;
 mod draining;
 mod index;
 mod located;
@@ -14,7 +15,7 @@ use mesh_core::name::{Hostname, NamespacedHostname, Text};
 use mesh_core::service::GatewayAddress;
 
 pub(super) use self::draining::Readiness;
-pub(super) use self::index::{By, Index, parent};
+pub(super) use self::index::{By, Index};
 pub(super) use self::located::{Labels, Located};
 pub(super) use self::reader::Reader;
 pub(crate) use self::tables::Differs;

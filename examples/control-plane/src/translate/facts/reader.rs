@@ -18,7 +18,7 @@ use crate::world::{Lookup, Objects};
 /// Reads facts, and notes which.
 #[derive(Debug)]
 pub(in crate::translate) struct Reader<'a> {
-    facts: &'a Facts,
+    pub(super) facts: &'a Facts,
     read: RefCell<Vec<Fact>>,
 }
 
@@ -174,12 +174,12 @@ impl<'a> Reader<'a> {
         self.facts.bound_workloads(waypoint).collect()
     }
 
-    fn object<T>(&self, kind: Kind, key: &NamespacedName, objects: &'a Objects<T>) -> Option<&'a T> {
+    pub(super) fn object<T>(&self, kind: Kind, key: &NamespacedName, objects: &'a Objects<T>) -> Option<&'a T> {
         self.note(|| Fact::Object(ObjectId { kind, name: key.clone() }));
         objects.get(key).map(|(_, object)| object)
     }
 
-    fn note(&self, fact: impl FnOnce() -> Fact) {
+    pub(super) fn note(&self, fact: impl FnOnce() -> Fact) {
         self.read.borrow_mut().push(fact());
     }
 }

@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_core::gateway::virtual_service::VirtualService;
 use mesh_core::gateway::{Backend, GrpcRoute, HttpRoute};
 use mesh_core::listener::TcpTarget;
-use mesh_core::name::{NamespacedHostname, NamespacedName, Text};
+use mesh_core::name::{NamespacedName, Text};
 use mesh_core::route::HashPolicy;
 use mesh_core::service::{AppProtocol, GatewayAddress, Service, ServicePort};
 
 use super::cluster::{Spec, Specs, Spoken, inbound, outbound};
 use super::destination::{self, Settings};
 use super::{gateway_api, host, served, virtual_service};
+use crate::attach::{self, MeshParent};
 use crate::finding::Faults;
 use crate::finding::Origin;
 use crate::resource::virtual_service::{Destination, is_for_mesh};
-use crate::resource::{self, BackendRef, Kind, ObjectId, ParentRef};
-use crate::translate::facts::{self, By, Reader};
+use crate::resource::{self, BackendRef, Kind, ObjectId};
+use crate::translate::facts::Reader;
 use crate::translate::{clusterset, service};
 
 /// The routes of one port.
@@ -32,22 +33,16 @@ pub(super) struct OfPort {
 pub(super) fn of(backends: &mut Backends<'_, '_>, service: &Service, port: &ServicePort) -> OfPort {
     let reader = backends.reader;
     let mut routes = OfPort::default();
-    let name = port_name(reader, &service.key, port.service_port);
-    let parents: Vec<ObjectId> =
-        reader.declaring(&service.key).filter_map(|id| clusterset::parent(reader, id, &service.key)).collect();
-    let attached: BTreeSet<&ObjectId> = parents.iter().flat_map(|id| reader.index(By::Parent(id.clone()))).collect();
+    let declaring = reader.declaring(&service.key);
+    let parents = declaring.filter_map(|id| clusterset::parent(reader, id, &service.key));
+    let counts = |parent: &MeshParent| parent.ports.contains(&port.service_port);
+    let attached = parents.flat_map(|id| attach::of_service(reader, &id)).filter(counts);
+    let attached: BTreeSet<ObjectId> = attached.map(|parent| parent.route).collect();
     for id in attached {
-        let fits = |parent: &ParentRef| {
-            facts::parent(id.name.namespace.as_str(), parent).is_some_and(|to| parents.contains(&to))
-                && parent.port.is_none_or(|wanted| wanted == port.service_port)
-                && parent.section_name.as_deref().is_none_or(|section| name == Some(section))
-        };
         if id.kind == Kind::HttpRoute {
-            let route = reader.http_route(&id.name).filter(|route| route.spec.parent_refs.iter().any(fits));
-            routes.http.extend(route.map(|route| gateway_api::http_route(route, backends)));
+            routes.http.extend(reader.http_route(&id.name).map(|route| gateway_api::http_route(route, backends)));
         } else {
-            let route = reader.grpc_route(&id.name).filter(|route| route.spec.parent_refs.iter().any(fits));
-            routes.grpc.extend(route.map(|route| gateway_api::grpc_route(route, backends)));
+            routes.grpc.extend(reader.grpc_route(&id.name).map(|route| gateway_api::grpc_route(route, backends)));
         }
     }
     if routes.http.is_empty() && routes.grpc.is_empty() {
@@ -92,26 +87,6 @@ fn virtual_services<'a>(backends: &Backends<'a, '_>, service: &Service) -> Vec<&
             && spec.hosts.iter().any(|name| host::fit(name, namespace, service, domain).is_some())
     };
     sources.filter(applies).collect()
-}
-
-/// The name of a port of a service.
-fn port_name<'a>(reader: &Reader<'a>, service: &NamespacedHostname, port: u16) -> Option<&'a str> {
-    let short = service.hostname.as_str().split('.').next().unwrap_or_default();
-    let key = NamespacedName::new(service.namespace.clone(), short);
-    if clusterset::is_of_cluster_set(service)
-        && let Some(import) = reader.import(&key).filter(|import| !import.spec.ports.is_empty())
-    {
-        let ports = import.spec.ports.iter();
-        return ports.filter(|candidate| candidate.port == port).map(|port| port.name.as_str()).next();
-    }
-    let of_service = reader.service_object(&key).into_iter().flat_map(|service| &service.spec.ports);
-    let named = of_service.filter(|candidate| candidate.port == port).map(|port| port.name.as_str()).next();
-    named.or_else(|| {
-        let mut entries = reader.declaring(service).filter(|id| id.kind == Kind::ServiceEntry);
-        let ports =
-            entries.next().and_then(|id| reader.service_entry(&id.name)).map(|entry| entry.spec.ports.as_slice());
-        ports.unwrap_or_default().iter().find(|candidate| candidate.number == port).map(|port| port.name.as_str())
-    })
 }
 
 /// Finds the clusters that routes lead to, and notes those that there must be.
