@@ -109,7 +109,7 @@ impl Parents<'_, '_> {
         let world = self.context.input.world;
         let service = world.services.get(&parent.name).map(|(_, service)| &service.metadata);
         let entry = world.service_entries.get(&parent.name).map(|(_, entry)| &entry.metadata);
-        let found = if parent.kind == Kind::Service { service } else { entry };
+        let found = if parent.kind == Kind::ServiceEntry { entry } else { service };
         let bound = found.and_then(|one| binding::bound(world, Object::new(Traffic::Service, one)).waypoint);
         match bound {
             Some(waypoint) => Said::yes("ResolvedWaypoints", format!("Gateway {waypoint} is the waypoint")),
