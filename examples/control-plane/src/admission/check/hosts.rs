@@ -163,7 +163,7 @@ fn hosts<'w>(world: &'w World, namespace: &str, host: &str) -> impl Iterator<Ite
             || entry.spec.export_to.iter().any(|scope| *scope == "*" || *scope == also);
         visible && entry.spec.hosts.iter().any(whole)
     });
-    let imports = world.imports.iter().filter(|(key, _)| !world.services.contains_key(*key));
+    let imports = world.imports.iter().filter(|(key, _)| !world.services.contains_key(key));
     let imports = imports
         .filter(move |(key, _)| clusterset::key(key).is_some_and(|service| service.hostname.as_str() == import_host));
     let imports = imports.map(|(_, (_, import))| Host {
