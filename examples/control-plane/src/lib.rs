@@ -31,6 +31,7 @@ mod show;
 pub mod source;
 mod spire;
 pub mod standalone;
+pub mod status;
 mod token;
 pub mod translate;
 mod trust;

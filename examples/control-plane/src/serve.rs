@@ -34,6 +34,7 @@ use crate::settings::{self, Settings};
 use crate::show::Shown;
 use crate::source::{Beside, Sources};
 use crate::spire::OWN_LIFE;
+use crate::status::Statuses;
 use crate::token::Tokens;
 use crate::trust::Ages;
 
@@ -78,7 +79,22 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     tasks.spawn(crate::analyze::run(live_assignments.changes(), place, federated, analyzed));
     let policies = Policies::of(&settings)?;
     let ending = CancellationToken::new();
-    let beside = Beside { judge: policies.judge(), ending: ending.clone(), ..Beside::default() };
+    let (told, live_statuses) = Publisher::new(Statuses::new());
+    let (desired, _) = Publisher::new(Statuses::new());
+    let beside = Beside {
+        judge: policies.judge(),
+        ending: ending.clone(),
+        #[cfg(feature = "kubernetes")]
+        statuses: Some(desired.live()),
+    };
+    tasks.spawn(crate::status::run(crate::status::Task {
+        in_force: live_assignments.clone(),
+        findings: live_findings.clone(),
+        place: settings.place()?,
+        controller: settings.sources.controller(),
+        told,
+        desired,
+    }));
     let sources = Sources::start(&settings.sources, settings.state_dir.as_deref(), &beside, &tasks)?;
     tasks.spawn(policies.clone().follow());
     let publish = Publish {
@@ -123,6 +139,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         assignments: live_assignments,
         findings: live_findings.clone(),
         analyzed: live_analyzed,
+        statuses: live_statuses,
         directories: settings.sources.directories(),
         sources: sources.page(),
     };

@@ -134,7 +134,8 @@ fn join(
         let outcome = found.and_then(|chosen| {
             for (at, hostnames) in chosen {
                 let Some(listener) = listeners.get_mut(at) else { continue };
-                if listener.routes.iter().all(|attached| attached.route != route.id) {
+                // Its references come one after the other.
+                if listener.routes.last().is_none_or(|last| last.route != route.id) {
                     let is_accepted = unservable.is_none();
                     listener.routes.push(Attached { route: route.id.clone(), hostnames, is_accepted });
                 }

@@ -10,11 +10,13 @@ use mesh_host::member::Error;
 
 use crate::admission::SourceFile;
 use crate::admission::admit;
+use crate::attach::Controller;
 use crate::finding::{Finding, Severity};
 use crate::preview::Mesh;
 use crate::settings::Settings;
 use crate::source::dir::{self, MAX_FILE_BYTES, is_read};
 use crate::translate;
+use crate::world::World;
 
 /// Names of the place that manifests describe.
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,13 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Who we are among controllers of Gateways, as the settings file says.
+    pub(super) fn controller(&self) -> Result<Controller, Error> {
+        let Some(config) = &self.config else { return Ok(Controller::default()) };
+        let settings: Settings = mesh_host::settings::load(config)?;
+        Ok(settings.sources.controller())
+    }
+
     /// The names, of which those of a settings file count before all others.
     pub(super) fn read(&self) -> Result<translate::Place, Error> {
         if let Some(config) = &self.config {
@@ -61,8 +70,13 @@ pub(super) fn read(directory: &Path) -> Result<Vec<SourceFile>, Error> {
 
 /// What manifests come to; errors in them are printed.
 pub(super) fn mesh(files: &[SourceFile], name: &str, place: &translate::Place) -> Result<Mesh, Error> {
+    Ok(Mesh::new(&world(files, name)?, place))
+}
+
+/// The objects in manifests; errors in them are printed.
+pub(super) fn world(files: &[SourceFile], name: &str) -> Result<World, Error> {
     match admit(files) {
-        Ok((world, _)) => Ok(Mesh::new(&world, place)),
+        Ok((world, _)) => Ok(world),
         Err(findings) => {
             let errors: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
             for finding in &errors {

@@ -12,6 +12,7 @@ mod manifests;
 mod output;
 mod proxies;
 mod serve;
+mod status;
 mod table;
 mod token;
 #[cfg(feature = "kubernetes")]
@@ -46,6 +47,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Say what a change does to traffic, before it is applied. Exit status 2 if it does something.
     Diff(diff::Arguments),
+    /// Show what is said of each object: conditions with their reasons, of Gateways, routes, policies and exports.
+    Status(status::Arguments),
     /// Show who is connected to a control plane, what each holds, and how far behind it is.
     Proxies(proxies::Arguments),
     /// Show what a control plane serves, to all or to one proxy.
@@ -72,6 +75,7 @@ pub fn main_with_args(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Drift(arguments) => drift::run(&arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Proxies(arguments) => proxies::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Issue(arguments) => issue::run(&arguments),

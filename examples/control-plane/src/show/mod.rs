@@ -16,6 +16,7 @@ use crate::analyze::Analyzed;
 use crate::caller::Assignments;
 use crate::drift;
 use crate::finding::Finding;
+use crate::status::{self, Statuses};
 use crate::world::World;
 
 /// What the pages are made of.
@@ -26,6 +27,7 @@ pub(crate) struct Shown {
     pub(crate) assignments: Live<Assignments>,
     pub(crate) findings: Live<Vec<Finding>>,
     pub(crate) analyzed: Live<Analyzed>,
+    pub(crate) statuses: Live<Statuses>,
     /// Where the manifests of each source are that is a directory.
     pub(crate) directories: BTreeMap<String, PathBuf>,
     pub(crate) sources: Dump,
@@ -68,6 +70,14 @@ impl Shown {
                 }),
             ),
             ("/explain", "whether ?from= would reach ?to=, by which way, and why", explain),
+            (
+                "/status",
+                "what is said of each object: conditions, attached routes, parents; ?object=Kind namespace/name for one",
+                asked(|all, asked| match asked.get("object") {
+                    Some(object) => status::one(&all.statuses.load(), object),
+                    None => status::list(&all.statuses.load()),
+                }),
+            ),
             ("/sources", "where the configuration comes from, and how that fares", simple(|all| (all.sources)())),
             ("/clients", "who is connected, and how far they are", simple(|all| client::progress(&all.service))),
             (

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::attach::Controller;
+
 /// Where resources are read: a list, in which earlier sources take precedence, or a single directory.
 #[derive(Debug, Clone)]
 pub struct Sources(pub Vec<Entry>);
@@ -18,6 +20,17 @@ impl Sources {
     pub fn directories(&self) -> BTreeMap<String, PathBuf> {
         let one = |entry: &Entry| Some((entry.name.clone().unwrap_or_default(), entry.directory.clone()?));
         self.0.iter().filter_map(one).collect()
+    }
+
+    /// Who we are among controllers of Gateways: by the name by which the statuses of the first source are written that has
+    /// one, else by Istio's.
+    #[must_use]
+    pub fn controller(&self) -> Controller {
+        #[cfg(feature = "kubernetes")]
+        let name = self.0.iter().find_map(|entry| Some(&entry.kubernetes.as_ref()?.status.as_ref()?.controller));
+        #[cfg(not(feature = "kubernetes"))]
+        let name: Option<&String> = None;
+        name.map_or_else(Controller::default, |name| Controller::new(name.as_str()))
     }
 }
 

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::serve::PATH;
-use crate::source::kubernetes::COLLECTIONS;
+use crate::source::kubernetes::{COLLECTIONS, Collection};
 
 /// Where API servers find the webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +29,10 @@ pub enum Place {
 pub fn configuration(name: &str, place: &Place, roots: &[u8]) -> String {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     // Of Kubernetes' own kinds its API server knows best, and a webhook that is away would stop the cluster.
-    for collection in
-        COLLECTIONS.iter().filter(|collection| collection.group.contains(".istio.io") || collection.has_status)
-    {
+    let is_asked = |collection: &&Collection| {
+        !collection.group.is_empty() && (collection.group.contains(".istio.io") || collection.has_status)
+    };
+    for collection in COLLECTIONS.iter().filter(is_asked) {
         groups.entry(collection.group).or_default().push(collection.plural);
     }
     let place = match place {

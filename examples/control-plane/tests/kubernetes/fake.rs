@@ -63,6 +63,7 @@ pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const POLICIES: &str = "/apis/security.istio.io/v1/authorizationpolicies";
 pub(crate) const PEERS: &str = "/apis/security.istio.io/v1/peerauthentications";
 pub(crate) const ROUTES: &str = "/apis/gateway.networking.k8s.io/v1/httproutes";
+pub(crate) const GATEWAYS: &str = "/apis/gateway.networking.k8s.io/v1/gateways";
 pub(crate) const LEASES: &str = "/apis/coordination.k8s.io/v1/leases";
 
 impl Fake {

@@ -7,4 +7,5 @@ mod fake;
 mod real;
 mod source;
 mod status;
+mod statuses;
 mod webhook;

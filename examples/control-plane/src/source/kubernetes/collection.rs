@@ -95,7 +95,7 @@ const fn multicluster(name: &'static str, plural: &'static str) -> Collection {
 pub static COLLECTIONS: &[Collection] = &[
     core("Namespace", "namespaces", false),
     core("Node", "nodes", false),
-    core("Service", "services", true),
+    Collection { has_status: true, ..core("Service", "services", true) },
     core("ServiceAccount", "serviceaccounts", true),
     core("Pod", "pods", true),
     core("ConfigMap", "configmaps", true),

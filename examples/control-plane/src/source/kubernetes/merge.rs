@@ -6,10 +6,12 @@ use serde_json::{Map, Value};
 ///
 /// | field | what happens |
 /// | --- | --- |
-/// | `conditions` | ours in the place of those of their types; those of other types stay |
+/// | `conditions` | ours in the place of those of their types; those of other types stay. One of ours without a `status` is taken away |
 /// | `parents`, `ancestors` | ours in the place of all of our controller's; those of other controllers stay, in their order |
 /// | `listeners` | ours; a Gateway has one controller |
 /// | any other | ours; what we do not name stays |
+///
+/// A list that is empty is not begun.
 ///
 /// `lastTransitionTime` of a condition stays as long as its `status` does, and is `now` otherwise: what we hand in says
 /// nothing about it.
@@ -24,6 +26,10 @@ pub(super) fn merged(current: &Value, desired: &Value, controller: &str, now: &s
             "ancestors" => by_controller(theirs, ours, controller, now, "ancestorRef"),
             _ => ours.clone(),
         };
+        // Nothing to say, and nothing was said before.
+        if !merged.contains_key(field) && value.as_array().is_some_and(Vec::is_empty) {
+            continue;
+        }
         merged.insert(field.clone(), value);
     }
     Value::Object(merged)
@@ -39,6 +45,10 @@ fn conditions(theirs: Option<&Value>, ours: &Value, now: &str) -> Value {
     for condition in items(Some(ours)) {
         let Some(mut fields) = condition.as_object().cloned() else { continue };
         let place = fields.get("type").and_then(|kind| named(&all, kind));
+        if !fields.contains_key("status") {
+            place.map(|place| all.remove(place));
+            continue;
+        }
         let before = place.and_then(|place| all.get(place));
         let unchanged = before.filter(|before| before.get("status") == fields.get("status"));
         let since = unchanged.and_then(|before| before.get("lastTransitionTime")).cloned();

@@ -135,7 +135,8 @@ fn parse(
     if collection.has_status {
         status = object.get("status").cloned().unwrap_or_default();
         if let Some(fields) = object.get_mut("status").and_then(Value::as_object_mut) {
-            fields.retain(|field, _| field == "addresses");
+            // What others find out that is read here: where something is found, and which clusters contribute.
+            fields.retain(|field, _| matches!(field.as_str(), "addresses" | "loadBalancer" | "clusters"));
         }
     }
     if let Some(judge) = judge {
