@@ -76,7 +76,7 @@ fn status(context: &Context<'_>, ours: &Ours<'_>) -> Value {
     let mut status = json!({
         "conditions": conditions.finish(),
         "listeners": listeners,
-        "attachedListenerSets": attached_sets(attachment),
+        "attachedListenerSets": if accepted.is_true { attached_sets(attachment) } else { 0 },
     });
     let addresses = reached.addresses.iter();
     let addresses =

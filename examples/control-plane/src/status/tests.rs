@@ -75,7 +75,8 @@ fn shown(all: &Statuses) -> String {
             let kinds: Vec<&str> =
                 list(listener, "supportedKinds").iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
             let (name, routes) = (listener["name"].as_str().unwrap(), &listener["attachedRoutes"]);
-            writeln!(text, "  listener {name}: {routes} routes of {}", kinds.join(", ")).unwrap();
+            let kinds = if kinds.is_empty() { "no kind".to_owned() } else { kinds.join(", ") };
+            writeln!(text, "  listener {name}: {routes} routes of {kinds}").unwrap();
             conditions(&mut text, listener, "    ");
         }
         for parent in list(status, "parents") {
@@ -229,6 +230,30 @@ fn a_gateway_has_so_many_listeners_at_most() {
     assert_eq!(of("set-16", 0)["reason"], "TooManyListeners");
     let gate = &all[&id(Kind::Gateway, "edge", "gate")];
     assert_eq!((&gate["attachedListenerSets"], &gate["conditions"][0]["status"]), (&16.into(), &"True".into()));
+}
+
+#[test]
+fn thousands_of_routes_are_told_of() {
+    const ROUTES: u64 = 2_000;
+    let mut text = GATE.to_owned();
+    for index in 0..ROUTES {
+        text += &route(&format!("r{index}"), "[{backendRefs: [{name: s, port: 80}]}]");
+    }
+    let world = world(&text);
+    let began = tokio::time::Instant::now();
+    let all = told(&world, &[], &Generations::default());
+    println!("{ROUTES} routes: {:?}", began.elapsed());
+    assert_eq!(all[&id(Kind::Gateway, "edge", "gate")]["listeners"][0]["attachedRoutes"], ROUTES);
+    assert_eq!(all.len() as u64, ROUTES + 1);
+}
+
+#[test]
+fn features_are_sorted_and_distinct() {
+    let names = features::FEATURES;
+    assert!(names.is_sorted_by(|one, next| one < next) && names.len() <= 64, "{names:?}");
+    for name in ["Gateway", "HTTPRoute", "GRPCRoute", "ReferenceGrant", "Mesh"] {
+        assert!(names.contains(&name), "{name}");
+    }
 }
 
 /// A host name, or none.
