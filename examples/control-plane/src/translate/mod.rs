@@ -6,6 +6,7 @@
 pub(crate) mod binding;
 pub(crate) mod engine;
 mod facts;
+pub mod gateway;
 mod peer;
 mod policy;
 mod service;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use mesh_core::name::TrustDomain;
 
 pub use self::engine::{Translation, Waypoints, translate};
+pub(crate) use self::facts::parent;
 pub use self::peer::STRICT_POLICY;
 pub use self::policy::translate as policy;
 pub(crate) use self::service::{is_tcp, protocol};

@@ -22,6 +22,8 @@ pub(in crate::translate) enum By {
     Parent(ObjectId),
     /// The policies that name an object as target.
     Target(ObjectId),
+    /// The ListenerSets that name a Gateway as parent.
+    ListenerSets(NamespacedName),
 }
 
 impl By {
@@ -138,6 +140,30 @@ fn keys(world: &World, id: &ObjectId, root: &str) -> BTreeSet<By> {
             let parents = world.grpc_routes.get(name).map(|(_, route)| &route.spec.parent_refs);
             keys.extend(parents.into_iter().flatten().filter_map(|to| Some(By::Parent(parent(own.as_str(), to)?))));
         }
+        Kind::TlsRoute => {
+            let parents = world.tls_routes.get(name).map(|(_, route)| &route.spec.parent_refs);
+            keys.extend(parents.into_iter().flatten().filter_map(|to| Some(By::Parent(parent(own.as_str(), to)?))));
+        }
+        Kind::TcpRoute => {
+            let parents = world.tcp_routes.get(name).map(|(_, route)| &route.spec.parent_refs);
+            keys.extend(parents.into_iter().flatten().filter_map(|to| Some(By::Parent(parent(own.as_str(), to)?))));
+        }
+        Kind::ListenerSet => {
+            let set = world.listener_sets.get(name).map(|(_, set)| &set.spec.parent_ref);
+            let gateway = set.and_then(|to| parent(own.as_str(), to)).filter(|to| to.kind == Kind::Gateway);
+            keys.extend(gateway.map(|gateway| By::ListenerSets(gateway.name)));
+        }
+        Kind::BackendTlsPolicy => {
+            if let Some((_, policy)) = world.backend_tls.get(name) {
+                let services = policy
+                    .spec
+                    .target_refs
+                    .iter()
+                    .filter(|to| (to.group.as_str(), to.kind.as_str()) == ("", "Service"));
+                let id = |name: &str| ObjectId { kind: Kind::Service, name: NamespacedName::new(own.clone(), name) };
+                keys.extend(services.map(|to| By::Target(id(&to.name))));
+            }
+        }
         _ => {}
     }
     keys
@@ -159,11 +185,14 @@ fn by_gateway(namespace: &Text, labels: &BTreeMap<String, String>) -> Option<By>
     Some(By::Instances(NamespacedName::new(namespace.clone(), name.as_str())))
 }
 
-/// The object that a parent reference of a route of a namespace means, if routes for it count here.
-pub(in crate::translate) fn parent(namespace: &str, parent: &ParentRef) -> Option<ObjectId> {
+/// The object that a parent reference of a namespace means, if it is one that routes may attach to.
+pub(crate) fn parent(namespace: &str, parent: &ParentRef) -> Option<ObjectId> {
     let kind = match (parent.group.as_deref(), parent.kind.as_deref()) {
         (Some("" | "core"), Some("Service")) => Kind::Service,
         (Some("networking.istio.io"), Some("ServiceEntry")) => Kind::ServiceEntry,
+        (None | Some("gateway.networking.k8s.io"), None | Some("Gateway")) => Kind::Gateway,
+        (None | Some("gateway.networking.k8s.io"), Some("ListenerSet"))
+        | (Some("gateway.networking.x-k8s.io"), Some("XListenerSet")) => Kind::ListenerSet,
         _ => return None,
     };
     let namespace = parent.namespace.as_deref().unwrap_or(namespace);

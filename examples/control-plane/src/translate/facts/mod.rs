@@ -10,7 +10,8 @@ mod tables;
 use mesh_core::name::{Hostname, NamespacedHostname, Text};
 use mesh_core::service::GatewayAddress;
 
-pub(super) use self::index::{By, Index, parent};
+pub(crate) use self::index::parent;
+pub(super) use self::index::{By, Index};
 pub(super) use self::reader::Reader;
 pub(crate) use self::tables::Differs;
 pub(super) use self::tables::{Facts, Labels, Located, PolicySource};
