@@ -1,11 +1,13 @@
-//! What each waypoint is served: its own resources, and nobody else's.
+//! What each waypoint and each other Gateway is served: its own resources, and nobody else's.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use mesh_core::name::{Locality, NamespacedName, ServiceAccount, SpiffeId};
 use mesh_xds::envoy::endpoint::encode_assignment;
-use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE};
+use mesh_xds::envoy::route::encode_route_table;
+use mesh_xds::envoy::tls::encode_secret;
+use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE};
 use mesh_xds::pb::Node;
 use mesh_xds::server::{Cache, CacheWriter, Change, Entry};
 use parking_lot::Mutex;
@@ -13,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::translate::Place;
 use crate::translate::binding::GATEWAY_NAME;
-use crate::translate::engine::{Differs, Engine, View, ViewChange};
-use crate::translate::waypoint::{Flavour, MAIN};
+use crate::translate::engine::{Differs, Engine, Role, View, ViewChange};
+use crate::translate::waypoint::Flavour;
 use crate::world::World;
 
 /// The views of waypoints, and the translation that they are views of.
@@ -65,9 +67,9 @@ impl Views {
         (changed, engine.computations() - before)
     }
 
-    /// The view of a client that proved an identity and says to be an instance of a waypoint.
+    /// The view of a client that proved an identity and says to be an instance of a waypoint, or of another Gateway.
     ///
-    /// Which waypoint follows from its pod, else from its labels, else from its account. It must be one that the client's
+    /// Which it is follows from its pod, else from its labels, else from its account. It must be one that the client's
     /// identity is meant for.
     ///
     /// # Errors
@@ -77,17 +79,22 @@ impl Views {
         let State { engine, caches } = &mut *state;
         let engine = engine.as_mut().ok_or("there is no configuration yet")?;
         let account = ServiceAccount::from_spiffe_id(client).ok_or("the identity is no service account")?;
-        let waypoint = claimed(engine, &account, client, node)?;
-        if waypoint.namespace != *account.namespace() || !engine.identities(&waypoint).contains(client) {
-            return Err(format!("{client} is no instance of waypoint `{waypoint}`"));
+        let (role, instance) = instance(&node.id).ok_or_else(|| format!("`{}` is no node id of a Gateway", node.id))?;
+        let waypoint = claimed(engine, &account, client, (role, instance), node)?;
+        let is_instance = role.fits(engine, &waypoint) && engine.identities(&waypoint).contains(client);
+        if waypoint.namespace != *account.namespace() || !is_instance {
+            return Err(format!("{client} is no instance of {role} `{waypoint}`"));
         }
-        let (view, flavour) = (View { waypoint, locality: locality(node) }, flavour(node));
+        let (view, flavour) = (View { waypoint, locality: locality(node), role }, flavour(node));
         let known = caches.get(&view).into_iter().flatten().find(|(of, ..)| *of == flavour);
         if let Some((.., cache)) = known {
             return Ok(cache.clone());
         }
-        let (writer, cache) = Cache::new(&[CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE]);
-        let (clusters, listeners) = flavour.around(&self.place.trust_domain);
+        let (writer, cache) = Cache::new(role.types());
+        let (clusters, listeners) = match role {
+            Role::Waypoint => flavour.around(&self.place.trust_domain),
+            Role::Gateway => flavour.beside_gateway(&self.place.trust_domain),
+        };
         let around = [(CLUSTER_TYPE, clusters), (LISTENER_TYPE, listeners)].into_iter().flat_map(|(url, all)| {
             all.into_iter().map(move |(name, bytes)| (url, Change::Put(name, Entry::new(bytes, Vec::new()))))
         });
@@ -110,9 +117,17 @@ fn resources(flavour: Flavour, change: &ViewChange) -> Vec<(&'static str, Change
         let assignment = assignment.map(|assignment| put(name, encode_assignment(assignment)));
         resources.push((ENDPOINT_TYPE, assignment.unwrap_or_else(|| remove(name))));
     }
-    if let Some(listener) = &change.listener {
-        let listener = listener.as_ref().map(|listener| put(listener.name.as_str(), flavour.listener(listener)));
-        resources.push((LISTENER_TYPE, listener.unwrap_or_else(|| remove(MAIN))));
+    let change_of = |name: &str, bytes: Option<Vec<u8>>| bytes.map_or_else(|| remove(name), |bytes| put(name, bytes));
+    for (name, listener) in &change.listeners {
+        let bytes = listener.as_ref().map(|listener| flavour.listener(listener));
+        resources.push((LISTENER_TYPE, change_of(name.as_str(), bytes)));
+    }
+    for (name, table) in &change.routes {
+        let bytes = table.as_ref().map(|table| encode_route_table(table));
+        resources.push((ROUTE_TYPE, change_of(name.as_str(), bytes)));
+    }
+    for (name, secret) in &change.secrets {
+        resources.push((SECRET_TYPE, change_of(name.as_str(), secret.as_ref().map(encode_secret))));
     }
     resources
 }
@@ -123,14 +138,29 @@ impl fmt::Debug for Views {
     }
 }
 
-/// The waypoint that a client says to be an instance of.
+impl Role {
+    /// Whether a Gateway is one of the kind.
+    fn fits(self, engine: &Engine, key: &NamespacedName) -> bool {
+        engine.is_gateway(key) == (self == Self::Gateway)
+    }
+
+    /// The types of the resources that there are for it.
+    fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::Waypoint => &[CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE],
+            Self::Gateway => &[CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE],
+        }
+    }
+}
+
+/// The Gateway that a client says to be an instance of.
 fn claimed(
     engine: &Engine,
     account: &ServiceAccount,
     client: &SpiffeId,
+    (role, instance): (Role, NamespacedName),
     node: &Node,
 ) -> Result<NamespacedName, String> {
-    let instance = instance(&node.id).ok_or_else(|| format!("`{}` is no node id of a waypoint", node.id))?;
     let world = engine.world();
     let pod = world.pods.get(&instance).map(|(_, pod)| &pod.metadata.labels);
     let entry = world.entries.get(&instance).map(|(_, entry)| &entry.metadata.labels);
@@ -139,24 +169,26 @@ fn claimed(
         return Ok(NamespacedName::new(instance.namespace, name));
     }
     let of_namespace = world.gateways.in_namespace(account.namespace().as_str()).map(|(key, _)| key);
-    let mut by_account = of_namespace.filter(|key| engine.identities(key).contains(client));
+    let mut by_account = of_namespace.filter(|key| role.fits(engine, key) && engine.identities(key).contains(client));
     match (by_account.next(), by_account.next()) {
         (Some(key), None) => Ok(key.clone()),
-        (None, _) => Err(format!("{client} is an instance of no waypoint")),
+        (None, _) => Err(format!("{client} is an instance of no {role}")),
         (Some(_), Some(_)) => {
-            Err(format!("{client} may be an instance of several waypoints; its label must say of which"))
+            Err(format!("{client} may be an instance of several {role}s; its label must say of which"))
         }
     }
 }
 
-/// Namespace and name of the instance in `waypoint~<ip>~<name>.<namespace>~<domain>`.
-fn instance(id: &str) -> Option<NamespacedName> {
+/// What `<role>~<ip>~<name>.<namespace>~<domain>` is an instance of, and namespace and name of the instance.
+fn instance(id: &str) -> Option<(Role, NamespacedName)> {
     let mut parts = id.split('~');
-    if parts.next() != Some("waypoint") {
-        return None;
-    }
+    let role = match parts.next()? {
+        "waypoint" => Role::Waypoint,
+        "router" => Role::Gateway,
+        _ => return None,
+    };
     let (name, namespace) = parts.nth(1)?.rsplit_once('.')?;
-    (!name.is_empty() && !namespace.is_empty()).then(|| NamespacedName::new(namespace, name))
+    (!name.is_empty() && !namespace.is_empty()).then(|| (role, NamespacedName::new(namespace, name)))
 }
 
 /// The label by which the node says of which Gateway it is an instance.

@@ -1,4 +1,4 @@
-//! Waypoints at the control plane as a process: each proves who it is, and gets what is its own.
+//! Waypoints and other Gateways at the control plane as a process: each proves who it is, and gets what is its own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,8 +17,12 @@ use std::time::{Duration, SystemTime};
 use mesh_core::balance::{Assignment, Cluster};
 use mesh_core::listener::{Listener, ListenerKind};
 use mesh_core::name::parse_spiffe_id;
+use mesh_core::route::RouteTable;
+use mesh_core::tls::{Certificate, DataSource, Secret, SecretKind};
 use mesh_identity::clock::SystemClock;
+use mesh_identity::pem;
 use mesh_identity::source::{CsrSource, Identities, TokenSource};
+use mesh_test_support::pki::{Ca, Spec};
 use mesh_xds::client::machine::{ServerTraits, Variant};
 use mesh_xds::client::{Client, Group};
 use mesh_xds::envoy::LISTENER_TYPE;
@@ -75,6 +79,28 @@ kind: Pod
 metadata: {name: carts-1, namespace: shop, labels: {app: carts}}
 spec: {nodeName: node-a, serviceAccountName: carts}
 status: {podIP: 10.0.0.1, conditions: [{type: Ready, status: "True"}]}
+"#;
+
+/// Where traffic enters: beside the others, with a certificate for its HTTPS.
+const ENTRANCE: &str = r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: shop}
+spec:
+  gatewayClassName: istio
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: front}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: all, namespace: shop}
+spec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: carts, port: 80}]}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: front, namespace: shop}
+stringData:
 "#;
 
 const ANOTHER: &str = r#"
@@ -182,4 +208,65 @@ async fn a_waypoint_gets_what_is_its_own_and_nothing_else() {
         cancel.cancel();
         run.await.unwrap();
     }
+}
+
+/// The Secret of the Gateway, with a certificate of its own.
+fn entrance() -> (String, String) {
+    let leaf = Ca::root("web.test").leaf(&Spec::new("spiffe://web.test/front"));
+    let chain: String = leaf.chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
+    let key = pem::encode("PRIVATE KEY", leaf.key.secret_der());
+    let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    (format!("{ENTRANCE}  tls.crt: |\n{}  tls.key: |\n{}", indented(&chain), indented(&key)), chain)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_gets_its_listeners_routes_and_secrets_and_nobody_else_does() {
+    let running = serve().await;
+    let (manifests, first) = entrance();
+    running.write("manifests/front.yaml", &manifests);
+    const FRONT: &str = "router~10.0.0.50~front-1.shop~shop.svc.cluster.local";
+    let account = |name: &str| format!("spiffe://cluster.local/ns/shop/sa/{name}");
+    // It runs nowhere yet, so the account that is meant for it counts; to have a certificate, it must run somewhere.
+    running.write(
+        "manifests/pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: front-1, namespace: shop, labels: {gateway.networking.k8s.io/gateway-name: front}}\nspec: {nodeName: node-a, serviceAccountName: front-istio}\nstatus: {podIP: 10.0.0.50}\n",
+    );
+    until("the pod is known", || running.get("/debug/world").is_some_and(|text| text.contains("front-1"))).await;
+    let front = running.channel_of(&account("front-istio")).await;
+    let waypoint = running.channel_of(&account("waypoint")).await;
+    for (channel, id, expected) in [
+        (&front, FRONT, None),
+        (&waypoint, FRONT, Some(Code::PermissionDenied)),
+        // A waypoint is no Gateway where traffic enters, nor the other way round, whoever says so.
+        (&waypoint, "router~10.0.0.100~waypoint-1.shop~shop.svc.cluster.local", Some(Code::PermissionDenied)),
+        (&front, "waypoint~10.0.0.50~front-1.shop~shop.svc.cluster.local", Some(Code::PermissionDenied)),
+    ] {
+        assert_eq!(refused(channel.clone(), node(id)).await, expected, "{id}");
+    }
+
+    let groups = vec![Group::new(vec![ServerTraits::new("cp", Variant::Delta)])];
+    let (client, driver) = Client::new(&node(FRONT), groups, BTreeMap::new(), SystemTime::now);
+    let cancel = CancellationToken::new();
+    let connect = move || Ok((front.clone(), MetadataMap::new()));
+    let run = tokio::spawn(driver.run(vec![vec![connect]], cancel.clone()));
+    let listeners = client.watch_all::<Listener>();
+    let plain = client.watch::<RouteTable>("http.80");
+    let secret = client.watch::<Secret>("kubernetes-gateway://shop/front");
+    let chain = || match secret.value()?.kind.clone() {
+        SecretKind::Certificate(Certificate { chain: DataSource::Inline(bytes), .. }) => Some(bytes.to_vec()),
+        other => panic!("{other:?}"),
+    };
+    until("everything is there", || {
+        listeners.values().len() == 2 && plain.value().is_some() && chain() == Some(first.clone().into_bytes())
+    })
+    .await;
+    assert_eq!(
+        listeners.values().keys().map(|name| name.to_string()).collect::<Vec<_>>(),
+        ["0.0.0.0_443", "0.0.0.0_80"]
+    );
+    let (manifests, second) = entrance();
+    running.write("manifests/front.yaml", &manifests);
+    until("the new certificate is there", || chain() == Some(second.clone().into_bytes())).await;
+    cancel.cancel();
+    run.await.unwrap();
 }

@@ -171,7 +171,7 @@ pub struct ListenerTls {
 }
 
 /// What may attach to a listener.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AllowedRoutes {
     /// From which namespaces.
@@ -191,7 +191,7 @@ pub struct RouteKind {
 }
 
 /// From which namespaces something may attach.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AllowedNamespaces {
     /// `Same` when absent; `All`, `Selector`.

@@ -7,6 +7,7 @@ pub(crate) mod binding;
 pub(crate) mod clusterset;
 pub(crate) mod engine;
 mod facts;
+pub mod gateway;
 mod peer;
 mod policy;
 mod scope;

@@ -135,7 +135,10 @@ pub(super) fn wire(tunnel: &Tunnel, address: &Address, metadata: &mut Metadata) 
     if !fields.is_empty() {
         metadata.filter_metadata.insert(TUNNEL.to_owned(), Struct { fields });
     }
-    let Some(InnerTunnel { host, port, .. }) = inner else { return wire_listener(local) };
+    let Some(InnerTunnel { host, port, .. }) = inner else {
+        // Envoy takes endpoints of one id for one. To one address there are as many ways as its waypoint has instances.
+        return wire_listener(via.map_or_else(|| local.clone(), |via| format!("{local};{via}")));
+    };
     let target = texts([(TARGET, format!("{host}:{port}").as_str())]);
     let told = metadata.filter_metadata.entry(TELEMETRY.to_owned()).or_default();
     told.fields.insert(DOUBLE.to_owned(), Value { kind: Some(Kind::StructValue(target)) });

@@ -49,9 +49,6 @@ pub(super) fn gateway(gateway: &Gateway, faults: &mut Faults<'_>) {
                 format_args!("the label `istio.io/waypoint-for` is `{purpose}`, none of {}", known.join(", "));
             faults.error("gatewayClassName", message);
         }
-    } else {
-        let class = &spec.gateway_class_name;
-        faults.warning("gatewayClassName", format_args!("Gateways of class `{class}` are not served here"));
     }
 }
 

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use mesh_core::name::NamespacedName;
 
 use super::hosts;
+use crate::attach;
 use crate::finding::Faults;
 use crate::finding::Finding;
 use crate::resource::{BackendRef, Kind, Metadata, ParentRef, PolicyTarget, RouteFilter, WAYPOINT_CLASS};
 use crate::translate::binding::{self, Object, Traffic};
 use crate::translate::clusterset;
+use crate::translate::gateway::is_class;
 use crate::world::World;
 
 /// All references of routes and policies.
@@ -34,6 +36,11 @@ pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
         if gateway.spec.gateway_class_name == WAYPOINT_CLASS && !named && !world.services.contains_key(key) {
             let message = "there are none, and no Service of this name; what is bound to the waypoint is refused";
             Faults::new(origin, findings).of(Kind::Gateway, key).warning("addresses", message);
+        }
+        let class = &gateway.spec.gateway_class_name;
+        if class != WAYPOINT_CLASS && !is_class(world, class) {
+            let message = format_args!("Gateways of class `{class}` are not served here");
+            Faults::new(origin, findings).of(Kind::Gateway, key).warning("gatewayClassName", message);
         }
     }
     shared_addresses(world, findings);
@@ -105,7 +112,18 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
         }
         (_, kind) => {
             let kind = kind.unwrap_or("Gateway");
-            return faults.warning("kind", format_args!("routes of a {kind} have no effect here"));
+            match attach::parent(namespace, parent) {
+                Some(id) if id.kind == Kind::Gateway => gateway_of(world, &id.name, faults),
+                Some(id) => match world.listener_sets.get(&id.name).map(|(_, set)| &set.spec.parent_ref) {
+                    Some(parent) => {
+                        let of = parent.namespace.as_deref().unwrap_or(id.name.namespace.as_str());
+                        gateway_of(world, &NamespacedName::new(of, parent.name.as_str()), faults);
+                    }
+                    None => faults.warning("name", format_args!("ListenerSet `{key}` is not there")),
+                },
+                None => faults.warning("kind", format_args!("routes of a {kind} have no effect here")),
+            }
+            return;
         }
     };
     let selected = |(port, name): &(u16, &str)| {
@@ -114,6 +132,17 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
     };
     if !ports.iter().any(selected) {
         faults.warning("port", format_args!("`{key}` has no such port"));
+    }
+}
+
+/// A Gateway that routes attach to.
+fn gateway_of(world: &World, key: &NamespacedName, faults: &mut Faults<'_>) {
+    match world.gateways.get(key).map(|(_, gateway)| &gateway.spec.gateway_class_name) {
+        None => faults.warning("name", format_args!("Gateway `{key}` is not there")),
+        Some(class) if !is_class(world, class) => {
+            faults.warning("name", format_args!("routes of Gateway `{key}` have no effect: its class is `{class}`"));
+        }
+        Some(_) => {}
     }
 }
 

@@ -403,7 +403,9 @@ fn references_that_lead_nowhere_are_told_of() {
         (parent("name: s"), "spec.parentRefs[0].name: `default/s` has no waypoint; the route has no effect"),
         (parent("name: bound, port: 81"), "spec.parentRefs[0].port: `default/bound` has no such port"),
         (parent("name: bound, sectionName: tcp"), "spec.parentRefs[0].port: `default/bound` has no such port"),
-        (route("{parentRefs: [{name: g}]}"), "spec.parentRefs[0].kind: routes of a Gateway have no effect here"),
+        (route("{parentRefs: [{name: g}]}"), "spec.parentRefs[0].name: Gateway `default/g` is not there"),
+        (route("{parentRefs: [{kind: ListenerSet, name: l}]}"), "name: ListenerSet `default/l` is not there"),
+        (route("{parentRefs: [{kind: Mesh, name: m}]}"), "kind: routes of a Mesh have no effect here"),
         (
             backend("name: none, port: 80"),
             "spec.rules[0].backendRefs[0].name: Service `default/none` is not there; its share",

@@ -9,11 +9,16 @@
 //! | 4 | a waypoint and a service; a waypoint and what is addressed to workloads | a part of its listener, and which clusters it needs |
 //! | 5 | a waypoint | its listener |
 //! | 6 | a waypoint that is somewhere, and a cluster | the cluster and its endpoints |
+//! | 3 | a Gateway where traffic enters | its listeners and their certificates |
+//! | 4 | such a Gateway and a port | the port's listener and routes, and which clusters they need |
+//! | 5 | such a Gateway | all of that |
+//! | 6 | such a Gateway that is somewhere, and a cluster | the cluster and its endpoints |
 //!
-//! Waypoints are computed from when somebody looks at them. What is translated from scratch is the engine's answer to its
+//! Waypoints and other Gateways are computed from when somebody looks at them. What is translated from scratch is the engine's answer to its
 //! first world, so there is one translation and not two.
 
 mod changes;
+mod gateways;
 mod node;
 mod programmed;
 mod whole;
@@ -25,13 +30,14 @@ use mesh_core::name::{NamespacedHostname, NamespacedName, SpiffeId, Uid};
 use mesh_core::service::Service;
 use mesh_core::workload::Workload;
 
-pub(crate) use self::changes::{Changes, View, ViewChange};
+pub(crate) use self::changes::{Changes, Role, View, ViewChange};
+use self::gateways::Gateway;
 use self::node::Node;
 use self::programmed::Programmed;
 pub use self::whole::{Translation, Waypoints, translate};
 pub(crate) use super::facts::Differs;
 use super::facts::{Fact, Facts, PolicySource, Reader};
-use super::{Place, policy, service, waypoint, workload};
+use super::{Place, gateway, policy, service, waypoint, workload};
 use crate::incremental::Graph;
 use crate::resource::{Kind, ObjectId};
 use crate::world::World;
@@ -42,6 +48,8 @@ pub(crate) struct Engine {
     facts: Facts,
     graph: Graph<Node, Fact>,
     waypoints: HashMap<NamespacedName, Programmed>,
+    /// Other Gateways that somebody looks at.
+    gateways: HashMap<NamespacedName, Gateway>,
     changes: Changes,
 }
 
@@ -52,6 +60,7 @@ impl Engine {
             facts: Facts::new(place),
             graph: Graph::default(),
             waypoints: HashMap::new(),
+            gateways: HashMap::new(),
             changes: Changes::default(),
         }
     }
@@ -78,8 +87,12 @@ impl Engine {
         std::mem::take(&mut self.changes)
     }
 
-    /// Begins to compute what an instance of a waypoint is programmed with that is somewhere. Gives all of it.
+    /// Begins to compute what an instance of a waypoint, or of another Gateway, is programmed with that is somewhere. Gives
+    /// all of it.
     pub(crate) fn open(&mut self, view: &View) -> ViewChange {
+        if view.role == Role::Gateway {
+            return self.open_gateway(view);
+        }
         let programmed = self.waypoints.entry(view.waypoint.clone()).or_default();
         programmed.localities.insert(view.locality.clone());
         for name in programmed.assembled.cluster_names() {
@@ -89,13 +102,23 @@ impl Engine {
         self.graph.mark(Node::Served(view.waypoint.clone()));
         self.settle();
         let mut change = self.changes.views.remove(view).unwrap_or_default();
-        change.listener.get_or_insert(listener);
+        for listener in listener {
+            change.listeners.entry(listener.name.clone()).or_insert(Some(listener));
+        }
         change
     }
 
-    /// Who the instances of a waypoint may be; nobody, if it is not served here.
-    pub(crate) fn identities(&self, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
-        waypoint::identities(&self.reader(), waypoint)
+    /// Who the instances of a waypoint or another Gateway may be; nobody, if it is not served here.
+    pub(crate) fn identities(&self, key: &NamespacedName) -> BTreeSet<SpiffeId> {
+        match self.is_gateway(key) {
+            true => gateway::identities(&self.reader(), key),
+            false => waypoint::identities(&self.reader(), key),
+        }
+    }
+
+    /// Whether a Gateway is one through which traffic enters the mesh.
+    pub(crate) fn is_gateway(&self, key: &NamespacedName) -> bool {
+        gateway::is_served(&self.facts.world, key)
     }
 
     /// What was taken last.
@@ -208,6 +231,33 @@ impl Engine {
                 self.changes.views.entry(view.clone()).or_default().clusters.insert(name.clone(), made);
                 (is_there.then_some(read), Vec::new())
             }
+            Node::Frame(key) => {
+                let frame = gateway::frame(&reader, key);
+                let read = reader.into_read();
+                self.set_frame(key, frame);
+                (Some(read), Vec::new())
+            }
+            Node::Port(key, number) => {
+                let known = self.gateways.get(key);
+                let port = known.map(|gateway| gateway::port(&reader, key, gateway.frame(), *number));
+                let read = reader.into_read();
+                if let Some(port) = port {
+                    self.set_port(key, *number, port);
+                }
+                (Some(read), Vec::new())
+            }
+            Node::Program(key) => {
+                self.program(key);
+                (Some(Vec::new()), Vec::new())
+            }
+            Node::Upstream(view, name) => {
+                let spec = self.gateways.get(&view.waypoint).and_then(|gateway| gateway.cluster(name));
+                let made = spec.and_then(|spec| gateway::cluster(&reader, &view.waypoint, &view.locality, name, spec));
+                let is_there = spec.is_some();
+                let read = reader.into_read();
+                self.changes.views.entry(view.clone()).or_default().clusters.insert(name.clone(), made);
+                (is_there.then_some(read), Vec::new())
+            }
         }
     }
 
@@ -234,12 +284,14 @@ impl Engine {
         let before = std::mem::replace(&mut waypoint.assembled, now);
         let now = &waypoint.assembled;
         for locality in &waypoint.localities {
-            let view = View { waypoint: key.clone(), locality: locality.clone() };
+            let view = View { waypoint: key.clone(), locality: locality.clone(), role: Role::Waypoint };
             for name in waypoint::different_clusters(&before, now) {
                 self.graph.mark(Node::Cluster(view.clone(), name.clone()));
             }
             if before.listener != now.listener {
-                self.changes.views.entry(view).or_default().listener = Some(now.listener.clone());
+                let name = before.listener.iter().chain(&now.listener).map(|listener| listener.name.clone()).next();
+                let listeners = &mut self.changes.views.entry(view).or_default().listeners;
+                listeners.extend(name.map(|name| (name, now.listener.clone())));
             }
         }
     }

@@ -24,6 +24,14 @@ pub(super) enum Node {
     Assembly(NamespacedName),
     /// A cluster.
     Cluster(View, Text),
+    /// The listeners of a Gateway where traffic enters.
+    Frame(NamespacedName),
+    /// What it has for a port.
+    Port(NamespacedName, u16),
+    /// All of it but its endpoints.
+    Program(NamespacedName),
+    /// A cluster of it.
+    Upstream(View, Text),
 }
 
 impl Layered for Node {
@@ -32,10 +40,10 @@ impl Layered for Node {
             Self::Services(_) => 0,
             Self::Policy(_) => 1,
             Self::Workloads(_) => 2,
-            Self::Served(_) => 3,
-            Self::Part(..) | Self::Direct(_) => 4,
-            Self::Assembly(_) => 5,
-            Self::Cluster(..) => 6,
+            Self::Served(_) | Self::Frame(_) => 3,
+            Self::Part(..) | Self::Direct(_) | Self::Port(..) => 4,
+            Self::Assembly(_) | Self::Program(_) => 5,
+            Self::Cluster(..) | Self::Upstream(..) => 6,
         }
     }
 }

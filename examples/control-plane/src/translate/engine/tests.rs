@@ -1,7 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use mesh_core::name::{Hostname, Locality, NamespacedHostname, parse_trust_domain};
+use mesh_core::listener::Listener;
+use mesh_core::name::{Hostname, Locality, NamespacedHostname, Text, parse_trust_domain};
+use mesh_core::route::RouteTable;
+use mesh_core::tls::Secret;
 use mesh_core::workload::Health;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -40,6 +44,39 @@ fn remove(world: &mut World, text: &str) {
 
 /// Objects, each with the versions in which it may stand.
 const OBJECTS: &[&[&str]] = &[
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: front, namespace: a}\nspec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP}, {name: tcp, port: 90, protocol: TCP}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: front, namespace: a}\nspec: {gatewayClassName: istio, allowedListeners: {namespaces: {from: All}}, listeners: [{name: http, port: 80, protocol: HTTP, hostname: '*.test', allowedRoutes: {namespaces: {from: All}}}, {name: through, port: 443, protocol: TLS, tls: {mode: Passthrough}}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: front, namespace: a}\nspec: {gatewayClassName: other, listeners: [{name: http, port: 80, protocol: HTTP}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: other}\nspec: {controllerName: istio.io/gateway-controller}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: {name: set, namespace: b}\nspec: {parentRef: {name: front, namespace: a}, listeners: [{name: more, port: 8080, protocol: HTTP}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: enter, namespace: a}\nspec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: s, port: 80}, {name: t, port: 90}]}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: enter, namespace: b}\nspec: {parentRefs: [{name: front, namespace: a}, {kind: ListenerSet, name: set}], hostnames: [x.test], rules: [{backendRefs: [{name: s, namespace: a, port: 80}]}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {name: all, namespace: a}\nspec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: b}], to: [{group: '', kind: Service}]}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {name: all, namespace: a}\nspec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: b}], to: [{group: '', kind: Service, name: t}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\nmetadata: {name: enter, namespace: a}\nspec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: t, port: 80}]}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: TLSRoute\nmetadata: {name: enter, namespace: a}\nspec: {parentRefs: [{name: front}], hostnames: [s.test], rules: [{backendRefs: [{name: s, port: 80}]}]}",
+    ],
+    &[
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: s, namespace: a}\nspec: {targetRefs: [{group: '', kind: Service, name: s}], validation: {hostname: s.test, wellKnownCACertificates: System}}",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: BackendTLSPolicy\nmetadata: {name: s, namespace: a}\nspec: {targetRefs: [{group: '', kind: Service, name: s}], validation: {hostname: s.test, caCertificateRefs: [{group: '', kind: ConfigMap, name: nothing}]}}",
+    ],
+    &[
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: front-1, namespace: a, labels: {gateway.networking.k8s.io/gateway-name: front, app: p}}\nspec: {nodeName: n1}\nstatus: {podIP: 10.0.0.90}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: front-1, namespace: a, labels: {gateway.networking.k8s.io/gateway-name: front}}\nspec: {nodeName: n1}\nstatus: {podIP: 'fd00::1'}",
+    ],
     &[
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, annotations: {networking.istio.io/traffic-distribution: PreferClose}}",
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: w}}",
@@ -181,7 +218,26 @@ struct Told {
     translation: Translation,
     by_node: BTreeMap<String, BTreeSet<SpiffeId>>,
     served: BTreeMap<NamespacedHostname, BTreeSet<NamespacedHostname>>,
-    views: BTreeMap<View, (BTreeMap<String, Made>, Option<mesh_core::listener::Listener>)>,
+    views: BTreeMap<View, Seen>,
+}
+
+/// What an instance of a waypoint, or of another Gateway, has.
+#[derive(Default)]
+struct Seen {
+    clusters: BTreeMap<Text, Made>,
+    listeners: BTreeMap<Text, Listener>,
+    routes: BTreeMap<Text, Arc<RouteTable>>,
+    secrets: BTreeMap<Text, Secret>,
+}
+
+/// Takes what differs.
+fn take<T>(all: &mut BTreeMap<Text, T>, change: BTreeMap<Text, Option<T>>) {
+    for (name, now) in change {
+        match now {
+            Some(now) => all.insert(name, now),
+            None => all.remove(&name),
+        };
+    }
 }
 
 impl Told {
@@ -216,28 +272,27 @@ impl Told {
     }
 
     fn look(&mut self, view: View, change: ViewChange) {
-        let (clusters, listener) = self.views.entry(view).or_default();
-        for (name, made) in change.clusters {
-            match made {
-                Some(made) => clusters.insert(name.to_string(), made),
-                None => clusters.remove(name.as_str()),
-            };
-        }
-        if let Some(now) = change.listener {
-            *listener = now;
-        }
+        let seen = self.views.entry(view).or_default();
+        take(&mut seen.clusters, change.clusters);
+        take(&mut seen.listeners, change.listeners);
+        take(&mut seen.routes, change.routes);
+        take(&mut seen.secrets, change.secrets);
     }
 }
 
 fn views() -> Vec<View> {
-    let of = |namespace: &str, name: &str, locality: Locality| View {
+    let of = |namespace: &str, name: &str, locality: Locality, role: Role| View {
         waypoint: NamespacedName::new(namespace, name),
         locality,
+        role,
     };
     vec![
-        of("a", "w", Locality::new("eu", "a", "")),
-        of("b", "x", Locality::default()),
-        of("b", "x", Locality::new("us", "a", "")),
+        of("a", "w", Locality::new("eu", "a", ""), Role::Waypoint),
+        of("b", "x", Locality::default(), Role::Waypoint),
+        of("b", "x", Locality::new("us", "a", ""), Role::Waypoint),
+        of("a", "front", Locality::new("eu", "a", ""), Role::Gateway),
+        of("a", "front", Locality::default(), Role::Gateway),
+        of("a", "w", Locality::default(), Role::Gateway),
     ]
 }
 
@@ -252,15 +307,26 @@ fn assert_same(told: &Told, world: &World, step: usize) {
     for (key, served) in &told.served {
         assert_eq!(Some(served.clone()), of_whole(key), "step {step}: {key}");
     }
-    for (view, (clusters, listener)) in &told.views {
-        let resources = whole.resources(&view.waypoint, &view.locality);
-        assert_eq!(listener.iter().collect::<Vec<_>>(), resources.listeners.iter().collect::<Vec<_>>(), "step {step}");
-        let expected: BTreeMap<_, _> =
-            resources.clusters.iter().map(|cluster| (cluster.name.to_string(), cluster)).collect();
-        let clusters_told: BTreeMap<_, _> = clusters.iter().map(|(name, made)| (name.clone(), &made.cluster)).collect();
-        assert_eq!(clusters_told, expected, "step {step}: {view:?}");
-        let assignments: Vec<_> = clusters.values().filter_map(|made| made.assignment.as_ref()).collect();
-        assert_eq!(assignments, resources.assignments.iter().collect::<Vec<_>>(), "step {step}: {view:?}");
+    for (view, Seen { clusters, listeners, routes, secrets }) in &told.views {
+        let expected = match view.role {
+            Role::Waypoint => {
+                let waypoint::Resources { listeners, clusters, assignments } =
+                    whole.resources(&view.waypoint, &view.locality);
+                gateway::Resources { listeners, clusters, assignments, ..gateway::Resources::default() }
+            }
+            Role::Gateway => whole.gateway(&view.waypoint, &view.locality),
+        };
+        let seen = gateway::Resources {
+            listeners: listeners.values().cloned().collect(),
+            routes: routes.values().map(|table| RouteTable::clone(table)).collect(),
+            clusters: Vec::new(),
+            assignments: clusters.values().filter_map(|made| made.assignment.clone()).collect(),
+            secrets: secrets.values().cloned().collect(),
+        };
+        let by_name: BTreeMap<_, _> = expected.clusters.iter().map(|cluster| (cluster.name.clone(), cluster)).collect();
+        let clusters: BTreeMap<_, _> = clusters.iter().map(|(name, made)| (name.clone(), &made.cluster)).collect();
+        assert_eq!(clusters, by_name, "step {step}: {view:?}");
+        assert_eq!(seen, gateway::Resources { clusters: Vec::new(), ..expected }, "step {step}: {view:?}");
     }
 }
 
@@ -360,7 +426,7 @@ fn one_changed_endpoint_costs_work_for_that_endpoint_only() {
         let mut engine = Engine::new(place());
         engine.apply(world.clone());
         let waypoint = NamespacedName::new("n0", "w");
-        engine.open(&View { waypoint, locality: Locality::default() });
+        engine.open(&View { waypoint, locality: Locality::default(), role: Role::Waypoint });
 
         assert_eq!(cost(&mut engine, &world), 0, "nothing has changed");
         // The workload, and its service's one cluster at the one waypoint that is looked at.
@@ -390,6 +456,53 @@ fn one_changed_endpoint_costs_work_for_that_endpoint_only() {
         );
         assert_eq!(cost(&mut engine, &world), 12, "of {services} services");
     }
+}
+
+#[test]
+fn one_changed_endpoint_of_a_gateway_costs_its_cluster_and_a_route_costs_its_ports() {
+    let gateway = |ports: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: front, namespace: n0}}\nspec: {{gatewayClassName: istio, listeners: [{ports}]}}"
+        )
+    };
+    let route = |index: usize, path: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r{index}, namespace: n0}}\nspec: {{parentRefs: [{{name: front, sectionName: http}}], rules: [{{matches: [{{path: {{value: {path}}}}}], backendRefs: [{{name: s{index}, port: 80}}]}}]}}"
+        )
+    };
+    let mut world = large(100);
+    put(&mut world, &gateway("{name: http, port: 80, protocol: HTTP}, {name: more, port: 8080, protocol: HTTP}"));
+    (0..100).for_each(|index| put(&mut world, &route(index, &format!("/{index}"))));
+    let mut engine = Engine::new(place());
+    engine.apply(world.clone());
+    let waypoint = NamespacedName::new("n0", "front");
+    let view = View { waypoint, locality: Locality::default(), role: Role::Gateway };
+    let change = engine.open(&view);
+    assert_eq!((change.clusters.len(), change.routes.len(), change.listeners.len()), (100, 2, 2));
+
+    assert_eq!(cost(&mut engine, &world), 0, "nothing has changed");
+    // The workload, and its service's one cluster.
+    put(&mut world, &pod_of("n0", 7, 3, false));
+    let before = engine.computations();
+    let changes = engine.apply(world.clone());
+    assert_eq!(engine.computations() - before, 2);
+    let change = &changes.views[&view];
+    let told = (change.clusters.len(), change.routes.len(), change.listeners.len());
+    assert_eq!(told, (1, 0, 0), "and that is all that is told");
+    // A route: both ports, for it might have come to either; and what they come to. Of that only the one table is told.
+    put(&mut world, &route(7, "/seven"));
+    let before = engine.computations();
+    let changes = engine.apply(world.clone());
+    assert_eq!(engine.computations() - before, 3);
+    let change = &changes.views[&view];
+    let told: Vec<_> = change.routes.keys().map(Text::as_str).collect();
+    assert_eq!((told, change.clusters.len(), change.listeners.len()), (vec!["http.80"], 0, 0));
+    // A port that goes takes its listener and routes with it, and nothing else.
+    put(&mut world, &gateway("{name: http, port: 80, protocol: HTTP}"));
+    let changes = engine.apply(world.clone());
+    let change = &changes.views[&view];
+    assert!(change.listeners["0.0.0.0_8080"].is_none() && change.routes["http.8080"].is_none());
+    assert_eq!((change.listeners.len(), change.routes.len(), change.clusters.len()), (1, 1, 0));
 }
 
 #[test]

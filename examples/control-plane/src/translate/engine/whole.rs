@@ -7,6 +7,7 @@ use mesh_core::workload::Workload;
 
 use super::Engine;
 use crate::translate::Place;
+use crate::translate::gateway;
 use crate::translate::waypoint::{self, Resources};
 use crate::world::World;
 
@@ -43,6 +44,19 @@ impl Waypoints {
     /// Their Gateways.
     pub fn keys(&self) -> impl Iterator<Item = &NamespacedName> {
         waypoint::keys(self.0.world())
+    }
+
+    /// The other Gateways, through which traffic enters the mesh.
+    pub fn gateways(&self) -> impl Iterator<Item = &NamespacedName> {
+        let world = self.0.world();
+        world.gateways.iter().map(|(key, _)| key).filter(|key| gateway::is_served(world, key))
+    }
+
+    /// What an instance of a Gateway where traffic enters is programmed with that is somewhere; nothing, if it is not served
+    /// here.
+    #[must_use]
+    pub fn gateway(&self, key: &NamespacedName, locality: &Locality) -> gateway::Resources {
+        gateway::resources(&self.0.reader(), key, locality)
     }
 
     /// What node proxies receive of the same world.

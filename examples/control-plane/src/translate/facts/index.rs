@@ -28,6 +28,8 @@ pub(in crate::translate) enum By {
     Parent(ObjectId),
     /// The policies that name an object as target.
     Target(ObjectId),
+    /// The ListenerSets that name a Gateway as parent.
+    ListenerSets(NamespacedName),
 }
 
 impl By {
@@ -163,7 +165,24 @@ fn keys(world: &World, id: &ObjectId, root: &str) -> BTreeSet<By> {
         }
         Kind::ListenerSet => {
             let parent = world.listener_sets.get(name).map(|(_, set)| std::slice::from_ref(&set.spec.parent_ref));
-            keys.extend(by_parents(own, parent.unwrap_or_default()));
+            let parents: Vec<By> = by_parents(own, parent.unwrap_or_default()).collect();
+            let gateways = parents.iter().filter_map(|by| match by {
+                By::Parent(to) if to.kind == Kind::Gateway => Some(By::ListenerSets(to.name.clone())),
+                _ => None,
+            });
+            keys.extend(gateways.collect::<Vec<By>>());
+            keys.extend(parents);
+        }
+        Kind::BackendTlsPolicy => {
+            if let Some((_, policy)) = world.backend_tls.get(name) {
+                let services = policy
+                    .spec
+                    .target_refs
+                    .iter()
+                    .filter(|to| (to.group.as_str(), to.kind.as_str()) == ("", "Service"));
+                let id = |name: &str| ObjectId { kind: Kind::Service, name: NamespacedName::new(own.clone(), name) };
+                keys.extend(services.map(|to| By::Target(id(&to.name))));
+            }
         }
         _ => {}
     }

@@ -8,9 +8,10 @@ use mesh_core::service::{GatewayAddress, Service};
 
 use super::{By, Fact, Facts, Labels, Located};
 use crate::resource::{
-    self, AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute,
-    Kind, Namespace, Node, ObjectId, PeerAuthentication, Pod, RequestAuthentication, ServiceEntry, ServiceExport,
-    ServiceImport, VirtualService, WorkloadEntry,
+    self, AuthorizationPolicy, BackendTlsPolicy, ConfigMap, DestinationRule, EndpointSlice, Gateway, GatewayClass,
+    GrpcRoute, HttpRoute, Kind, ListenerSet, Namespace, Node, ObjectId, PeerAuthentication, Pod, ReferenceGrant,
+    RequestAuthentication, Secret, ServiceEntry, ServiceExport, ServiceImport, TcpRoute, TlsRoute, VirtualService,
+    WorkloadEntry,
 };
 use crate::translate::Place;
 use crate::world::{Lookup, Objects};
@@ -58,6 +59,11 @@ impl<'a> Reader<'a> {
         tokens: RequestAuthentication(RequestAuthentication) in tokens;
         http_route: HttpRoute(HttpRoute) in http_routes;
         grpc_route: GrpcRoute(GrpcRoute) in grpc_routes;
+        tls_route: TlsRoute(TlsRoute) in tls_routes;
+        tcp_route: TcpRoute(TcpRoute) in tcp_routes;
+        backend_tls: BackendTlsPolicy(BackendTlsPolicy) in backend_tls;
+        listener_set: ListenerSet(ListenerSet) in listener_sets;
+        secret: Secret(Secret) in secrets;
         config_map: ConfigMap(ConfigMap) in config_maps;
         gateway_object: Gateway(Gateway) in gateways;
         node: Node(Node) in nodes;
@@ -106,6 +112,37 @@ impl<'a> Reader<'a> {
     pub(in crate::translate) fn virtual_services(&self, namespace: &str) -> Vec<&'a VirtualService> {
         self.note(|| Fact::InNamespace(Kind::VirtualService, namespace.into()));
         self.facts.world.virtual_services.in_namespace(namespace).map(|(_, (_, service))| service).collect()
+    }
+
+    /// Whether a reference from an object of a namespace to one of another, or of the same, is permitted.
+    pub(in crate::translate) fn permits(&self, from: (Kind, &str), to: (&str, &str, &NamespacedName)) -> bool {
+        let (kind, namespace) = from;
+        let (to_group, to_kind, to) = to;
+        if to.namespace == *namespace {
+            return true;
+        }
+        self.note(|| Fact::InNamespace(Kind::ReferenceGrant, to.namespace.clone()));
+        let refers = |grant: &ReferenceGrant| {
+            let mut from = grant.spec.from.iter();
+            from.any(|from| from.group == kind.group() && from.kind == kind.name() && from.namespace == namespace)
+        };
+        let referred = |grant: &ReferenceGrant| {
+            let named = |name: Option<&str>| name.is_none_or(|name| name.is_empty() || to.name == *name);
+            grant.spec.to.iter().any(|one| one.group == to_group && one.kind == to_kind && named(one.name.as_deref()))
+        };
+        let mut grants = self.facts.world.grants.in_namespace(to.namespace.as_str());
+        grants.any(|(_, (_, grant))| refers(grant) && referred(grant))
+    }
+
+    /// The AuthorizationPolicies and RequestAuthentications of a namespace.
+    pub(in crate::translate) fn policies_in(&self, namespace: &str) -> Vec<ObjectId> {
+        let world = &self.facts.world;
+        self.note(|| Fact::InNamespace(Kind::AuthorizationPolicy, namespace.into()));
+        self.note(|| Fact::InNamespace(Kind::RequestAuthentication, namespace.into()));
+        let id = |kind: Kind, name: &NamespacedName| ObjectId { kind, name: name.clone() };
+        let policies = world.policies.in_namespace(namespace).map(|(key, _)| id(Kind::AuthorizationPolicy, key));
+        let tokens = world.tokens.in_namespace(namespace).map(|(key, _)| id(Kind::RequestAuthentication, key));
+        policies.chain(tokens).collect()
     }
 
     /// The objects that an index gives, in their order.

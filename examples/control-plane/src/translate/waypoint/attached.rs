@@ -90,20 +90,30 @@ fn virtual_services<'a>(backends: &Backends<'a, '_>, service: &Service) -> Vec<&
 }
 
 /// Finds the clusters that routes lead to, and notes those that there must be.
-pub(super) struct Backends<'a, 'r> {
-    pub(super) reader: &'r Reader<'a>,
-    pub(super) waypoint: &'r NamespacedName,
+pub(in crate::translate) struct Backends<'a, 'r> {
+    pub(in crate::translate) reader: &'r Reader<'a>,
+    /// The Gateway, a waypoint or one where traffic enters the mesh.
+    pub(in crate::translate) waypoint: &'r NamespacedName,
     /// Where the waypoint is found.
     pub(super) address: &'r GatewayAddress,
+    /// Where routes are not those of the mesh: whether a backend may be used.
+    pub(in crate::translate) permits: Option<Permits<'r, 'a>>,
     /// The clusters that there must be.
-    pub(super) specs: Specs,
+    pub(in crate::translate) specs: Specs,
     /// What the requests to each cluster are hashed by.
-    pub(super) hashes: BTreeMap<Text, Vec<HashPolicy>>,
+    pub(in crate::translate) hashes: BTreeMap<Text, Vec<HashPolicy>>,
 }
 
+/// Whether a route of a namespace may use a service, by the group, kind and name of the reference, and a port of it.
+pub(in crate::translate) type Permits<'r, 'a> = &'r dyn Fn(&str, &BackendRef, &'a Service, &'a ServicePort) -> bool;
+
 impl<'a, 'r> Backends<'a, 'r> {
-    pub(super) fn new(reader: &'r Reader<'a>, waypoint: &'r NamespacedName, address: &'r GatewayAddress) -> Self {
-        Self { reader, waypoint, address, specs: Specs::new(), hashes: BTreeMap::new() }
+    pub(in crate::translate) fn new(
+        reader: &'r Reader<'a>,
+        waypoint: &'r NamespacedName,
+        address: &'r GatewayAddress,
+    ) -> Self {
+        Self { reader, waypoint, address, permits: None, specs: Specs::new(), hashes: BTreeMap::new() }
     }
 
     /// What is said of a port of a service.
@@ -113,10 +123,18 @@ impl<'a, 'r> Backends<'a, 'r> {
 
     /// What a reference of a route of a namespace comes to.
     pub(super) fn resolve(&mut self, namespace: &str, reference: &BackendRef) -> Backend {
+        self.backend(namespace, reference, Spoken::Http)
+    }
+
+    /// What a reference of a route of a namespace comes to, where this is spoken.
+    pub(in crate::translate) fn backend(&mut self, namespace: &str, reference: &BackendRef, spoken: Spoken) -> Backend {
         let Some((service, port)) = find(self.reader, self.waypoint, namespace, reference) else {
             return Backend::Invalid;
         };
-        Backend::Cluster(self.cluster(service, port))
+        if self.permits.is_some_and(|permits| !permits(namespace, reference, service, port)) {
+            return Backend::Invalid;
+        }
+        Backend::Cluster(self.part(service, port, spoken, None))
     }
 
     /// What a destination in a VirtualService of a namespace comes to, for connections that come in by a port.

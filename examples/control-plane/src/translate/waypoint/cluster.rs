@@ -23,7 +23,7 @@ pub(super) const TO_WORKLOADS: &str = "encap";
 
 /// What is spoken in a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(in crate::translate) enum Spoken {
     Http,
     Tcp,
 }
@@ -49,11 +49,11 @@ pub(super) fn outbound(service: &Service, port: u16, spoken: Spoken, subset: Opt
 }
 
 /// Which clusters there must be, by name.
-pub(super) type Specs = BTreeMap<Text, Spec>;
+pub(in crate::translate) type Specs = BTreeMap<Text, Spec>;
 
 /// What a cluster is for. All else about it follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Spec {
+pub(in crate::translate) enum Spec {
     /// A port of a service, or of a subset of it.
     Service { service: NamespacedHostname, port: u16, spoken: Spoken, subset: Option<Text> },
     /// Who is asked about requests.
@@ -79,16 +79,19 @@ pub(crate) struct Made {
 
 /// What clusters of one waypoint are made of.
 #[derive(Clone, Copy)]
-pub(super) struct Maker<'a, 'r> {
-    pub(super) reader: &'r Reader<'a>,
-    pub(super) waypoint: &'r NamespacedName,
-    /// Where the waypoint is.
-    pub(super) locality: &'r Locality,
+pub(in crate::translate) struct Maker<'a, 'r> {
+    pub(in crate::translate) reader: &'r Reader<'a>,
+    /// The waypoint, or another Gateway.
+    pub(in crate::translate) waypoint: &'r NamespacedName,
+    /// Where it is.
+    pub(in crate::translate) locality: &'r Locality,
+    /// Whether streams come with the address that they were meant for, which is then one to go to.
+    pub(in crate::translate) knows_destination: bool,
 }
 
 impl<'a> Maker<'a, '_> {
     /// The cluster of a name; `None` if what it is for is not there.
-    pub(super) fn make(&self, name: &Text, spec: &Spec) -> Option<Made> {
+    pub(in crate::translate) fn make(&self, name: &Text, spec: &Spec) -> Option<Made> {
         match spec {
             Spec::Service { service, port, spoken, subset } => {
                 self.of_service(name, service, *port, *spoken, subset.as_ref().map(Text::as_str))
@@ -157,7 +160,7 @@ impl<'a> Maker<'a, '_> {
         order: &Order<'a>,
         endpoints: Vec<(&'a Located, u16)>,
     ) -> Made {
-        if service.load_balancing.mode == Mode::Passthrough {
+        if service.load_balancing.mode == Mode::Passthrough && self.knows_destination {
             cluster.discovery = Discovery::OriginalDst;
             cluster.policy = Policy::ClusterProvided;
             cluster.tunnels = false;

@@ -56,4 +56,9 @@ impl Flavour {
     pub(crate) fn around(self, trust_domain: &TrustDomain) -> (Named, Named) {
         if self == Self::Envoy { envoy::around(trust_domain) } else { (Vec::new(), Vec::new()) }
     }
+
+    /// The clusters and listeners that such a proxy needs as any Gateway where traffic enters, with their names.
+    pub(crate) fn beside_gateway(self, trust_domain: &TrustDomain) -> (Named, Named) {
+        if self == Self::Envoy { envoy::beside_gateway(trust_domain) } else { (Vec::new(), Vec::new()) }
+    }
 }

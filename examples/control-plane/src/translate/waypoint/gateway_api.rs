@@ -17,7 +17,7 @@ use super::attached::Backends;
 use crate::resource;
 use crate::resource::text::gep_duration;
 
-pub(super) fn http_route(route: &resource::HttpRoute, backends: &mut Backends<'_, '_>) -> HttpRoute {
+pub(in crate::translate) fn http_route(route: &resource::HttpRoute, backends: &mut Backends<'_, '_>) -> HttpRoute {
     let namespace = route.metadata.namespace.as_str();
     let mut made = HttpRoute::new(id(&route.metadata));
     let rules = route.spec.rules.as_deref().unwrap_or_default();
@@ -25,7 +25,7 @@ pub(super) fn http_route(route: &resource::HttpRoute, backends: &mut Backends<'_
     made
 }
 
-pub(super) fn grpc_route(route: &resource::GrpcRoute, backends: &mut Backends<'_, '_>) -> GrpcRoute {
+pub(in crate::translate) fn grpc_route(route: &resource::GrpcRoute, backends: &mut Backends<'_, '_>) -> GrpcRoute {
     let namespace = route.metadata.namespace.as_str();
     let mut made = GrpcRoute::new(id(&route.metadata));
     let rules = route.spec.rules.as_deref().unwrap_or_default();

@@ -8,7 +8,7 @@ use mesh_core::tls::{SanKind, SanMatcher, TrustedCa, UpstreamTls, Validation, Va
 
 /// Where keys are served.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct KeyCluster {
+pub(in crate::translate) struct KeyCluster {
     host: String,
     port: u16,
     tls: bool,
@@ -27,7 +27,7 @@ impl KeyCluster {
         Some(Self { host, port, tls })
     }
 
-    pub(super) fn name(&self) -> String {
+    pub(in crate::translate) fn name(&self) -> String {
         format!("jwks|{}|{}", self.port, self.host)
     }
 

@@ -21,29 +21,63 @@ use crate::translate::facts::{By, Reader};
 
 /// The policies of one service, or of what is addressed to workloads.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Policies {
+pub(in crate::translate) struct Policies {
     requests: Vec<HttpFilter>,
     connections: Vec<NetworkRbac>,
     /// Where keys are fetched.
-    pub(super) keys: BTreeSet<KeyCluster>,
+    pub(in crate::translate) keys: BTreeSet<KeyCluster>,
 }
 
 impl Policies {
     /// Filters of requests, in the order in which they are asked.
-    pub(super) fn requests(&self) -> Vec<HttpFilter> {
+    pub(in crate::translate) fn requests(&self) -> Vec<HttpFilter> {
         self.requests.clone()
     }
 
     /// Filters of connections of which nothing is known but that they are TCP.
-    pub(super) fn connections(&self) -> Vec<NetworkRbac> {
+    pub(in crate::translate) fn connections(&self) -> Vec<NetworkRbac> {
         self.connections.clone()
     }
 }
 
 /// The policies of a service that is bound to a waypoint; of what is addressed to workloads, those of the waypoint.
 pub(super) fn of(backends: &mut Backends<'_, '_>, service: Option<&NamespacedHostname>) -> Policies {
+    let targeting = targeting(backends.reader, backends.waypoint, service);
+    compiled(backends, &targeting.into_iter().cloned().collect())
+}
+
+/// The policies of a Gateway where traffic enters the mesh, whose instances have these labels: those that name it, and, as no
+/// node proxy stands before it, those of its namespace and of all that select its instances or anybody. What selects one
+/// instance counts for all.
+pub(in crate::translate) fn of_gateway(
+    backends: &mut Backends<'_, '_>,
+    labels: &[BTreeMap<String, String>],
+) -> Policies {
     let reader = backends.reader;
-    let targeting = targeting(reader, backends.waypoint, service);
+    let gateway = ObjectId { kind: Kind::Gateway, name: backends.waypoint.clone() };
+    let mut all: BTreeSet<ObjectId> = reader.index(By::Target(gateway)).cloned().collect();
+    let namespaces = BTreeSet::from([backends.waypoint.namespace.as_str(), &reader.place().root_namespace]);
+    let selects = |selector: Option<&resource::Selector>| {
+        let Some(wanted) = selector.map(|selector| &selector.match_labels) else { return true };
+        labels.iter().any(|own| wanted.iter().all(|(key, value)| own.get(key) == Some(value)))
+    };
+    let counts = |id: &ObjectId| match id.kind {
+        Kind::AuthorizationPolicy => reader.policy(&id.name).is_some_and(|policy| {
+            let spec = &policy.spec;
+            spec.target_ref.is_none() && spec.target_refs.is_empty() && selects(spec.selector.as_ref())
+        }),
+        _ => reader.tokens(&id.name).is_some_and(|tokens| {
+            let spec = &tokens.spec;
+            spec.target_ref.is_none() && spec.target_refs.is_empty() && selects(spec.selector.as_ref())
+        }),
+    };
+    all.extend(namespaces.into_iter().flat_map(|namespace| reader.policies_in(namespace)).filter(counts));
+    compiled(backends, &all)
+}
+
+/// Policies in the order of their names, compiled.
+fn compiled(backends: &mut Backends<'_, '_>, targeting: &BTreeSet<ObjectId>) -> Policies {
+    let reader = backends.reader;
     let of_kind = |kind: Kind| targeting.iter().filter(move |id| id.kind == kind);
     let authorization = of_kind(Kind::AuthorizationPolicy);
     let policies: Vec<AuthorizationPolicy> =

@@ -64,7 +64,7 @@ fn to(cluster: &str) -> Route {
 
 /// The filters that routes of a table have settings for; they do nothing by themselves. In the order in which Istio's
 /// waypoints have them.
-pub(super) fn filters(table: &RouteTable) -> Vec<HttpFilter> {
+pub(in crate::translate) fn filters(table: &RouteTable) -> Vec<HttpFilter> {
     let routes = || table.config().hosts.iter().flat_map(|host| &host.routes);
     let of_clusters = routes().flat_map(|route| match &route.action {
         Action::Forward(forward) => match &forward.cluster {
@@ -85,7 +85,7 @@ pub(super) fn filters(table: &RouteTable) -> Vec<HttpFilter> {
 }
 
 /// Adds what requests are hashed by: that of the first cluster of a route that chooses by a hash.
-fn hash(config: &mut RouteConfig, hashes: &BTreeMap<Text, Vec<HashPolicy>>) {
+pub(in crate::translate) fn hash(config: &mut RouteConfig, hashes: &BTreeMap<Text, Vec<HashPolicy>>) {
     for route in config.hosts.iter_mut().flat_map(|host| &mut host.routes) {
         let Action::Forward(forward) = &mut route.action else { continue };
         let names: Vec<&str> = match &forward.cluster {

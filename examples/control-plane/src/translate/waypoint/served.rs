@@ -30,16 +30,27 @@ pub(super) fn is_served(gateway: &Gateway) -> bool {
 
 /// Who may be a waypoint: the accounts of its instances, or, as long as there is none, the one that is meant for them.
 pub(super) fn identities(reader: &Reader<'_>, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
-    let Some(gateway) = reader.gateway_object(waypoint).filter(|gateway| is_served(gateway)) else {
-        return BTreeSet::new();
-    };
+    match reader.gateway_object(waypoint).filter(|gateway| is_served(gateway)) {
+        Some(gateway) => identities_of(reader, waypoint, gateway, waypoint.name.as_str()),
+        None => BTreeSet::new(),
+    }
+}
+
+/// Who may be a Gateway: the accounts of its instances, or, as long as there is none, the one that is meant for them, which
+/// is of this name where nothing else is said.
+pub(in crate::translate) fn identities_of(
+    reader: &Reader<'_>,
+    waypoint: &NamespacedName,
+    gateway: &Gateway,
+    name: &str,
+) -> BTreeSet<SpiffeId> {
     let accounts: BTreeSet<SpiffeId> =
         instances(reader, waypoint).filter_map(|account| identity(reader, waypoint, account)).collect();
     if !accounts.is_empty() {
         return accounts;
     }
     let annotations: &BTreeMap<String, String> = &gateway.metadata.annotations;
-    let name = annotations.get(ACCOUNT).map_or(waypoint.name.as_str(), String::as_str);
+    let name = annotations.get(ACCOUNT).map_or(name, String::as_str);
     identity(reader, waypoint, name).into_iter().collect()
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use mesh_core::balance::{Discovery, LocalityEndpoints};
 use mesh_core::listener::{FilterChain, HttpManager, ListenerKind, RouteSource, Terminal};
 use mesh_core::name::parse_trust_domain;
-use mesh_core::route::{Action, ClusterChoice, Route};
+use mesh_core::route::{Action, ClusterChoice, Route, RouteTable};
 use mesh_xds::envoy::cluster::decode_cluster;
 use mesh_xds::envoy::endpoint::decode_assignment;
 use mesh_xds::envoy::listener::decode_listener;
@@ -18,7 +18,7 @@ use crate::admission::admit;
 use crate::source::dir;
 use crate::translate::{Place, Waypoints};
 
-pub(super) fn place() -> Place {
+pub(in crate::translate) fn place() -> Place {
     Place {
         trust_domain: parse_trust_domain("cluster.local").unwrap(),
         cluster_id: "c1".into(),
@@ -50,9 +50,15 @@ fn shown(resources: &Resources) -> String {
             show_chain(&mut text, chain);
         }
     }
-    for cluster in &resources.clusters {
+    show_clusters(&mut text, &resources.clusters, &resources.assignments);
+    text
+}
+
+/// Clusters, and the endpoints of those that discover them.
+pub(in crate::translate) fn show_clusters(text: &mut String, clusters: &[Cluster], assignments: &[Assignment]) {
+    for cluster in clusters {
         writeln!(text, "cluster {}", cluster.name).unwrap();
-        show_discovery(&mut text, &cluster.discovery);
+        show_discovery(text, &cluster.discovery);
         writeln!(text, "  {:?} {:?} panic {}%", cluster.policy, cluster.protocol, cluster.panic_threshold).unwrap();
         let circuit = &cluster.circuit.default;
         writeln!(
@@ -71,14 +77,13 @@ fn shown(resources: &Resources) -> String {
         }
         if let Some(tls) = &cluster.tls {
             writeln!(text, "  tls").unwrap();
-            show_value(&mut text, "    ", tls);
+            show_value(text, "    ", tls);
         }
     }
-    for assignment in &resources.assignments {
+    for assignment in assignments {
         writeln!(text, "endpoints {}", assignment.cluster).unwrap();
-        show_endpoints(&mut text, &assignment.localities, ToString::to_string);
+        show_endpoints(text, &assignment.localities, ToString::to_string);
     }
-    text
 }
 
 fn show_discovery(text: &mut String, discovery: &Discovery) {
@@ -106,7 +111,9 @@ fn show_endpoints<A>(text: &mut String, localities: &[LocalityEndpoints<A>], add
             let (weight, workload) = (endpoint.weight, &endpoint.workload);
             let identities = endpoint.tunnel.iter().flat_map(|tunnel| &tunnel.identities);
             let tunnel = identities.map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-            let through = if endpoint.tunnel.is_some() { &tunnel } else { "nothing" };
+            let via = endpoint.tunnel.as_ref().and_then(|tunnel| tunnel.via);
+            let via = via.map(|via| format!(" by {via}")).unwrap_or_default();
+            let through = if endpoint.tunnel.is_some() { &format!("{tunnel}{via}") } else { "nothing" };
             let (address, health) = (address(&endpoint.address), endpoint.health);
             writeln!(text, "    {address} {health:?} weight {weight} {workload} through {through}").unwrap();
         }
@@ -125,6 +132,11 @@ fn show_chain(text: &mut String, chain: &FilterChain) {
     let port = chain.matcher.destination_port.map_or_else(|| "any".to_owned(), |port| port.to_string());
     let protocols: Vec<_> = chain.matcher.application_protocols.iter().map(ToString::to_string).collect();
     writeln!(text, "chain {} for {}:{port} {}", chain.name, ranges.join(","), protocols.join(",")).unwrap();
+    show_terminal(text, chain);
+}
+
+/// What a chain does.
+pub(in crate::translate) fn show_terminal(text: &mut String, chain: &FilterChain) {
     for rbac in &chain.rbac {
         writeln!(text, "  rbac").unwrap();
         show_value(text, "    ", &rbac.filter);
@@ -144,7 +156,14 @@ fn show_manager(text: &mut String, manager: &HttpManager) {
         writeln!(text, "  filter {}", filter.name).unwrap();
         show_value(text, "    ", &filter.kind);
     }
-    let RouteSource::Inline(table) = &manager.routes else { panic!("{manager:?}") };
+    match &manager.routes {
+        RouteSource::Inline(table) => show_table(text, table),
+        RouteSource::Rds(name) => writeln!(text, "  routes {name}").unwrap(),
+    }
+}
+
+/// Routes.
+pub(in crate::translate) fn show_table(text: &mut String, table: &RouteTable) {
     for host in &table.config().hosts {
         for Route { name, matcher, action, headers, filters, .. } in &host.routes {
             writeln!(text, "  route {name}").unwrap();

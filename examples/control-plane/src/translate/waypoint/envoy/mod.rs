@@ -56,6 +56,13 @@ pub(super) fn around(trust_domain: &TrustDomain) -> (Named, Named) {
     (clusters.into(), listeners.into())
 }
 
+/// Those that stand beside the listeners of a Gateway where traffic enters: the way into tunnels.
+pub(super) fn beside_gateway(trust_domain: &TrustDomain) -> (Named, Named) {
+    let (listener, cluster) = (listener::connect_originate(), upstream::connect_originate(trust_domain));
+    let clusters = vec![(cluster.name.clone(), cluster.encode_to_vec())];
+    (clusters, vec![(listener.name.clone(), listener.encode_to_vec())])
+}
+
 /// What is addressed to a workload says again where it leads: what came with the stream counts for one connection only.
 fn prepared(mut listener: Listener) -> Listener {
     let direct = listener
