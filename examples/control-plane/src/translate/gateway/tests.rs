@@ -43,9 +43,8 @@ fn shown(key: &NamespacedName, resources: &Resources) -> String {
     }
     for table in &resources.routes {
         writeln!(text, "routes {}", table.config().name).unwrap();
-        for host in &table.config().hosts {
-            let names: Vec<_> = host.routes.iter().map(|route| route.name.as_str()).collect();
-            writeln!(text, "  {} for {}", host.domains[0], names.join(", ")).unwrap();
+        for host in table.config().hosts.iter().filter(|host| host.routes.is_empty()) {
+            writeln!(text, "  nothing for {:?}", host.domains).unwrap();
         }
         show_table(&mut text, table);
     }
