@@ -102,7 +102,7 @@ impl Engine {
         self.graph.mark(Node::Served(view.waypoint.clone()));
         self.settle();
         let mut change = self.changes.views.remove(view).unwrap_or_default();
-        for listener in listener {
+        if let Some(listener) = listener {
             change.listeners.entry(listener.name.clone()).or_insert(Some(listener));
         }
         change

@@ -9,13 +9,13 @@ use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE, SE
 use super::Resources;
 use crate::translate::waypoint::Flavour;
 
-/// Messages of one type, by name.
-pub type Named = Vec<(String, Vec<u8>)>;
+/// Clusters, endpoints, listeners, routes and secrets, each by its type URL and name.
+pub type ByType = [(&'static str, Vec<(String, Vec<u8>)>); 5];
 
 impl Resources {
     /// The messages by type URL, with their names. The trust domain is that of peers that an Envoy accepts.
     #[must_use]
-    pub fn encode(&self, flavour: Flavour, trust_domain: &TrustDomain) -> [(&'static str, Named); 5] {
+    pub fn encode(&self, flavour: Flavour, trust_domain: &TrustDomain) -> ByType {
         let Self { listeners, routes, clusters, assignments, secrets } = self;
         let (mut around_clusters, mut around_listeners) = flavour.beside_gateway(trust_domain);
         let clusters = clusters.iter().map(|cluster| (cluster.name.to_string(), flavour.cluster(cluster)));

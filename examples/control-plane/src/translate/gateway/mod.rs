@@ -48,6 +48,7 @@ use mesh_core::name::{Locality, NamespacedName};
 use mesh_core::route::RouteTable;
 use mesh_core::tls::Secret;
 
+pub use self::encode::ByType;
 pub(super) use self::listeners::{Frame, frame};
 pub(super) use self::port::{Port, port};
 pub(super) use self::program::{Program, different};
