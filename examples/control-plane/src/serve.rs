@@ -16,7 +16,7 @@ use mesh_identity::partition::Survival;
 use mesh_identity::serve::Incoming;
 use mesh_identity::source::{Identities, LocalSource};
 use mesh_identity::task::Tasks;
-use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE};
+use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE};
 use mesh_xds::server::Service;
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE};
 use prometheus_client::metrics::gauge::Gauge;
@@ -95,7 +95,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let reviewers = caller::reviewers(&settings.kubernetes, &settings.cluster_id, &settings.root_namespace, &tasks)?;
     let authenticate = Authenticate::new(tokens, reviewers, trust_domain.clone(), live_assignments.clone());
     let grants = Arc::new(Grants::new(live_assignments.clone(), node_identity, counted.clone()));
-    let order = vec![POLICY_TYPE, ADDRESS_TYPE, CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE];
+    let order = vec![POLICY_TYPE, ADDRESS_TYPE, CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE];
     let serving = mesh_xds::server::Settings { order, first_answers: Some(FIRST_ANSWERS), ..Default::default() };
     let observer = Arc::new(counted.clone());
     let discovery = Service::observed(cache.clone(), Arc::new(Admission::new(views)), serving, observer);

@@ -4,6 +4,7 @@ use mesh_core::listener::Listener;
 use mesh_core::name::{Locality, NamespacedName, Text};
 
 use crate::translate::facts::Differs;
+use crate::translate::proxyless::{Clients, Named, Value};
 use crate::translate::waypoint::Made;
 
 /// What differs for those who are served.
@@ -13,7 +14,12 @@ pub(crate) struct Changes {
     pub(crate) differs: Differs,
     /// For instances of waypoints that somebody looks at.
     pub(crate) views: BTreeMap<View, ViewChange>,
+    /// For clients without a proxy.
+    pub(crate) clients: BTreeMap<Clients, Asked>,
 }
+
+/// What clients without a proxy asked for and get; `None` for what there is not. It may be what it was before.
+pub(crate) type Asked = BTreeMap<Named, Option<Value>>;
 
 /// A waypoint that is somewhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@ use super::View;
 use crate::incremental::Layered;
 use crate::resource::ObjectId;
 use crate::translate::facts::PolicySource;
+use crate::translate::proxyless::{Clients, Named};
 
 /// Something that is computed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,6 +25,8 @@ pub(super) enum Node {
     Assembly(NamespacedName),
     /// A cluster.
     Cluster(View, Text),
+    /// What clients without a proxy asked for.
+    Proxyless(Clients, Named),
 }
 
 impl Layered for Node {
@@ -32,7 +35,7 @@ impl Layered for Node {
             Self::Services(_) => 0,
             Self::Policy(_) => 1,
             Self::Workloads(_) => 2,
-            Self::Served(_) => 3,
+            Self::Served(_) | Self::Proxyless(..) => 3,
             Self::Part(..) | Self::Direct(_) => 4,
             Self::Assembly(_) => 5,
             Self::Cluster(..) => 6,

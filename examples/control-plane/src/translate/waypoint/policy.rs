@@ -41,9 +41,13 @@ impl Policies {
 }
 
 /// The policies of a service that is bound to a waypoint; of what is addressed to workloads, those of the waypoint.
-pub(super) fn of(backends: &mut Backends<'_, '_>, service: Option<&NamespacedHostname>) -> Policies {
+pub(super) fn of(
+    backends: &mut Backends<'_, '_>,
+    waypoint: &NamespacedName,
+    service: Option<&NamespacedHostname>,
+) -> Policies {
     let reader = backends.reader;
-    let targeting = targeting(reader, backends.waypoint, service);
+    let targeting = targeting(reader, waypoint, service);
     let of_kind = |kind: Kind| targeting.iter().filter(move |id| id.kind == kind);
     let authorization = of_kind(Kind::AuthorizationPolicy);
     let policies: Vec<AuthorizationPolicy> =
