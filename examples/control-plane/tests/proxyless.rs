@@ -12,7 +12,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Debug, Write as _};
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,10 +24,12 @@ use mesh_control_plane::source::dir;
 use mesh_control_plane::translate::proxyless::{Clients, Named, changes};
 use mesh_control_plane::translate::{Place, Waypoints};
 use mesh_control_plane::world::World;
-use mesh_core::balance::{Discovery, LocalityEndpoints};
+use mesh_core::balance::{Discovery, Localities, LocalityEndpoints};
 use mesh_core::listener::{ListenerKind, RouteSource};
 use mesh_core::name::{Locality, parse_spiffe_id, parse_trust_domain};
-use mesh_core::route::{Action, ClusterChoice, ClusterName, Forward, RouteTable};
+use mesh_core::route::{Action, ClusterChoice, ClusterName, Forward, RouteMatch, RouteTable};
+use mesh_core::string_match::Pattern;
+use mesh_core::tls::{SanKind, UpstreamTls, ValidationSource};
 use mesh_identity::clock::SystemClock;
 use mesh_identity::source::{CsrSource, Identities, TokenSource};
 use mesh_xds::channel::{Channel, Plaintext};
@@ -82,6 +84,9 @@ impl Asker<'_> {
         assert_eq!(listener.name, *name);
         let ListenerKind::Api(manager) = listener.kind else { panic!("{listener:?}") };
         let RouteSource::Rds(routes) = manager.routes else { panic!("{manager:?}") };
+        for filter in &manager.filters {
+            writeln!(self.text, "  filter {}", filter.name).unwrap();
+        }
         writeln!(self.text, "  routes {routes}").unwrap();
         if !self.known.insert((ROUTE_TYPE.to_owned(), routes.to_string())) {
             return;
@@ -115,19 +120,25 @@ impl Asker<'_> {
     fn routes(&mut self, table: &RouteTable) -> BTreeSet<String> {
         let mut clusters = BTreeSet::new();
         for route in table.config().hosts.iter().flat_map(|host| &host.routes) {
-            writeln!(self.text, "    {:?}", route.matcher).unwrap();
+            let RouteMatch { path, headers, query, cookies, peer, grpc: _, fraction } = &route.matcher;
+            assert!(query.is_empty() && cookies.is_empty() && peer.is_empty() && fraction.is_none());
+            writeln!(self.text, "    {path:?}").unwrap();
+            for header in headers {
+                writeln!(self.text, "      and {:?} {:?}", header.name, header.condition).unwrap();
+            }
             let Action::Forward(forward) = &route.action else {
                 writeln!(self.text, "      {:?}", route.action).unwrap();
                 continue;
             };
             let Forward { cluster, stream_duration, retry, hash, .. } = &**forward;
-            writeln!(self.text, "      to {cluster:?}").unwrap();
-            for said in [shown(stream_duration), shown(retry)].into_iter().flatten() {
+            writeln!(self.text, "      to {}", to(cluster)).unwrap();
+            let retry = retry.as_ref().map(|retry| format!("again {} times on {}", retry.retries, retry.on));
+            let longest = stream_duration.map(|duration| format!("for {:?}", duration.max));
+            for said in retry.into_iter().chain(longest) {
                 writeln!(self.text, "      {said}").unwrap();
             }
-            for of in
-                hash.iter().map(|one| format!("{one:?}")).chain(route.filters.iter().map(|one| format!("{one:?}")))
-            {
+            let hash = hash.iter().map(|one| format!("{:?}", one.key));
+            for of in hash.chain(route.filters.iter().map(|one| format!("{one:?}"))) {
                 writeln!(self.text, "      {of}").unwrap();
             }
             match cluster {
@@ -149,10 +160,17 @@ impl Asker<'_> {
         let Some(bytes) = self.resource(CLUSTER_TYPE, name) else { return };
         let cluster = decode_cluster(&bytes).unwrap().value;
         let limit = cluster.circuit.default.max_requests;
-        writeln!(self.text, "    {:?} {:?} limit {limit}", cluster.policy, cluster.localities).unwrap();
+        let weighted = if cluster.localities == Localities::Weighted { ", localities by weight" } else { "" };
+        writeln!(self.text, "    {:?}{weighted}, limit {limit}", cluster.policy).unwrap();
         let outlier = cluster.outlier.as_ref().map(|outlier| (outlier.consecutive_5xx, outlier.interval));
-        for said in [shown(&outlier), shown(&cluster.tls)].into_iter().flatten() {
-            writeln!(self.text, "    {said}").unwrap();
+        if let Some((failures, interval)) = outlier {
+            writeln!(self.text, "    out after {failures} in a row, each {interval:?}").unwrap();
+        }
+        if let Some(UpstreamTls { certificate, validation: ValidationSource::Inline(validation), .. }) = &cluster.tls {
+            let uris = validation.names.iter().filter(|name| name.kind == SanKind::Uri);
+            let uris: Vec<&Pattern> = uris.map(|name| &name.pattern).collect();
+            writeln!(self.text, "    TLS by {certificate:?}").unwrap();
+            writeln!(self.text, "      whom {:?} knows as {uris:?}", validation.trusted_ca).unwrap();
         }
         match cluster.discovery {
             Discovery::Eds { .. } => {
@@ -177,8 +195,18 @@ impl Asker<'_> {
     }
 }
 
-fn shown(value: &Option<impl Debug>) -> Option<String> {
-    value.as_ref().map(|value| format!("{value:?}"))
+fn to(cluster: &ClusterChoice) -> String {
+    match cluster {
+        ClusterChoice::Named(name) => name.to_string(),
+        ClusterChoice::Weighted(weighted) => {
+            let named = weighted.clusters.iter().map(|one| match &one.cluster {
+                ClusterName::Named(name) => format!("{name} by {}", one.weight),
+                ClusterName::Header(_) => panic!("{one:?}"),
+            });
+            named.collect::<Vec<_>>().join(", ")
+        }
+        ClusterChoice::Header(_) => panic!("{cluster:?}"),
+    }
 }
 
 /// A line that begins a client: its namespace, whether it is captured, where it is.
@@ -355,7 +383,7 @@ fn a_client_is_who_it_proves_to_be() {
         ("spiffe://cluster.local/ns/shop/sa/web", pod, "runs as"),
         ("spiffe://other.example/ns/shop/sa/client", "n", "another trust domain"),
         ("spiffe://cluster.local/elsewhere", "n", "no service account"),
-        (SHOP, "waypoint~10.0.0.9~client.shop~shop.svc.cluster.local", "no instance"),
+        (SHOP, "waypoint~10.0.0.9~client.shop~shop.svc.cluster.local", "instance of no waypoint"),
     ] {
         let refused = view(id, node_id).unwrap_err();
         assert!(refused.contains(because), "{id} {node_id}: {refused}");
@@ -439,13 +467,13 @@ impl Caller {
         }
         match self.0.check(request).await {
             Ok(response) => response.metadata().get("served-by").unwrap().to_str().unwrap().to_owned(),
-            Err(status) => format!("{:?}", status.code()),
+            Err(status) => format!("{:?}: {}", status.code(), status.message()),
         }
     }
 
     async fn until(&mut self, header: Option<&'static str>, wanted: &str) {
         let waited = tokio::time::timeout(Duration::from_secs(20), async {
-            while self.call(header).await != wanted {
+            while !self.call(header).await.starts_with(wanted) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });

@@ -39,6 +39,7 @@
 //! | matches of a query or a cookie, of the authority, of a method other than POST, of headers in `-bin` | never match |
 //! | edits of headers, rewrites, copies, CORS, sessions | not done by gRPC |
 //! | routes of a consumer's namespace | for clients of that namespace |
+//! | faults | by gRPC; clients of ours take no listener whose routes make any |
 //! | timeouts | the longest time of a call |
 //! | Maglev | a ring |
 //! | least requests, random choice | where the client has it, else in turn |
@@ -50,8 +51,7 @@ mod encode;
 mod fit;
 mod name;
 
-use mesh_core::gateway::filter_name;
-use mesh_core::listener::{HttpFilter, HttpFilterKind, HttpManager, Listener, ListenerKind, RouteSource};
+use mesh_core::listener::{HttpManager, Listener, ListenerKind, RouteSource};
 use mesh_core::name::{Locality, Text};
 use mesh_core::route::RouteTable;
 use mesh_core::service::{Service, ServicePort};
@@ -114,7 +114,8 @@ pub(super) fn value(reader: &Reader<'_>, clients: &Clients, named: &Named) -> Op
     match named {
         Named::Listener(name) => {
             let (service, port) = name::called(reader, &clients.namespace, name)?;
-            Some(Value::Listener(listener(name, &cluster_name(service, port))))
+            let table = routes(reader, clients, service, port)?;
+            Some(Value::Listener(listener(name, &cluster_name(service, port), &table)))
         }
         Named::Routes(name) => {
             let target = Target::parse(name).filter(|target| target.subset.is_none())?;
@@ -130,11 +131,10 @@ fn cluster_name(service: &Service, port: &ServicePort) -> String {
     outbound(service, port.service_port, Spoken::Http, None)
 }
 
-fn listener(name: &Text, routes: &str) -> Listener {
+fn listener(name: &Text, routes: &str, table: &RouteTable) -> Listener {
     let mut manager = HttpManager::new(RouteSource::Rds(routes.into()));
-    // Routes say which faults it makes; by itself it makes none.
-    let kind = HttpFilterKind::Fault(Box::default());
-    manager.filters.push(HttpFilter { name: filter_name::FAULT.into(), kind, disabled: false });
+    // Those for which routes have settings. A client that does not know a filter takes no listener that has it.
+    manager.filters = waypoint::filters(table);
     Listener { name: name.clone(), kind: ListenerKind::Api(Box::new(manager)) }
 }
 

@@ -63,7 +63,7 @@ pub(super) use self::listener::ranges;
 pub(super) use self::origination::{is_mutual, names_in_mesh};
 pub(super) use self::part::{Assembled, Direct, Part, assemble, direct, part, services};
 pub(crate) use self::policy::faults as policy_faults;
-pub(super) use self::routes::{table, to_itself};
+pub(super) use self::routes::{filters, table, to_itself};
 pub(crate) use self::token::faults as token_faults;
 pub(crate) use self::virtual_service::faults as virtual_service;
 use super::facts::Reader;

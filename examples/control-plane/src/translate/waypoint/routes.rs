@@ -69,7 +69,7 @@ fn to(cluster: &str) -> Route {
 
 /// The filters that routes of a table have settings for; they do nothing by themselves. In the order in which Istio's
 /// waypoints have them.
-pub(super) fn filters(table: &RouteTable) -> Vec<HttpFilter> {
+pub(in crate::translate) fn filters(table: &RouteTable) -> Vec<HttpFilter> {
     let routes = || table.config().hosts.iter().flat_map(|host| &host.routes);
     let of_clusters = routes().flat_map(|route| match &route.action {
         Action::Forward(forward) => match &forward.cluster {
