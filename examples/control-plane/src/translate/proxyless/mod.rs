@@ -104,7 +104,7 @@ pub enum Value {
     /// That leads to the routes of a port.
     Listener(Listener),
     /// The routes of a port.
-    Routes(RouteTable),
+    Routes(Box<RouteTable>),
     /// A cluster and its endpoints.
     Cluster(Box<Made>),
 }
@@ -120,7 +120,7 @@ pub(super) fn value(reader: &Reader<'_>, clients: &Clients, named: &Named) -> Op
         Named::Routes(name) => {
             let target = Target::parse(name).filter(|target| target.subset.is_none())?;
             let (service, port) = target.find(reader, &clients.namespace)?;
-            routes(reader, clients, service, port).map(Value::Routes)
+            routes(reader, clients, service, port).map(Box::new).map(Value::Routes)
         }
         Named::Cluster(name) => cluster::made(reader, clients, name).map(Box::new).map(Value::Cluster),
     }
