@@ -1,4 +1,5 @@
-//! From one world after the other to what is served of it: to node proxies, to waypoints, and to those who ask for identities.
+//! From one world after the other to what is served of it: to node proxies, to waypoints and clients without a
+//! proxy, and to those who ask for identities.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use mesh_core::service::Service;
 use mesh_core::workload::Workload;
 use mesh_xds::pb::Node;
 use mesh_xds::server::machine::node_key;
-use mesh_xds::server::{Cache, CacheWriter, Change, Entry};
+use mesh_xds::server::{Cache, CacheWriter, Change, Entry, View};
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE, encode_policy, encode_service, encode_workload};
 use tokio::time::Instant;
 
@@ -69,6 +70,14 @@ impl Projection {
     /// Why there is nothing to see for it.
     pub fn of_waypoint(&self, client: &SpiffeId, node: &Node) -> Result<Cache, String> {
         self.views.of(client, node)
+    }
+
+    /// What a client is served that proved an identity: an instance of a waypoint, or a client without a proxy.
+    ///
+    /// # Errors
+    /// Why there is nothing to see for it.
+    pub fn view(&self, client: &SpiffeId, node: &Node) -> Result<View, String> {
+        self.views.view(client, node)
     }
 
     pub(crate) fn views(&self) -> &Arc<Views> {

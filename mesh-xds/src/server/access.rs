@@ -1,6 +1,8 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
 
@@ -49,6 +51,21 @@ pub struct View {
     pub cache: Option<Cache>,
     /// Which of them; `None`: all, and no resource is asked about.
     pub permissions: Option<Arc<dyn Permissions>>,
+    /// Who is told what the client asks for, so that it can be made; `None`: nobody, the resources are there in any case.
+    /// Where there is one, a list without names never means everything.
+    pub demand: Option<Arc<dyn Demand>>,
+    /// When this is cancelled, the stream ends: the client comes back, and is asked about anew.
+    pub end: CancellationToken,
+}
+
+/// Makes what a client asks for by name, where a view is too large to be made before anybody looks at it.
+///
+/// [`Access::view`] gives each stream its own, which is dropped with the stream: what nobody else asks for can go then.
+pub trait Demand: fmt::Debug + Send + Sync + 'static {
+    /// The client asks for these names of a type, in the place of those that it asked for before. Called for each request
+    /// before it is answered, also when nothing differs: what is put into the view's cache before this returns is in the
+    /// answer.
+    fn asked(&self, type_url: &str, names: &BTreeSet<String>);
 }
 
 /// What of a view one client is permitted to see.

@@ -4,6 +4,7 @@
 //! | question | where it is answered |
 //! | --- | --- |
 //! | who may open a stream, what it is served, who may look | [`Access`], [`View`], [`Permissions`] |
+//! | how resources are made only when somebody asks for them | [`Demand`] |
 //! | what a client is told of what it does not get | [`machine`], [`sotw`] |
 //! | in which order it is told, so that nothing breaks on the way | [`machine::Machine::poll_response`] |
 //! | what it was sent, and what it said to it | [`Service::clients`], [`Service::visit`], [`Service::status_server`] |
@@ -41,7 +42,7 @@ mod told;
 mod turn;
 mod visible;
 
-pub use access::{Access, Permissions, View};
+pub use access::{Access, Demand, Permissions, View};
 pub use cache::{Cache, CacheWriter, Change, Entry, Publication, Snapshot};
 pub use observe::{Observe, Push};
 pub use registry::{ClientStatus, Holding, Standing};

@@ -13,11 +13,13 @@ pub struct Rules {
     pub named_only: Arc<BTreeSet<String>>,
     /// What the client may see; `None`: everything.
     pub permissions: Option<Arc<dyn Permissions>>,
+    /// Whether resources are made when they are asked for by name, so that of no type a list without names means everything.
+    pub on_demand: bool,
 }
 
 impl Rules {
     pub(super) fn is_named_only(&self, type_url: &str) -> bool {
-        self.named_only.contains(type_url)
+        self.on_demand || self.named_only.contains(type_url)
     }
 }
 

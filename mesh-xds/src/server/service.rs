@@ -79,7 +79,7 @@ impl Service {
     #[must_use]
     pub fn observed(cache: Cache, access: Arc<dyn Access>, settings: Settings, observer: Arc<dyn Observe>) -> Self {
         let named_only = settings.named_only.iter().map(|url| (*url).to_owned()).collect();
-        let rules = Rules { named_only: Arc::new(named_only), permissions: None };
+        let rules = Rules { named_only: Arc::new(named_only), ..Rules::default() };
         let (registry, drain) = (Arc::default(), watch::Sender::new(None));
         let turns = settings.first_answers.map(|most| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))));
         Self { inner: Arc::new(Inner { cache, access, settings, rules, registry, observer, turns, drain }) }

@@ -8,14 +8,17 @@ use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::access::Demand;
 use super::cache::Snapshot;
+use super::error::Error;
 use super::ledger::{Heard, truncated};
 use super::limits::{MAX_NODE_BYTES, MAX_REQUESTS_AT_ONCE};
 use super::observe::Push;
 use super::precedence::is_chained;
-use super::protocol::Protocol;
+use super::protocol::{Protocol, Subscription};
 use super::publication::Follower;
 use super::registry::{Registered, Served};
 use super::rules::Rules;
@@ -57,6 +60,9 @@ struct Serving<P> {
     follower: Arc<Follower>,
     /// The publication of which everything was sent that may be.
     sent: u64,
+    demand: Option<Arc<dyn Demand>>,
+    /// Cancelled when the view does not hold any more.
+    end: CancellationToken,
 }
 
 impl<P: Protocol> Open<P> {
@@ -138,6 +144,7 @@ impl<P: Protocol> Open<P> {
         let wake_at = [self.ends_at, asked_by, readable_at, due, self.turn.ends()].into_iter().flatten().min();
         let asked = self.serving.is_some();
         let ended = self.registered.peer().end.clone();
+        let outdated = self.serving.as_ref().map(|serving| serving.end.clone()).unwrap_or_default();
         let changed = async {
             match &mut self.serving {
                 Some(serving) => serving.changed().await,
@@ -147,6 +154,7 @@ impl<P: Protocol> Open<P> {
         tokio::select! {
             biased;
             () = ended.cancelled() => self.end(Status::unavailable("come back to be admitted anew")),
+            () = outdated.cancelled() => self.end(Status::unavailable("come back to be admitted anew")),
             // The sender lives as long as the service.
             _ = self.drain.changed() => {
                 let over = self.drain.borrow_and_update().unwrap_or_default();
@@ -184,11 +192,7 @@ impl<P: Protocol> Open<P> {
             }
         }
         let Some(serving) = &mut self.serving else { return ControlFlow::Continue(()) };
-        let heard = {
-            let mut machine = serving.machine.lock();
-            machine.core_mut().clock.advance(now.into_std());
-            machine.handle_request(&request)
-        };
+        let heard = serving.hear(&request, now);
         match heard {
             Ok(Heard::Rejected) => {
                 let (type_url, detail) = P::said(&request);
@@ -223,7 +227,8 @@ impl<P: Protocol> Open<P> {
         let peer = self.registered.peer();
         let view = self.service.access.view(&peer.client, node)?;
         let cache = view.cache.unwrap_or_else(|| self.service.cache.clone());
-        let rules = Rules { permissions: view.permissions, ..self.service.rules.clone() };
+        let (permissions, on_demand) = (view.permissions, view.demand.is_some());
+        let rules = Rules { permissions, on_demand, ..self.service.rules.clone() };
         let mut machine = P::open(rules);
         machine.core_mut().clock.advance(now.into_std());
         let machine = Arc::new(Mutex::new(machine));
@@ -239,6 +244,8 @@ impl<P: Protocol> Open<P> {
             patience: Patience::default(),
             heartbeat: None,
             follower: Arc::clone(&follower),
+            demand: view.demand,
+            end: view.end,
         };
         // Envoy lists all that it is built of; nobody asks for it here.
         let node = Node { extensions: Vec::new(), ..node.clone() };
@@ -253,6 +260,22 @@ impl<P: Protocol> Open<P> {
 }
 
 impl<P: Protocol> Serving<P> {
+    /// Takes a request, and has made what it asks for.
+    fn hear(&mut self, request: &P::Request, now: Instant) -> Result<Heard, Error> {
+        let mut machine = self.machine.lock();
+        machine.core_mut().clock.advance(now.into_std());
+        let heard = machine.handle_request(request)?;
+        let (type_url, _) = P::said(request);
+        if let Some(demand) = &self.demand
+            && let Some(subscription) = machine.core().types.get(type_url)
+        {
+            demand.asked(type_url, subscription.wanted().1);
+            // Also while changes are gathered: else the answer would be that it is not there.
+            self.snapshot = self.changes.current();
+        }
+        Ok(heard)
+    }
+
     /// The next answer that is due.
     fn poll(&mut self, order: &[&str]) -> Option<P::Response> {
         let now = Instant::now();

@@ -51,7 +51,7 @@ impl Access for Doors {
         let cache = self.caches.iter().find(|(id, _)| *id == node.id).map(|(_, cache)| cache.clone());
         let hidden = self.hidden.as_ref().filter(|(of, _)| of == client);
         let permissions = hidden.map(|(_, prefix)| Arc::new(Hides(prefix.clone())) as Arc<dyn Permissions>);
-        Ok(View { cache, permissions })
+        Ok(View { cache, permissions, ..View::default() })
     }
 
     fn inspect(&self, metadata: &MetadataMap, _: &Extensions) -> Result<(), Status> {

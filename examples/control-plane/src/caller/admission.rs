@@ -10,7 +10,8 @@ use super::authenticate::{Identified, Known, Unidentified};
 use super::review::ReviewError;
 use crate::view::Views;
 
-/// Who may read what: proxies of nodes workload discovery, instances of waypoints what is theirs.
+/// Who may read what: proxies of nodes workload discovery, instances of waypoints what is theirs, clients without a proxy what
+/// their namespace may see.
 #[derive(Debug)]
 pub(crate) struct Admission {
     views: Arc<Views>,
@@ -42,12 +43,9 @@ impl Access for Admission {
     fn view(&self, client: &str, node: &Node) -> Result<View, Status> {
         // No name of a node is an identity: see `Tokens`.
         let Ok(identity) = parse_spiffe_id(client) else { return Ok(View::default()) };
-        match self.views.of(&identity, node) {
-            Ok(cache) => Ok(View { cache: Some(cache), permissions: None }),
-            Err(reason) => {
-                tracing::warn!(client, node = node.id, reason, "discovery stream refused");
-                Err(Status::permission_denied(reason))
-            }
-        }
+        self.views.view(&identity, node).map_err(|reason| {
+            tracing::warn!(client, node = node.id, reason, "discovery stream refused");
+            Status::permission_denied(reason)
+        })
     }
 }

@@ -4,8 +4,8 @@
 //! | --- | --- | --- | --- |
 //! | a node | the token that was made for it | the workloads on it | workload discovery |
 //! | the proxy of a Kubernetes node | the token of its service account, bound to its pod | the workloads on the node of its pod | workload discovery |
-//! | any other service account | its token | itself | what its identity is an instance of |
-//! | a workload | its SVID | itself, as long as the configuration has it | what its identity is an instance of |
+//! | any other service account | its token | itself | what its identity is an instance of, else what a client without a proxy asks for |
+//! | a workload | its SVID | itself, as long as the configuration has it | the same |
 //!
 //! [`Authenticate`] finds out who it is before a call reaches a service, for a token may have to be shown to an API server.
 //! [`Grants`] says which certificates it may have, `Admission` what it is served. Nothing is issued between trust domains.

@@ -1,6 +1,6 @@
-//! From the world to what node proxies and waypoints receive. Pure: equal worlds give equal results, however one came to them.
+//! From the world to what node proxies, waypoints and clients without a proxy receive. Pure: equal worlds give equal results, however one came to them.
 //!
-//! `service`, `policy`, `workload` and `waypoint` say what single objects come to; they read `facts`. `engine` has them do it
+//! `service`, `policy`, `workload`, `waypoint` and `proxyless` say what single objects come to; they read `facts`. `engine` has them do it
 //! for a whole world ([`translate`]), and after a change for what it is about.
 
 pub(crate) mod binding;
@@ -10,6 +10,7 @@ mod facts;
 pub mod gateway;
 mod peer;
 mod policy;
+pub mod proxyless;
 mod scope;
 mod service;
 mod slice;

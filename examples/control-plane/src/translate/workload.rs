@@ -72,8 +72,9 @@ fn readiness(metadata: &Metadata, labels: &BTreeMap<String, String>, is_ready: b
     }
 }
 
-fn pod_uid(place: &Place, metadata: &Metadata) -> String {
-    format!("{}//Pod/{}/{}", place.cluster_id, metadata.namespace, metadata.name)
+/// The uid of a pod.
+pub(super) fn pod_uid(place: &Place, namespace: &str, name: &str) -> String {
+    format!("{}//Pod/{namespace}/{name}", place.cluster_id)
 }
 
 fn entry_uid(place: &Place, key: &NamespacedName) -> String {
@@ -117,7 +118,7 @@ fn from_pod(reader: &Reader<'_>, pod: &Pod) -> Option<Workload> {
     if addresses.is_empty() {
         return None;
     }
-    let uid = pod_uid(place, metadata);
+    let uid = pod_uid(place, &metadata.namespace, &metadata.name);
     let account = pod.spec.service_account_name.as_deref().unwrap_or("default");
     let mut workload = new(place, uid, &metadata.namespace, &metadata.name, account)?;
     workload.addresses = addresses;

@@ -8,6 +8,7 @@ use mesh_core::route::RouteTable;
 use mesh_core::tls::Secret;
 
 use crate::translate::facts::Differs;
+use crate::translate::proxyless::{Clients, Named, Value};
 use crate::translate::waypoint::Made;
 
 /// What differs for those who are served.
@@ -17,7 +18,12 @@ pub(crate) struct Changes {
     pub(crate) differs: Differs,
     /// For instances of waypoints and other Gateways that somebody looks at.
     pub(crate) views: BTreeMap<View, ViewChange>,
+    /// For clients without a proxy.
+    pub(crate) clients: BTreeMap<Clients, Asked>,
 }
+
+/// What clients without a proxy asked for and get; `None` for what there is not. It may be what it was before.
+pub(crate) type Asked = BTreeMap<Named, Option<Value>>;
 
 /// A waypoint, or another Gateway, that is somewhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,6 +6,7 @@
 //! | 1 | what a policy is made of | policy |
 //! | 2 | an object that is or declares workloads | workloads |
 //! | 3 | a waypoint | which services it serves |
+//! | 3 | what clients without a proxy asked for | that |
 //! | 4 | a waypoint and a service; a waypoint and what is addressed to workloads | a part of its listener, and which clusters it needs |
 //! | 5 | a waypoint | its listener |
 //! | 6 | a waypoint that is somewhere, and a cluster | the cluster and its endpoints |
@@ -30,13 +31,14 @@ use mesh_core::name::{NamespacedHostname, NamespacedName, SpiffeId, Uid};
 use mesh_core::service::Service;
 use mesh_core::workload::Workload;
 
-pub(crate) use self::changes::{Changes, Role, View, ViewChange};
+pub(crate) use self::changes::{Asked, Changes, Role, View, ViewChange};
 use self::gateways::Gateway;
 use self::node::Node;
 use self::programmed::Programmed;
 pub use self::whole::{Translation, Waypoints, translate};
 pub(crate) use super::facts::Differs;
 use super::facts::{Fact, Facts, PolicySource, Reader};
+use super::proxyless::{self, Clients, Named};
 use super::{Place, gateway, policy, service, waypoint, workload};
 use crate::incremental::Graph;
 use crate::resource::{Kind, ObjectId};
@@ -108,6 +110,20 @@ impl Engine {
         change
     }
 
+    /// Begins to compute what clients without a proxy ask for. Gives it.
+    pub(crate) fn demand(&mut self, clients: &Clients, asked: impl IntoIterator<Item = Named>) -> Asked {
+        for named in asked {
+            self.graph.mark(Node::Proxyless(clients.clone(), named));
+        }
+        self.settle();
+        self.changes.clients.remove(clients).unwrap_or_default()
+    }
+
+    /// Computes no more what nobody of some clients asks for.
+    pub(crate) fn release(&mut self, clients: &Clients, named: Named) {
+        self.graph.remove(&Node::Proxyless(clients.clone(), named));
+    }
+
     /// Who the instances of a waypoint or another Gateway may be; nobody, if it is not served here.
     pub(crate) fn identities(&self, key: &NamespacedName) -> BTreeSet<SpiffeId> {
         match self.is_gateway(key) {
@@ -137,6 +153,11 @@ impl Engine {
     /// The workload of a uid.
     pub(crate) fn workload(&self, uid: &Uid) -> Option<&Workload> {
         self.facts.workload(uid)
+    }
+
+    /// The uid of the workload that a pod is, or would be.
+    pub(crate) fn pod_uid(&self, pod: &NamespacedName) -> Uid {
+        workload::pod_uid(&self.facts.place, pod.namespace.as_str(), pod.name.as_str()).as_str().into()
     }
 
     /// The policy of a name.
@@ -257,6 +278,12 @@ impl Engine {
                 let read = reader.into_read();
                 self.changes.views.entry(view.clone()).or_default().clusters.insert(name.clone(), made);
                 (is_there.then_some(read), Vec::new())
+            }
+            Node::Proxyless(clients, named) => {
+                let value = proxyless::value(&reader, clients, named);
+                let read = reader.into_read();
+                self.changes.clients.entry(clients.clone()).or_default().insert(named.clone(), value);
+                (Some(read), Vec::new())
             }
         }
     }

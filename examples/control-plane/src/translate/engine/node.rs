@@ -4,6 +4,7 @@ use super::View;
 use crate::incremental::Layered;
 use crate::resource::ObjectId;
 use crate::translate::facts::PolicySource;
+use crate::translate::proxyless::{Clients, Named};
 
 /// Something that is computed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,6 +33,8 @@ pub(super) enum Node {
     Program(NamespacedName),
     /// A cluster of it.
     Upstream(View, Text),
+    /// What clients without a proxy asked for.
+    Proxyless(Clients, Named),
 }
 
 impl Layered for Node {
@@ -40,7 +43,7 @@ impl Layered for Node {
             Self::Services(_) => 0,
             Self::Policy(_) => 1,
             Self::Workloads(_) => 2,
-            Self::Served(_) | Self::Frame(_) => 3,
+            Self::Served(_) | Self::Frame(_) | Self::Proxyless(..) => 3,
             Self::Part(..) | Self::Direct(_) | Self::Port(..) => 4,
             Self::Assembly(_) | Self::Program(_) => 5,
             Self::Cluster(..) | Self::Upstream(..) => 6,

@@ -8,6 +8,7 @@ use mesh_core::workload::Workload;
 use super::Engine;
 use crate::translate::Place;
 use crate::translate::gateway;
+use crate::translate::proxyless::{self, Clients, Named, Value};
 use crate::translate::waypoint::{self, Resources};
 use crate::world::World;
 
@@ -28,7 +29,7 @@ pub fn translate(world: &World, place: &Place) -> Translation {
     Waypoints::new(world, place).translation()
 }
 
-/// The waypoints of a world.
+/// The waypoints of a world, and what is there for clients without a proxy.
 #[derive(Debug)]
 pub struct Waypoints(pub(super) Engine);
 
@@ -80,6 +81,12 @@ impl Waypoints {
     #[must_use]
     pub fn identities(&self, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
         self.0.identities(waypoint)
+    }
+
+    /// What clients without a proxy get for what they ask for; `None` if there is nothing for them.
+    #[must_use]
+    pub fn asked(&self, clients: &Clients, named: &Named) -> Option<Value> {
+        proxyless::value(&self.0.reader(), clients, named)
     }
 
     /// What an instance of a waypoint is programmed with that is somewhere; nothing, if it is not served here.

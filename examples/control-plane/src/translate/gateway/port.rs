@@ -18,7 +18,6 @@ use mesh_core::tls::{ClientCertificate, DownstreamTls};
 use super::listeners::{Entry, Frame, Protocol};
 use super::{backend_tls, http, stream};
 use crate::resource::{BackendRef, Kind};
-use crate::translate::binding;
 use crate::translate::facts::Reader;
 use crate::translate::waypoint::{self, Backends, Policies, Spec, Specs};
 
@@ -47,10 +46,9 @@ pub(in crate::translate) fn port(reader: &Reader<'_>, key: &NamespacedName, fram
         is_permitted(reader, (kind.get(), namespace), reference)
             && backend_tls::of(reader, key, &service.key, port.service_port).is_none_or(|tls| tls.is_ok())
     };
-    let address = binding::address(reader, reader.place(), key);
-    let mut backends = Backends::new(reader, key, &address);
+    let mut backends = Backends::within(reader, key.namespace.as_str());
     backends.permits = Some(&permits);
-    let policies = waypoint::of_gateway(&mut backends, &frame.labels);
+    let policies = waypoint::of_gateway(&mut backends, key, &frame.labels);
     let mut at = At { backends, kind: &kind };
     let mut made = Chains::default();
     made.of(&mut at, frame.of_port(number), number, &policies);

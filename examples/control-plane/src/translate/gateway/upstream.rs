@@ -15,7 +15,7 @@ pub(in crate::translate) fn cluster(
     name: &Text,
     spec: &Spec,
 ) -> Option<Made> {
-    let maker = Maker { reader, waypoint: gateway, locality, knows_destination: false };
+    let maker = Maker { reader, waypoint: None, namespace: gateway.namespace.as_str(), locality, tunnels: true };
     let mut made = maker.make(name, spec)?;
     let Spec::Service { service, port, .. } = spec else { return Some(made) };
     through::waypoint(reader, service, *port, &mut made);

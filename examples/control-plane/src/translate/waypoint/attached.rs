@@ -74,9 +74,10 @@ pub(super) fn tcp_target(backends: &mut Backends<'_, '_>, service: &Service, por
     })
 }
 
-/// The VirtualServices that are for a service at a waypoint: of the namespace of either, in the order of their names.
+/// The VirtualServices that are for a service, as seen in a namespace: of this and of the service's, in the order of their
+/// names.
 fn virtual_services<'a>(backends: &Backends<'a, '_>, service: &Service) -> Vec<&'a resource::VirtualService> {
-    let own = backends.waypoint.namespace.as_str();
+    let own = backends.namespace;
     let domain = backends.reader.place().cluster_domain.as_str();
     let namespaces = BTreeSet::from([own, service.key.namespace.as_str()]);
     let sources = namespaces.into_iter().flat_map(|namespace| backends.reader.virtual_services(namespace));
@@ -92,10 +93,10 @@ fn virtual_services<'a>(backends: &Backends<'a, '_>, service: &Service) -> Vec<&
 /// Finds the clusters that routes lead to, and notes those that there must be.
 pub(in crate::translate) struct Backends<'a, 'r> {
     pub(in crate::translate) reader: &'r Reader<'a>,
-    /// The Gateway, a waypoint or one where traffic enters the mesh.
-    pub(in crate::translate) waypoint: &'r NamespacedName,
-    /// Where the waypoint is found.
-    pub(super) address: &'r GatewayAddress,
+    /// The namespace of those who are programmed.
+    namespace: &'r str,
+    /// Where they are found, if they are instances of a waypoint.
+    address: Option<&'r GatewayAddress>,
     /// Where routes are not those of the mesh: whether a backend may be used.
     pub(in crate::translate) permits: Option<Permits<'r, 'a>>,
     /// The clusters that there must be.
@@ -108,17 +109,23 @@ pub(in crate::translate) struct Backends<'a, 'r> {
 pub(in crate::translate) type Permits<'r, 'a> = &'r dyn Fn(&str, &BackendRef, &'a Service, &'a ServicePort) -> bool;
 
 impl<'a, 'r> Backends<'a, 'r> {
-    pub(in crate::translate) fn new(
+    /// For the instances of a waypoint that is found at an address.
+    pub(super) fn of_waypoint(
         reader: &'r Reader<'a>,
         waypoint: &'r NamespacedName,
         address: &'r GatewayAddress,
     ) -> Self {
-        Self { reader, waypoint, address, permits: None, specs: Specs::new(), hashes: BTreeMap::new() }
+        Self { address: Some(address), ..Self::within(reader, waypoint.namespace.as_str()) }
+    }
+
+    /// For others in a namespace: Gateways where traffic enters, and clients without a proxy.
+    pub(in crate::translate) fn within(reader: &'r Reader<'a>, namespace: &'r str) -> Self {
+        Self { reader, namespace, address: None, permits: None, specs: Specs::new(), hashes: BTreeMap::new() }
     }
 
     /// What is said of a port of a service.
     pub(super) fn settings(&self, service: &Service, port: u16, subset: Option<&str>) -> Settings<'a> {
-        Settings::of(destination::rule(self.reader, self.waypoint, service), port, subset)
+        Settings::of(destination::rule(self.reader, self.namespace, service), port, subset)
     }
 
     /// What a reference of a route of a namespace comes to.
@@ -128,7 +135,7 @@ impl<'a, 'r> Backends<'a, 'r> {
 
     /// What a reference of a route of a namespace comes to, where this is spoken.
     pub(in crate::translate) fn backend(&mut self, namespace: &str, reference: &BackendRef, spoken: Spoken) -> Backend {
-        let Some((service, port)) = find(self.reader, self.waypoint, namespace, reference) else {
+        let Some((service, port)) = find(self.reader, self.namespace, namespace, reference) else {
             return Backend::Invalid;
         };
         if self.permits.is_some_and(|permits| !permits(namespace, reference, service, port)) {
@@ -140,7 +147,7 @@ impl<'a, 'r> Backends<'a, 'r> {
     /// What a destination in a VirtualService of a namespace comes to, for connections that come in by a port.
     fn destination(&mut self, namespace: &str, to: &Destination, entry: u16, spoken: Spoken) -> Backend {
         let reader = self.reader;
-        let waypoint = self.waypoint;
+        let own = self.namespace;
         let found = || {
             let service = host::service(reader, namespace, &to.host)?;
             let port = match (&to.port, service.ports.iter().as_slice()) {
@@ -148,10 +155,10 @@ impl<'a, 'r> Backends<'a, 'r> {
                 (None, [only]) => Some(only),
                 (None, _) => service.ports.get(entry),
             };
-            let port = port.filter(|_| service.is_visible_to(waypoint.namespace.as_str()))?;
+            let port = port.filter(|_| service.is_visible_to(own))?;
             let subset = to.subset.as_deref().filter(|name| !name.is_empty());
             if let Some(wanted) = subset {
-                let rule = destination::rule(reader, waypoint, service)?;
+                let rule = destination::rule(reader, own, service)?;
                 rule.spec.subsets.iter().find(|subset| subset.name == wanted)?;
             }
             Some((service, port, subset))
@@ -168,7 +175,8 @@ impl<'a, 'r> Backends<'a, 'r> {
     /// The cluster for a port of a service, or of a subset of it.
     fn part(&mut self, service: &Service, port: &ServicePort, spoken: Spoken, subset: Option<&str>) -> Text {
         let port = port.service_port;
-        let name: Text = match served::is_bound(service, self.address) {
+        let is_own = self.address.is_some_and(|address| served::is_bound(service, address));
+        let name: Text = match is_own {
             true => inbound(service, port, spoken, subset).into(),
             false => outbound(service, port, spoken, subset).into(),
         };
@@ -191,10 +199,10 @@ impl<'a, 'r> Backends<'a, 'r> {
     }
 }
 
-/// The service and the port that a reference means, if it is there and may be used.
+/// The service and the port that a reference of a route of a namespace means, if it is there and may be used in one's own.
 fn find<'a>(
     reader: &Reader<'a>,
-    waypoint: &NamespacedName,
+    own: &str,
     namespace: &str,
     reference: &BackendRef,
 ) -> Option<(&'a Service, &'a ServicePort)> {
@@ -219,6 +227,6 @@ fn find<'a>(
         }
         _ => return None,
     };
-    let visible = service.is_visible_to(waypoint.namespace.as_str());
+    let visible = service.is_visible_to(own);
     service.ports.get(reference.port?).filter(|_| visible).map(|port| (service, port))
 }

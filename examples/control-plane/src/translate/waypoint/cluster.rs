@@ -15,6 +15,7 @@ use super::destination::{self, Settings};
 use super::keys::KeyCluster;
 use super::locality::Order;
 use super::{origination, served};
+use crate::resource::ClientTls;
 use crate::translate::facts::{Located, Reader, Readiness};
 use crate::translate::{Place, binding, selects};
 
@@ -40,7 +41,7 @@ pub(super) fn inbound(service: &Service, port: u16, spoken: Spoken, subset: Opti
 
 /// The name of a cluster with the endpoints of another service. One for TCP has another name than Istio's: what is spoken
 /// to it is not the same.
-pub(super) fn outbound(service: &Service, port: u16, spoken: Spoken, subset: Option<&str>) -> String {
+pub(in crate::translate) fn outbound(service: &Service, port: u16, spoken: Spoken, subset: Option<&str>) -> String {
     let kind = match spoken {
         Spoken::Http => "outbound",
         Spoken::Tcp => "outbound-tcp",
@@ -72,24 +73,42 @@ impl Spec {
 
 /// A cluster, and its endpoints where they are discovered.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Made {
-    pub(crate) cluster: Cluster,
-    pub(crate) assignment: Option<Assignment>,
+pub struct Made {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its endpoints, if they are discovered.
+    pub assignment: Option<Assignment>,
 }
 
-/// What clusters of one waypoint are made of.
+/// What the clusters of one who is programmed are made of.
 #[derive(Clone, Copy)]
 pub(in crate::translate) struct Maker<'a, 'r> {
     pub(in crate::translate) reader: &'r Reader<'a>,
-    /// The waypoint, or another Gateway.
-    pub(in crate::translate) waypoint: &'r NamespacedName,
+    /// The waypoint, if it is one: its streams come with the address that they were meant for.
+    pub(in crate::translate) waypoint: Option<&'r NamespacedName>,
+    /// Its namespace.
+    pub(in crate::translate) namespace: &'r str,
     /// Where it is.
     pub(in crate::translate) locality: &'r Locality,
-    /// Whether streams come with the address that they were meant for, which is then one to go to.
-    pub(in crate::translate) knows_destination: bool,
+    /// Whether its connections to endpoints in the mesh go through tunnels.
+    pub(in crate::translate) tunnels: bool,
 }
 
-impl<'a> Maker<'a, '_> {
+/// A cluster of a port of a service, before its connections are secured.
+pub(in crate::translate) struct Bare<'a> {
+    pub(in crate::translate) service: &'a Service,
+    pub(in crate::translate) tls: Option<&'a ClientTls>,
+    pub(in crate::translate) made: Made,
+    /// Those of its endpoints.
+    pub(in crate::translate) identities: Vec<SpiffeId>,
+}
+
+impl<'a, 'r> Maker<'a, 'r> {
+    /// For the instances of a waypoint.
+    pub(super) fn of_waypoint(reader: &'r Reader<'a>, waypoint: &'r NamespacedName, locality: &'r Locality) -> Self {
+        Self { reader, waypoint: Some(waypoint), namespace: waypoint.namespace.as_str(), locality, tunnels: true }
+    }
+
     /// The cluster of a name; `None` if what it is for is not there.
     pub(in crate::translate) fn make(&self, name: &Text, spec: &Spec) -> Option<Made> {
         match spec {
@@ -105,7 +124,7 @@ impl<'a> Maker<'a, '_> {
                 Some(made)
             }
             Spec::Workloads => {
-                let address = served::address(self.reader, self.waypoint)?;
+                let address = served::address(self.reader, self.waypoint?)?;
                 let workloads = tunnelled(self.reader, &address);
                 Some(Made { cluster: to_workloads(&workloads), assignment: None })
             }
@@ -121,9 +140,23 @@ impl<'a> Maker<'a, '_> {
         spoken: Spoken,
         subset: Option<&str>,
     ) -> Option<Made> {
+        let Bare { service, tls, mut made, identities } = self.bare(name, key, port, spoken, subset)?;
+        origination::secure(&mut made, tls, service, &identities);
+        Some(made)
+    }
+
+    /// The cluster for a port of a service, or of a subset of it, before its connections are secured.
+    pub(in crate::translate) fn bare(
+        &self,
+        name: &Text,
+        key: &NamespacedHostname,
+        port: u16,
+        spoken: Spoken,
+        subset: Option<&str>,
+    ) -> Option<Bare<'a>> {
         let service = self.reader.service(key)?;
         let port = service.ports.get(port)?;
-        let rule = destination::rule(self.reader, self.waypoint, service);
+        let rule = destination::rule(self.reader, self.namespace, service);
         let settings = Settings::of(rule, port.service_port, subset);
         let mut cluster = Cluster::new(name.as_str(), Discovery::Eds { service_name: None });
         settings.apply(&mut cluster);
@@ -141,15 +174,13 @@ impl<'a> Maker<'a, '_> {
         let mut endpoints = self.endpoints(service, port.service_port, labels);
         let is_tunnelled = |(located, _): &(&'a Located, u16)| tunnel(located, service).is_some();
         let found_in_dns = endpoints.iter().any(|(located, _)| located.workload.addresses.is_empty());
-        if origination::is_mutual(settings.tls) && !found_in_dns && endpoints.iter().any(is_tunnelled) {
+        if self.tunnels && origination::is_mutual(settings.tls) && !found_in_dns && endpoints.iter().any(is_tunnelled) {
             endpoints.retain(is_tunnelled);
         }
         let identities: BTreeSet<SpiffeId> =
             endpoints.iter().map(|(located, _)| located.workload.spiffe_id()).collect();
-        let mut made = self.discovered(cluster, service, &order, endpoints);
-        let identities: Vec<SpiffeId> = identities.into_iter().collect();
-        origination::secure(&mut made, settings.tls, service, &identities);
-        Some(made)
+        let made = self.discovered(cluster, service, &order, endpoints);
+        Some(Bare { service, tls: settings.tls, made, identities: identities.into_iter().collect() })
     }
 
     /// The cluster, with where its endpoints come from.
@@ -160,7 +191,7 @@ impl<'a> Maker<'a, '_> {
         order: &Order<'a>,
         endpoints: Vec<(&'a Located, u16)>,
     ) -> Made {
-        if service.load_balancing.mode == Mode::Passthrough && self.knows_destination {
+        if service.load_balancing.mode == Mode::Passthrough && self.waypoint.is_some() {
             cluster.discovery = Discovery::OriginalDst;
             cluster.policy = Policy::ClusterProvided;
             cluster.tunnels = false;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use mesh_core::balance::{
     Cluster, LeastRequest, Maglev, OutlierSettings, Policy, RetryLimit, RingHash, SlowStart, TableSize, Thresholds,
 };
-use mesh_core::name::NamespacedName;
 use mesh_core::route::{CookieKey, HashKey, HashPolicy};
 use mesh_core::service::Service;
 
@@ -21,14 +20,10 @@ use crate::translate::facts::Reader;
 /// How long a connection may take to be made where nothing else is said.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The rule for a host: of the waypoint's namespace, else of the service's, else of the root namespace. In one namespace the
-/// exact host counts before wildcards, the longer wildcard before the shorter one, the older rule before the younger one.
-pub(super) fn rule<'a>(
-    reader: &Reader<'a>,
-    waypoint: &NamespacedName,
-    service: &Service,
-) -> Option<&'a DestinationRule> {
-    let own = waypoint.namespace.as_str();
+/// The rule for a host, as it is seen in a namespace: of this one, else of the service's, else of the root namespace. In one
+/// namespace the exact host counts before wildcards, the longer wildcard before the shorter one, the older rule before the
+/// younger one.
+pub(super) fn rule<'a>(reader: &Reader<'a>, own: &str, service: &Service) -> Option<&'a DestinationRule> {
     let place = reader.place();
     [own, service.key.namespace.as_str(), &place.root_namespace].into_iter().find_map(|namespace| {
         let candidates = reader.destination_rules(namespace).into_iter().filter_map(|(key, rule)| {

@@ -28,7 +28,7 @@ pub(super) fn is_exported(export_to: &[String], from: &str, to: &str) -> bool {
 }
 
 /// The service of this host: of the namespace, else of any.
-pub(super) fn service<'a>(reader: &Reader<'a>, namespace: &str, host: &str) -> Option<&'a Service> {
+pub(in crate::translate) fn service<'a>(reader: &Reader<'a>, namespace: &str, host: &str) -> Option<&'a Service> {
     let host = Hostname::parse(&in_full(host, namespace, &reader.place().cluster_domain)).ok()?;
     reader.service_of_host(namespace, &host)
 }

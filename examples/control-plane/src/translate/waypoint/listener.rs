@@ -36,7 +36,7 @@ pub(super) struct Chains {
 }
 
 /// The addresses of a service in a network.
-pub(super) fn ranges(service: &Service, place: &Place) -> BTreeSet<IpNet> {
+pub(in crate::translate) fn ranges(service: &Service, place: &Place) -> BTreeSet<IpNet> {
     let here = service.vips.iter().filter(|(network, _)| *network == *place.network);
     here.map(|(_, range)| range.trunc()).collect()
 }

@@ -54,14 +54,17 @@ use mesh_core::listener::Listener;
 use mesh_core::name::{Locality, NamespacedName, SpiffeId, Text};
 
 pub(super) use self::attached::Backends;
-pub(crate) use self::cluster::Made;
-pub(super) use self::cluster::{Maker, Spec, Specs, Spoken};
+pub use self::cluster::Made;
+pub(super) use self::cluster::{Bare, Maker, Spec, Specs, Spoken, outbound};
 pub use self::encode::{ByType, Flavour};
 pub(super) use self::gateway_api::{grpc_route, http_route};
+pub(super) use self::host::service as service_of_host;
+pub(super) use self::listener::ranges;
+pub(super) use self::origination::{is_mutual, names_in_mesh};
 pub(super) use self::part::{Assembled, Direct, Part, assemble, direct, part, services};
 pub(crate) use self::policy::faults as policy_faults;
 pub(super) use self::policy::{Policies, of_gateway};
-pub(super) use self::routes::{filters, hash};
+pub(super) use self::routes::{filters, hash, table, to_itself};
 pub(super) use self::served::identities_of;
 pub(crate) use self::token::faults as token_faults;
 pub(crate) use self::virtual_service::faults as virtual_service;
@@ -97,7 +100,7 @@ pub(super) fn cluster(
     assembled: &Assembled,
     name: &Text,
 ) -> Option<Made> {
-    Maker { reader, waypoint, locality, knows_destination: true }.make(name, assembled.clusters.get(name)?)
+    Maker::of_waypoint(reader, waypoint, locality).make(name, assembled.clusters.get(name)?)
 }
 
 /// The names of the clusters that differ between two states of a waypoint.
@@ -112,7 +115,7 @@ pub(super) fn resources(reader: &Reader<'_>, waypoint: &NamespacedName, locality
     let parts = services(reader, waypoint).into_iter().filter_map(|key| part(reader, waypoint, &key));
     let parts: Vec<Part> = parts.collect();
     let assembled = assemble(parts.iter(), direct(reader, waypoint).as_ref());
-    let maker = Maker { reader, waypoint, locality, knows_destination: true };
+    let maker = Maker::of_waypoint(reader, waypoint, locality);
     let mut resources = Resources::default();
     for Made { cluster, assignment } in assembled.clusters.iter().filter_map(|(name, spec)| maker.make(name, spec)) {
         resources.clusters.push(cluster);

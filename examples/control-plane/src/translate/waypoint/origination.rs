@@ -23,7 +23,7 @@ pub(super) const OWN_CERTIFICATE: &str = "default";
 pub(super) const MESH_ROOTS: &str = "ROOTCA";
 
 /// Whether the waypoint's own identity is asked for, in a tunnel or without one.
-pub(super) fn is_mutual(tls: Option<&ClientTls>) -> bool {
+pub(in crate::translate) fn is_mutual(tls: Option<&ClientTls>) -> bool {
     tls.and_then(|tls| tls.mode.as_deref()) == Some("ISTIO_MUTUAL")
 }
 
@@ -65,12 +65,7 @@ fn of_files(tls: &ClientTls, service: &Service, cluster: &Cluster) -> UpstreamTl
 
 /// By the waypoint's own identity.
 fn of_mesh(tls: &ClientTls, service: &Service, identities: &[SpiffeId], cluster: &Cluster) -> UpstreamTls {
-    let given: Vec<Text> = match tls.subject_alt_names.as_slice() {
-        [] => identities.iter().chain(&service.subject_alt_names).map(|id| id.to_string().into()).collect(),
-        names => names.iter().map(|name| name.as_str().into()).collect(),
-    };
-    let name = |name: &Text| SanMatcher { kind: SanKind::Uri, pattern: Pattern::exact(name.as_str()) };
-    let default = Validation { names: given.iter().map(name).collect(), ..Validation::default() };
+    let default = Validation { names: names_in_mesh(tls, service, identities), ..Validation::default() };
     UpstreamTls {
         // As everywhere in the mesh.
         parameters: Parameters { minimum: Version::Tls13, ..Parameters::default() },
@@ -79,6 +74,20 @@ fn of_mesh(tls: &ClientTls, service: &Service, identities: &[SpiffeId], cluster:
         alpn: alpn(cluster),
         ..UpstreamTls::new(ValidationSource::Combined { default, secret: MESH_ROOTS.into() })
     }
+}
+
+/// Who may be at the end of a connection that is secured by an identity of the mesh.
+pub(in crate::translate) fn names_in_mesh(
+    tls: &ClientTls,
+    service: &Service,
+    identities: &[SpiffeId],
+) -> Vec<SanMatcher> {
+    let given: Vec<Text> = match tls.subject_alt_names.as_slice() {
+        [] => identities.iter().chain(&service.subject_alt_names).map(|id| id.to_string().into()).collect(),
+        names => names.iter().map(|name| name.as_str().into()).collect(),
+    };
+    let name = |name: &Text| SanMatcher { kind: SanKind::Uri, pattern: Pattern::exact(name.as_str()) };
+    given.iter().map(name).collect()
 }
 
 fn server_name(tls: &ClientTls, service: &Service) -> Option<Hostname> {

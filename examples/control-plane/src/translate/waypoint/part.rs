@@ -78,10 +78,10 @@ pub(in crate::translate) fn part(
 ) -> Option<Part> {
     let address = served::address(reader, waypoint)?;
     let service = reader.service(key)?;
-    let mut backends = Backends::new(reader, waypoint, &address);
-    let policies = policy::of(&mut backends, Some(key));
+    let mut backends = Backends::of_waypoint(reader, waypoint, &address);
+    let policies = policy::of(&mut backends, waypoint, Some(key));
     let mut part = Part { ports: Vec::new(), asked: backends.specs, keys: policies.keys.clone() };
-    let rule = destination::rule(reader, waypoint, service);
+    let rule = destination::rule(reader, waypoint.namespace.as_str(), service);
     let subsets = rule.into_iter().flat_map(|rule| &rule.spec.subsets);
     let subsets: Vec<Option<&str>> =
         [None].into_iter().chain(subsets.map(|subset| Some(subset.name.as_str()))).collect();
@@ -97,7 +97,7 @@ pub(in crate::translate) fn part(
             if ranges.is_empty() {
                 continue;
             }
-            let mut backends = Backends::new(reader, waypoint, &address);
+            let mut backends = Backends::of_waypoint(reader, waypoint, &address);
             let chain = match spoken {
                 Spoken::Http => match routes::table(&mut backends, service, port) {
                     Ok(table) => listener::http(service, port, table, &policies),
@@ -134,8 +134,8 @@ pub(in crate::translate) fn direct(reader: &Reader<'_>, waypoint: &NamespacedNam
     }
     let addresses = workloads.iter().flat_map(|workload| &workload.addresses);
     let ranges = addresses.map(|ip| IpNet::from(*ip)).collect();
-    let mut backends = Backends::new(reader, waypoint, &address);
-    let policies = policy::of(&mut backends, None);
+    let mut backends = Backends::of_waypoint(reader, waypoint, &address);
+    let policies = policy::of(&mut backends, waypoint, None);
     Some(Direct { ranges, policies, asked: backends.specs })
 }
 

@@ -41,8 +41,12 @@ impl Policies {
 }
 
 /// The policies of a service that is bound to a waypoint; of what is addressed to workloads, those of the waypoint.
-pub(super) fn of(backends: &mut Backends<'_, '_>, service: Option<&NamespacedHostname>) -> Policies {
-    let targeting = targeting(backends.reader, backends.waypoint, service);
+pub(super) fn of(
+    backends: &mut Backends<'_, '_>,
+    waypoint: &NamespacedName,
+    service: Option<&NamespacedHostname>,
+) -> Policies {
+    let targeting = targeting(backends.reader, waypoint, service);
     compiled(backends, &targeting.into_iter().cloned().collect())
 }
 
@@ -51,12 +55,13 @@ pub(super) fn of(backends: &mut Backends<'_, '_>, service: Option<&NamespacedHos
 /// instance counts for all.
 pub(in crate::translate) fn of_gateway(
     backends: &mut Backends<'_, '_>,
+    gateway: &NamespacedName,
     labels: &[BTreeMap<String, String>],
 ) -> Policies {
     let reader = backends.reader;
-    let gateway = ObjectId { kind: Kind::Gateway, name: backends.waypoint.clone() };
-    let mut all: BTreeSet<ObjectId> = reader.index(By::Target(gateway)).cloned().collect();
-    let namespaces = BTreeSet::from([backends.waypoint.namespace.as_str(), &reader.place().root_namespace]);
+    let target = ObjectId { kind: Kind::Gateway, name: gateway.clone() };
+    let mut all: BTreeSet<ObjectId> = reader.index(By::Target(target)).cloned().collect();
+    let namespaces = BTreeSet::from([gateway.namespace.as_str(), &reader.place().root_namespace]);
     let selects = |selector: Option<&resource::Selector>| {
         let Some(wanted) = selector.map(|selector| &selector.match_labels) else { return true };
         labels.iter().any(|own| wanted.iter().all(|(key, value)| own.get(key) == Some(value)))

@@ -17,7 +17,7 @@ use super::attached::{self, Backends, OfPort};
 use super::cluster::TO_WORKLOADS;
 
 /// The routes of a port: those that are attached to it, else to its own endpoints.
-pub(super) fn table(
+pub(in crate::translate) fn table(
     backends: &mut Backends<'_, '_>,
     service: &Service,
     port: &ServicePort,
@@ -41,9 +41,14 @@ pub(super) fn table(
     RouteTable::new(config)
 }
 
+/// The one route of a port whose requests all go to one cluster.
+pub(in crate::translate) fn to_itself(cluster: &str) -> Result<RouteTable, TableError> {
+    RouteTable::new(single(cluster, vec![to(cluster)]))
+}
+
 /// The routes of what is addressed to workloads: to where it is addressed to.
 pub(super) fn to_workloads() -> Result<RouteTable, TableError> {
-    RouteTable::new(single(TO_WORKLOADS, vec![to(TO_WORKLOADS)]))
+    to_itself(TO_WORKLOADS)
 }
 
 fn single(name: &str, routes: Vec<Route>) -> RouteConfig {

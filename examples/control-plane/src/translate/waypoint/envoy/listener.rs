@@ -173,6 +173,6 @@ fn address(ip: &str, port: u16) -> Address {
     Address { address: Some(Place::SocketAddress(socket)) }
 }
 
-pub(super) fn any<T: Message + Name>(message: &T) -> Any {
+pub(in crate::translate) fn any<T: Message + Name>(message: &T) -> Any {
     Any { type_url: format!("type.googleapis.com/{}", T::full_name()), value: message.encode_to_vec() }
 }

@@ -28,6 +28,8 @@ use envoy_types::pb::envoy::config::listener::v3::Listener;
 use mesh_core::name::TrustDomain;
 use prost::Message;
 
+pub(in crate::translate) use self::listener::any;
+pub(in crate::translate) use self::origination::read;
 use super::listener::{DIRECT_HTTP, DIRECT_TCP, MAIN};
 
 /// Resources by name.

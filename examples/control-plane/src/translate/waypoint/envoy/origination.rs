@@ -38,7 +38,8 @@ fn socket(socket: &mut TransportSocket) -> bool {
     true
 }
 
-fn read<T: Message + Name + Default>(config: &Any) -> Option<T> {
+/// The message in an `Any`, if it is of this type.
+pub(in crate::translate) fn read<T: Message + Name + Default>(config: &Any) -> Option<T> {
     (config.type_url.rsplit('/').next() == Some(T::full_name().as_str()))
         .then(|| T::decode(config.value.as_slice()).ok())
         .flatten()

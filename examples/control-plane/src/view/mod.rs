@@ -1,0 +1,131 @@
+//! What those are served who do not see workload discovery: each waypoint and each other Gateway its own resources, clients
+//! without a proxy what they ask for, and nobody anything else.
+
+mod gateway;
+mod node;
+mod proxyless;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use mesh_core::name::{ServiceAccount, SpiffeId};
+use mesh_xds::envoy::{CLUSTER_TYPE, LISTENER_TYPE};
+use mesh_xds::pb::Node;
+use mesh_xds::server::{self, Cache, CacheWriter, Change, Entry};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use self::gateway::{claimed, flavour, resources};
+use self::proxyless::Scopes;
+use crate::translate::Place;
+use crate::translate::engine::{Differs, Engine, Role, View};
+use crate::translate::waypoint::Flavour;
+use crate::world::World;
+
+/// The views, and the translation that they are views of.
+pub(crate) struct Views {
+    place: Place,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// From the first configuration on.
+    engine: Option<Engine>,
+    caches: BTreeMap<View, Vec<(Flavour, CacheWriter, Cache)>>,
+    scopes: Scopes,
+}
+
+impl Views {
+    /// Nothing to see yet.
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, state: Mutex::default() }
+    }
+
+    /// Takes another world, at some time before. `tell` is told what differs for node proxies; then waypoints
+    /// and clients without a proxy are shown theirs. Gives the number of resources of these that changed, and how many values
+    /// were computed.
+    pub(crate) fn publish(&self, world: World, taken: Instant, tell: impl FnOnce(&Engine, &Differs)) -> (usize, u64) {
+        let mut state = self.state.lock();
+        let first = match state.engine {
+            Some(_) => None,
+            None => {
+                // The first world is large. Nobody waits for it here: who comes before is told that there is nothing yet.
+                drop(state);
+                let mut engine = Engine::new(self.place.clone());
+                let changes = engine.apply(world.clone());
+                state = self.state.lock();
+                state.engine = Some(engine);
+                Some(changes)
+            }
+        };
+        let State { engine: Some(engine), caches, scopes } = &mut *state else { return (0, 0) };
+        let before = if first.is_some() { 0 } else { engine.computations() };
+        let changes = first.unwrap_or_else(|| engine.apply(world));
+        tell(engine, &changes.differs);
+        let mut changed = 0;
+        for (view, change) in &changes.views {
+            for (flavour, writer, _) in caches.get(view).into_iter().flatten() {
+                changed += writer.taken_at(taken).apply(resources(*flavour, change));
+            }
+        }
+        changed += scopes.publish(engine, &changes, taken);
+        (changed, engine.computations() - before)
+    }
+
+    /// What a client is served that proved an identity, and is no proxy of a node.
+    ///
+    /// # Errors
+    /// Why there is nothing to see for it.
+    pub(crate) fn view(self: &Arc<Self>, client: &SpiffeId, node: &Node) -> Result<server::View, String> {
+        if node::is_proxyless(node) {
+            return proxyless::view(self, client, node);
+        }
+        Ok(server::View { cache: Some(self.of(client, node)?), ..server::View::default() })
+    }
+
+    /// The view of a client that proved an identity and says to be an instance of a waypoint, or of another Gateway.
+    ///
+    /// Which it is follows from its pod, else from its labels, else from its account. It must be one that the client's
+    /// identity is meant for.
+    ///
+    /// # Errors
+    /// Why there is nothing to see for it.
+    pub(crate) fn of(&self, client: &SpiffeId, node: &Node) -> Result<Cache, String> {
+        let mut state = self.state.lock();
+        let State { engine, caches, .. } = &mut *state;
+        let engine = engine.as_mut().ok_or("there is no configuration yet")?;
+        let account = ServiceAccount::from_spiffe_id(client).ok_or("the identity is no service account")?;
+        let (role, instance) =
+            node::gateway(&node.id).ok_or_else(|| format!("`{}` is no node id of a Gateway", node.id))?;
+        let waypoint = claimed(engine, &account, client, (role, instance), node)?;
+        let is_instance = role.fits(engine, &waypoint) && engine.identities(&waypoint).contains(client);
+        if waypoint.namespace != *account.namespace() || !is_instance {
+            return Err(format!("{client} is no instance of {role} `{waypoint}`"));
+        }
+        let (view, flavour) = (View { waypoint, locality: node::locality(node), role }, flavour(node));
+        let known = caches.get(&view).into_iter().flatten().find(|(of, ..)| *of == flavour);
+        if let Some((.., cache)) = known {
+            return Ok(cache.clone());
+        }
+        let (writer, cache) = Cache::new(role.types());
+        let (clusters, listeners) = match role {
+            Role::Waypoint => flavour.around(&self.place.trust_domain),
+            Role::Gateway => flavour.beside_gateway(&self.place.trust_domain),
+        };
+        let around = [(CLUSTER_TYPE, clusters), (LISTENER_TYPE, listeners)].into_iter().flat_map(|(url, all)| {
+            all.into_iter().map(move |(name, bytes)| (url, Change::Put(name, Entry::new(bytes, Vec::new()))))
+        });
+        writer.apply(around.chain(resources(flavour, &engine.open(&view))));
+        caches.entry(view).or_default().push((flavour, writer, cache.clone()));
+        Ok(cache)
+    }
+}
+
+impl fmt::Debug for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_set().entries(state.caches.keys()).entries(state.scopes.clients()).finish()
+    }
+}
