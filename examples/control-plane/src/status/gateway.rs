@@ -78,10 +78,10 @@ fn status(context: &Context<'_>, ours: &Ours<'_>) -> Value {
         "listeners": listeners,
         "attachedListenerSets": if accepted.is_true { attached_sets(attachment) } else { 0 },
     });
-    let addresses = reached.addresses.iter();
+    let addresses = reached.addresses.as_ref();
     let addresses =
         addresses.map(|all| all.iter().map(|(kind, value)| json!({"type": kind, "value": value})).collect());
-    if let (Some(addresses), Some(fields)) = (addresses.last(), status.as_object_mut()) {
+    if let (Some(addresses), Some(fields)) = (addresses, status.as_object_mut()) {
         fields.insert("addresses".to_owned(), Value::Array(addresses));
     }
     status

@@ -32,7 +32,8 @@ pub(super) fn merged(current: &Value, desired: &Value, controller: &str, now: &s
         }
         merged.insert(field.clone(), value);
     }
-    Value::Object(merged)
+    // One that is not there is as one that says nothing.
+    if merged.is_empty() { current.clone() } else { Value::Object(merged) }
 }
 
 fn items(list: Option<&Value>) -> &[Value] {

@@ -136,6 +136,7 @@ impl StatusWriter {
             return Ok(());
         };
         let Some(mut current) = self.shared.look(|store| store.current(id).cloned()) else { return Ok(()) };
+        let known = current.version.clone();
         let path = collection.object_path(current.served, id.name.namespace.as_str(), id.name.name.as_str())?;
         for attempt in 1.. {
             let now = time::seconds(self.clock.now());
@@ -148,7 +149,7 @@ impl StatusWriter {
             match self.api.write(Method::PATCH, &format!("{path}/status"), &patch).await {
                 Ok(written) => {
                     let (version, status) = version_and_status(&written);
-                    self.shared.change_quietly(|store| store.written(id, version, status));
+                    self.shared.change_quietly(|store| store.written(id, &known, version, status));
                     return Ok(());
                 }
                 Err(error) if error.is_conflict() && attempt < ATTEMPTS => {

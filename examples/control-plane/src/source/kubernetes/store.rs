@@ -167,10 +167,11 @@ impl Store {
         self.kinds.get(&id.kind)?.objects.get(&id.name).map(|entry| &entry.current)
     }
 
-    /// What a write of a status answered: the next one builds on it, before a watch tells of it.
-    pub(super) fn written(&mut self, id: &ObjectId, version: String, status: Value) {
+    /// What a write of a status answered: the next one builds on it, before a watch tells of it. Where a watch has told
+    /// something since the write began, that stays: it may be newer, and the write itself is told of too.
+    pub(super) fn written(&mut self, id: &ObjectId, known: &str, version: String, status: Value) {
         let entry = self.kinds.get_mut(&id.kind).and_then(|held| held.objects.get_mut(&id.name));
-        if let Some(entry) = entry {
+        if let Some(entry) = entry.filter(|entry| entry.current.version == known) {
             entry.current = Current { served: entry.current.served, version, status };
         }
     }
