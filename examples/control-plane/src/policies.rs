@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use mesh_host::member::Error;
 
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
+#[cfg(feature = "rego")]
+use crate::admission::inventory::Inventory;
+#[cfg(feature = "rego")]
+use crate::admission::judge::{Judge, Review};
 #[cfg(feature = "rego")]
 use crate::admission::rego::Follow;
 use crate::finding::Finding;
@@ -47,12 +51,12 @@ impl Policies {
         }
     }
 
-    /// Who judges; nobody, where there are none.
-    pub(crate) fn judge(&self) -> Option<Arc<dyn Judge>> {
+    /// Where what sources say is judged; none, where there are no policies.
+    pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
         #[cfg(feature = "rego")]
         {
             let rego = self.rego.clone()?;
-            Some(rego)
+            Some(Arc::new(Gate::new(rego)))
         }
         #[cfg(not(feature = "rego"))]
         None
@@ -116,12 +120,16 @@ impl Followed {
 
 #[cfg(feature = "rego")]
 impl Judge for Followed {
-    fn judge(&self, review: &crate::admission::judge::Review<'_>) -> Vec<Finding> {
-        self.follow.lock().admission().judge(review)
+    fn judge(&self, review: &Review<'_>, inventory: &Inventory) -> Vec<Finding> {
+        self.follow.lock().admission().judge(review, inventory)
     }
 
-    fn judge_all(&self, reviews: &[crate::admission::judge::Review<'_>]) -> Vec<Finding> {
-        self.follow.lock().admission().judge_all(reviews)
+    fn judge_all(&self, reviews: &[Review<'_>], inventory: &Inventory) -> Vec<Vec<Finding>> {
+        self.follow.lock().admission().judge_all(reviews, inventory)
+    }
+
+    fn sees_others(&self) -> bool {
+        self.follow.lock().admission().sees_others()
     }
 
     fn revision(&self) -> u64 {

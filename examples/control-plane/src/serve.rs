@@ -78,7 +78,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     tasks.spawn(crate::analyze::run(live_assignments.changes(), place, federated, analyzed));
     let policies = Policies::of(&settings)?;
     let ending = CancellationToken::new();
-    let beside = Beside { judge: policies.judge(), ending: ending.clone(), ..Beside::default() };
+    let beside = Beside { gate: policies.gate(), ending: ending.clone(), ..Beside::default() };
     let sources = Sources::start(&settings.sources, settings.state_dir.as_deref(), &beside, &tasks)?;
     tasks.spawn(policies.clone().follow());
     let publish = Publish {
@@ -170,7 +170,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     #[cfg(feature = "kubernetes")]
     if let Some(settings) = &settings.webhook {
         let mut validators: Vec<Arc<dyn crate::webhook::Validator>> = vec![Arc::new(crate::webhook::Schema)];
-        validators.extend(beside.judge.clone().map(|judge| Arc::new(crate::webhook::Judged(judge)) as _));
+        validators.extend(beside.gate.clone().map(|gate| Arc::new(crate::webhook::Judged(gate)) as _));
         let validator = Arc::new(crate::webhook::All(validators));
         crate::webhook::begin(settings, validator, &authority, &own, &tasks).await?;
     }

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use crate::finding::Faults;
+use crate::finding::{Code, Faults};
 use crate::resource::text::is_hostname;
 use crate::resource::{
     AddressValue, AllowedNamespaces, ClientValidation, FrontendTls, Gateway, GatewayClass, LabelSelector, Listener,
@@ -51,7 +51,11 @@ pub(super) fn gateway(gateway: &Gateway, faults: &mut Faults<'_>) {
         }
     } else {
         let class = &spec.gateway_class_name;
-        faults.warning("gatewayClassName", format_args!("Gateways of class `{class}` are not served here"));
+        faults.coded(
+            Code::CLASS_NOT_SERVED,
+            "gatewayClassName",
+            format_args!("Gateways of class `{class}` are not served here"),
+        );
     }
 }
 
