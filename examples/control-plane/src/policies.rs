@@ -97,18 +97,20 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(300);
 struct Followed {
     follow: parking_lot::Mutex<Follow>,
     revision: std::sync::atomic::AtomicU64,
+    /// Whether a verdict may depend on other objects: asked often, and by those who must not wait until others are judged.
+    sees_others: std::sync::atomic::AtomicBool,
 }
 
 #[cfg(feature = "rego")]
 impl Followed {
     fn new(directories: Vec<std::path::PathBuf>) -> Self {
-        let (follow, revision) = (Follow::new(directories).into(), 0.into());
-        Self { follow, revision }
+        Self { follow: Follow::new(directories).into(), revision: 0.into(), sees_others: false.into() }
     }
 
     fn look(&self) {
         let mut follow = self.follow.lock();
         if follow.look() {
+            self.sees_others.store(follow.admission().sees_others(), std::sync::atomic::Ordering::Release);
             self.revision.fetch_add(1, std::sync::atomic::Ordering::Release);
         }
     }
@@ -129,7 +131,7 @@ impl Judge for Followed {
     }
 
     fn sees_others(&self) -> bool {
-        self.follow.lock().admission().sees_others()
+        self.sees_others.load(std::sync::atomic::Ordering::Acquire)
     }
 
     fn revision(&self) -> u64 {

@@ -24,7 +24,8 @@
 //!
 //! Beside those: waypoints that are not ready or locked out (`MESH1010`, `1011`), policies that hide each other (`1013`) or look at
 //! requests where no waypoint does (`1070`), services without endpoints (`1014`), Gateways that nobody reaches (`1072` to `1075`),
-//! and several control planes or revisions (`1022`, `1077`). `control-plane drift` compares the versions of regions.
+//! and several control planes or revisions (`1022`, `1077`). Versions of proxies are compared where those are known, at the page
+//! `/findings` (`1078`), those of regions by `control-plane drift`.
 
 mod addresses;
 mod background;

@@ -289,9 +289,9 @@ fn findings_and_their_absence() {
             all(&[served("[{name: http, port: 80, protocol: HTTP}]"), of_gateway("{name: gw, sectionName: http, port: 80}", "")]),
         ),
         (
-            "MESH1077 Service shop/z: metadata.labels: 1 objects are for revision `canary`, and others for `stable`",
-            all(&[revised("x", 1, "stable"), revised("y", 2, "stable"), revised("z", 3, "canary")]),
-            all(&[revised("x", 1, "stable"), revised("y", 2, "stable")]),
+            "MESH1077 Service shop/third: metadata.labels: 1 objects are for revision `canary`, and others for `stable`",
+            all(&[revised("first", 1, "stable"), revised("second", 2, "stable"), revised("third", 3, "canary")]),
+            all(&[revised("first", 1, "stable"), revised("second", 2, "stable")]),
         ),
         (
             "MESH1018 Namespace istio-system: metadata.labels: has no `topology.istio.io/network`, while plain/b name",

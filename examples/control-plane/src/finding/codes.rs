@@ -78,6 +78,7 @@ codes! {
     ROUTE_DETACHED "MESH1075" "A route names a Gateway none of whose listeners takes it";
     OLD_VERSION "MESH1076" "A cluster serves a kind in an older version only than the one that is known";
     REVISIONS "MESH1077" "Objects are for several revisions of a control plane; here all of them count";
+    PROXY_VERSIONS "MESH1078" "Proxies are more than one minor version behind others";
     SOURCE_UNREADABLE "MESH2001" "The source cannot be read, or what it offers is not taken; what was taken before stays in force";
     SHADOWED "MESH2002" "Another source, which comes first, says something else of the same object";
     DIVERGES "MESH2003" "It is not what the source says that alone has the say about objects of its kind";

@@ -112,7 +112,7 @@ impl Say {
                     }
                 }
                 // What was denied of a change stays said, also where it is judged again without that.
-                if is_denied || !self.said.get(change.key).is_some_and(|said| said.of_change) {
+                if !self.said.get(change.key).is_some_and(|said| said.of_change) {
                     let of_change = is_denied && (change.differs || by_others);
                     self.said.insert(change.key.clone(), Said { findings, of_change });
                 }

@@ -206,7 +206,7 @@ impl Store {
                     let message = format!("not read yet: {reason}");
                     findings.push(Code::SOURCE_UNREADABLE.at(&origin, Severity::Warning, message));
                 }
-                State::Known(served) => findings.extend(outdated(held.collection, served, &origin)),
+                State::Known(served) => findings.extend(held.collection.outdated(served, &origin)),
                 State::Waiting(None) | State::Absent => {}
             }
         }
@@ -321,16 +321,16 @@ impl Store {
                 None => (stand_in, None, faults),
             },
         };
+        let is_written_alike =
+            before.as_ref().is_some_and(|entry| entry.good_manifest.as_deref() == good_manifest.as_deref());
         let is_same = before.is_some_and(|entry| {
             let digest = |good: &Option<Good>| good.as_ref().map(|good| good.digest);
-            digest(&entry.good) == digest(&good)
-                && entry.faults == faults
-                && entry.good_manifest.as_deref() == good_manifest.as_deref()
+            digest(&entry.good) == digest(&good) && entry.faults == faults
         });
         let entry = Entry { uid, current, manifest, good, good_manifest, faults, is_gone: false };
         held.objects.insert(name.clone(), entry);
         let status = held.collection.has_status && !is_same_status;
-        if !is_same {
+        if !is_same || !is_written_alike {
             self.show(kind, &name);
         }
         Changed { world: !is_same, status }
@@ -398,14 +398,4 @@ impl Store {
         let Some(Good { object, .. }) = namespace else { return false };
         self.selectors.iter().any(|selector| selector.selects(&object.metadata().labels))
     }
-}
-
-/// That a kind is served in an older version only: fields that came since are dropped by the API server.
-fn outdated(collection: &Collection, served: &str, origin: &Origin) -> Option<Finding> {
-    let newest = collection.versions.first().filter(|newest| **newest != served)?;
-    let name = collection.full_name();
-    let message = format!(
-        "`{name}` is served as {served} and not as {newest}: its CustomResourceDefinition is older than what is read here"
-    );
-    Some(Code::OLD_VERSION.at(origin, Severity::Warning, message))
 }
