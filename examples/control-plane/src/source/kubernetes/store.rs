@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::collection::{COLLECTIONS, Collection};
 use super::told::{Bad, Current, Good, Told, origin};
 use crate::admission::inventory::{Inventory, Key};
-use crate::finding::{Code, Finding, Origin, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::resource::{Kind, LabelSelector, ObjectId};
 use crate::source::Said;
 use crate::world::World;
