@@ -2,6 +2,7 @@
 //! could be exchanged.
 
 pub use envoy_types::pb::envoy::admin::v3::UpdateFailureState;
+pub use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 pub use envoy_types::pb::envoy::config::core::v3::{Locality, Node};
 pub use envoy_types::pb::envoy::service::discovery::v3 as discovery;
 pub use envoy_types::pb::envoy::service::status::v3 as status;

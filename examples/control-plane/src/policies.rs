@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use mesh_host::member::Error;
 
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
+#[cfg(feature = "rego")]
+use crate::admission::inventory::Inventory;
+#[cfg(feature = "rego")]
+use crate::admission::judge::{Judge, Review};
 #[cfg(feature = "rego")]
 use crate::admission::rego::Follow;
 use crate::finding::Finding;
@@ -47,12 +51,12 @@ impl Policies {
         }
     }
 
-    /// Who judges; nobody, where there are none.
-    pub(crate) fn judge(&self) -> Option<Arc<dyn Judge>> {
+    /// Where what sources say is judged; none, where there are no policies.
+    pub(crate) fn gate(&self) -> Option<Arc<Gate>> {
         #[cfg(feature = "rego")]
         {
             let rego = self.rego.clone()?;
-            Some(rego)
+            Some(Arc::new(Gate::new(rego)))
         }
         #[cfg(not(feature = "rego"))]
         None
@@ -93,18 +97,20 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(300);
 struct Followed {
     follow: parking_lot::Mutex<Follow>,
     revision: std::sync::atomic::AtomicU64,
+    /// Whether a verdict may depend on other objects: asked often, and by those who must not wait until others are judged.
+    sees_others: std::sync::atomic::AtomicBool,
 }
 
 #[cfg(feature = "rego")]
 impl Followed {
     fn new(directories: Vec<std::path::PathBuf>) -> Self {
-        let (follow, revision) = (Follow::new(directories).into(), 0.into());
-        Self { follow, revision }
+        Self { follow: Follow::new(directories).into(), revision: 0.into(), sees_others: false.into() }
     }
 
     fn look(&self) {
         let mut follow = self.follow.lock();
         if follow.look() {
+            self.sees_others.store(follow.admission().sees_others(), std::sync::atomic::Ordering::Release);
             self.revision.fetch_add(1, std::sync::atomic::Ordering::Release);
         }
     }
@@ -116,12 +122,16 @@ impl Followed {
 
 #[cfg(feature = "rego")]
 impl Judge for Followed {
-    fn judge(&self, review: &crate::admission::judge::Review<'_>) -> Vec<Finding> {
-        self.follow.lock().admission().judge(review)
+    fn judge(&self, review: &Review<'_>, inventory: &Inventory) -> Vec<Finding> {
+        self.follow.lock().admission().judge(review, inventory)
     }
 
-    fn judge_all(&self, reviews: &[crate::admission::judge::Review<'_>]) -> Vec<Finding> {
-        self.follow.lock().admission().judge_all(reviews)
+    fn judge_all(&self, reviews: &[Review<'_>], inventory: &Inventory) -> Vec<Vec<Finding>> {
+        self.follow.lock().admission().judge_all(reviews, inventory)
+    }
+
+    fn sees_others(&self) -> bool {
+        self.sees_others.load(std::sync::atomic::Ordering::Acquire)
     }
 
     fn revision(&self) -> u64 {

@@ -82,7 +82,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let (told, live_statuses) = Publisher::new(Statuses::new());
     let (desired, _) = Publisher::new(Statuses::new());
     let beside = Beside {
-        judge: policies.judge(),
+        gate: policies.gate(),
         ending: ending.clone(),
         #[cfg(feature = "kubernetes")]
         statuses: Some(desired.live()),
@@ -188,7 +188,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     #[cfg(feature = "kubernetes")]
     if let Some(settings) = &settings.webhook {
         let mut validators: Vec<Arc<dyn crate::webhook::Validator>> = vec![Arc::new(crate::webhook::Schema)];
-        validators.extend(beside.judge.clone().map(|judge| Arc::new(crate::webhook::Judged(judge)) as _));
+        validators.extend(beside.gate.clone().map(|gate| Arc::new(crate::webhook::Judged(gate)) as _));
         let validator = Arc::new(crate::webhook::All(validators));
         crate::webhook::begin(settings, validator, &authority, &own, &tasks).await?;
     }

@@ -82,6 +82,22 @@ fn check_for_the_ci_of_a_repository() {
     assert!(finding["message"].as_str().unwrap().starts_with("port 81 is not allowed (policy "), "{finding}");
     assert!(control_plane(&["check", &manifests]).status.success(), "without the policy");
 
+    // What goes, or becomes another, compared with what is in force.
+    let keeps = "package shop\ndeny contains \"it stays\" if input.request.operation == \"DELETE\"\ndeny contains \"its address stays\" if input.request.object.spec.clusterIP != input.request.oldObject.spec.clusterIP\n";
+    std::fs::write(at("policies/p.rego"), keeps).unwrap();
+    std::fs::create_dir(dir.path().join("before")).unwrap();
+    let before = at("before");
+    for (text, said) in [
+        (SERVICE.to_owned(), None),
+        (SERVICE.replace("10.0.0.1", "10.0.0.2"), Some("its address stays")),
+        (SERVICE.replace("catalog", "gone"), Some("it stays")),
+    ] {
+        std::fs::write(at("before/b.yaml"), &text).unwrap();
+        let checked = control_plane(&["check", &manifests, "--rego", &policies, "--before", &before]);
+        assert_eq!(checked.status.success(), said.is_none(), "{text} {checked:?}");
+        assert!(out(&checked).contains(said.unwrap_or_default()), "{checked:?}");
+    }
+
     std::fs::write(at("policies/p.rego"), "package shop\ndeny[").unwrap();
     let unreadable = control_plane(&["check", &manifests, "--rego", &policies]);
     assert_eq!(unreadable.status.code(), Some(1));

@@ -198,3 +198,75 @@ async fn settings_of_sources_that_cannot_be_used_are_named() {
         assert!(!refused.status.success() && error.contains(told), "{sources}: {error}");
     }
 }
+
+/// Needs its namespace, wherever that stands; keeps what is marked.
+#[cfg(feature = "rego")]
+const POLICY: &str = "package p
+import rego.v1
+deny contains sprintf(\"namespace %v is not there\", [input.request.namespace]) if {
+    input.request.kind.kind == \"Service\"
+    input.request.operation != \"DELETE\"
+    not data.inventory.cluster.v1.Namespace[input.request.namespace]
+}
+deny contains \"it is protected\" if {
+    input.request.operation == \"DELETE\"
+    input.request.oldObject.metadata.annotations.protected == \"true\"
+}
+";
+
+#[cfg(feature = "rego")]
+#[tokio::test]
+async fn policies_see_all_sources_and_what_goes_out_of_each() {
+    let remote = Remote::new();
+    let protected = service("kept").replace("namespace: shop", "namespace: shop, annotations: {protected: 'true'}");
+    remote.write("a.yaml", service("a"));
+    remote.write("kept.yaml", &protected);
+    remote.commit();
+    let region = Region::new("td.test");
+    std::fs::create_dir(region.path("policies")).unwrap();
+    region.write("policies/p.rego", POLICY);
+    region.write("manifests/namespace.yaml", "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n");
+    region.write("manifests/held.yaml", &protected.replace("kept", "held"));
+    region.settings(&format!("admission: {{rego: {}}}\n", region.path("policies").display()));
+    region.sources(&format!(
+        "- {{name: local, directory: {}}}\n- {{name: fleet, git: {{url: '{}', branch: main, interval_seconds: 1}}}}\n",
+        region.path("manifests").display(),
+        remote.url()
+    ));
+    // Of whichever source: the namespace is there.
+    let region = region.serve().await;
+    until("all is served", || ["a", "kept", "held"].iter().all(|name| region.serves(name))).await;
+
+    // A commit that takes away what is protected does not take effect, with nothing that is in it.
+    let first = region.source("fleet")["revision"].clone();
+    std::fs::remove_file(remote.work().join("kept.yaml")).unwrap();
+    remote.write("b.yaml", service("b"));
+    remote.commit();
+    until("it is denied", || region.finds("it is protected") && region.finds("is not taken")).await;
+    assert!(region.serves("kept") && !region.serves("b") && region.source("fleet")["revision"] == first);
+    // A later one that still lacks it does not either; one that has it does.
+    remote.write("b.yaml", service("c"));
+    remote.commit();
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    assert!(region.serves("kept") && !region.serves("c") && region.finds("it is protected"));
+    remote.write("elsewhere.yaml", &protected);
+    remote.commit();
+    until("it only moved", || region.serves("c") && !region.finds("it is protected")).await;
+
+    // So with a file.
+    std::fs::rename(region.path("manifests/held.yaml"), region.path("held.yaml")).unwrap();
+    until("it is denied", || region.finds("it is protected")).await;
+    assert!(region.serves("held"));
+    std::fs::rename(region.path("held.yaml"), region.path("manifests/held.yaml")).unwrap();
+    until("it is back", || !region.finds("it is protected")).await;
+
+    // What does not change is not broken by what does: the namespace of what is served stays.
+    std::fs::remove_file(region.path("manifests/namespace.yaml")).unwrap();
+    until("it is denied", || region.finds("namespace shop is not there")).await;
+    let objects = region.page("/debug/world").to_string();
+    assert!(objects.contains("Namespace shop") && region.serves("held"), "{objects}");
+    // A policy that allows it lets it go.
+    region.write("policies/p.rego", "package p\nimport rego.v1\ndeny contains \"no\" if input.request.name == \"x\"\n");
+    until("it may go", || !region.page("/debug/world").to_string().contains("Namespace shop")).await;
+    until("nothing is denied", || !region.finds("is not there (policy")).await;
+}

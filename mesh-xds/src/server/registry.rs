@@ -11,7 +11,7 @@ use super::cache::{Cache, Entry, Snapshot};
 use super::ledger::Progress;
 use super::publication::Follower;
 use super::told::{self, Told};
-use crate::pb::Node;
+use crate::pb::{Kind, Node, UserAgentVersionType};
 
 /// What a client is and how far it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub struct ClientStatus {
     pub stream: u64,
     /// What it says to be built of, such as `envoy`; empty where it does not say.
     pub agent: String,
+    /// The version that it says to be of: Istio's of its metadata (`ISTIO_VERSION`), else that of what it is built of. Empty
+    /// where it says none.
+    pub version: String,
     /// For how long it has been served.
     pub age: Duration,
     /// For how long there has been a publication that it has not answered all of; `None`: it has answered all.
@@ -158,12 +161,27 @@ impl Drop for Registered {
     }
 }
 
+/// The version that a node says to be of.
+fn version(node: &Node) -> String {
+    let istio = node.metadata.as_ref().and_then(|metadata| metadata.fields.get("ISTIO_VERSION")?.kind.as_ref());
+    match (istio, &node.user_agent_version_type) {
+        (Some(Kind::StringValue(version)), _) if !version.is_empty() => version.clone(),
+        (_, Some(UserAgentVersionType::UserAgentVersion(version))) => version.clone(),
+        (_, Some(UserAgentVersionType::UserAgentBuildVersion(build))) => {
+            let number = build.version.as_ref();
+            number.map(|one| format!("{}.{}.{}", one.major_number, one.minor_number, one.patch)).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
+
 impl Peer {
     pub(super) fn status(&self) -> ClientStatus {
         let mut status = ClientStatus { client: self.client.clone(), stream: self.number, ..ClientStatus::default() };
         if let Some(served) = self.served.get() {
             let now = Instant::now();
             status.agent.clone_from(&served.node.user_agent_name);
+            status.version = version(&served.node);
             status.age = now.saturating_duration_since(served.since);
             status.behind = served.follower.behind_since().map(|since| now.saturating_duration_since(since));
             status.node.clone_from(&served.node.id);

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::inventory::Inventory;
 use crate::finding::{Finding, Origin};
+use crate::resource::Kind;
 
 /// What is about to be done with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +91,16 @@ impl<'a> Subject<'a> {
             name: of_metadata("name"),
         }
     }
+
+    /// The namespace in which it is, also where it leaves the default out; empty for what is in none.
+    #[must_use]
+    pub fn scope(&self) -> &'a str {
+        match (self.namespace, Kind::of(self.group, self.kind).map(Kind::is_namespaced)) {
+            ("", Some(true)) => "default",
+            (_, Some(false)) => "",
+            (namespace, _) => namespace,
+        }
+    }
 }
 
 /// As `Kind namespace/name`, or `Kind name`.
@@ -103,12 +115,17 @@ impl fmt::Display for Subject<'_> {
 
 /// Has a say in what takes effect. Whoever reads objects asks before any of them does: an error among the findings refuses.
 pub trait Judge: Send + Sync {
-    /// What is to be said of one object. Equal questions get equal answers.
-    fn judge(&self, review: &Review<'_>) -> Vec<Finding>;
+    /// What is to be said of one object, among all that there will be with it. Equal questions get equal answers.
+    fn judge(&self, review: &Review<'_>, inventory: &Inventory) -> Vec<Finding>;
 
-    /// What is to be said of objects that take effect together: rules that look at other objects see these.
-    fn judge_all(&self, reviews: &[Review<'_>]) -> Vec<Finding> {
-        reviews.iter().flat_map(|review| self.judge(review)).collect()
+    /// What is to be said of each of several objects that take effect together. The inventory has them already.
+    fn judge_all(&self, reviews: &[Review<'_>], inventory: &Inventory) -> Vec<Vec<Finding>> {
+        reviews.iter().map(|review| self.judge(review, inventory)).collect()
+    }
+
+    /// Whether it looks at the inventory. If not, it may be given an empty one.
+    fn sees_others(&self) -> bool {
+        false
     }
 
     /// Another one whenever the answers may be others: what was judged before is then judged again.
@@ -122,7 +139,7 @@ pub trait Judge: Send + Sync {
 pub struct Anything;
 
 impl Judge for Anything {
-    fn judge(&self, _: &Review<'_>) -> Vec<Finding> {
+    fn judge(&self, _: &Review<'_>, _: &Inventory) -> Vec<Finding> {
         Vec::new()
     }
 }

@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::file::{ReadObject, read_file, values};
-use super::judge::{Judge, Review};
+use super::inventory::Key;
 use crate::finding::{Code, Finding, Origin, Severity};
 use crate::resource::{Object, ObjectId};
 
@@ -21,15 +23,17 @@ pub struct SourceFile {
 pub(crate) struct Judged {
     /// Its objects: where each stands, the digest of its text, and what it is.
     pub(crate) objects: BTreeMap<ObjectId, (Origin, u128, Object)>,
+    /// Its objects as they were written, whatever their kind, where somebody else has a say about them.
+    pub(crate) manifests: Vec<(Key, Origin, Arc<Value>)>,
     /// What is wrong in it, or has no effect, as far as that can be told without other files.
     pub(crate) findings: Vec<Finding>,
 }
 
 impl Judged {
-    /// Judges the text of a file of a source. Where somebody else has a say, it sees all objects of the file at once.
-    pub(crate) fn of(source: &Arc<str>, path: &Path, text: &str, judge: Option<&dyn Judge>) -> Self {
+    /// Judges the text of a file of a source. The objects as they were written are kept for somebody else who has a say.
+    pub(crate) fn of(source: &Arc<str>, path: &Path, text: &str, keeps_manifests: bool) -> Self {
         let read = read_file(source, path, text);
-        let mut judged = Self { objects: BTreeMap::new(), findings: read.findings };
+        let mut judged = Self { findings: read.findings, ..Self::default() };
         for ReadObject { origin, digest, object } in read.objects {
             let id = object.id();
             if let Some((first, ..)) = judged.objects.get(&id) {
@@ -38,10 +42,10 @@ impl Judged {
                 judged.objects.insert(id, (origin, digest, object));
             }
         }
-        if let Some(judge) = judge {
-            let objects = values(source, path, text);
-            let reviews: Vec<_> = objects.iter().map(|(origin, object)| Review::create(object, origin)).collect();
-            judged.findings.extend(judge.judge_all(&reviews));
+        if keeps_manifests {
+            let written = values(source, path, text).into_iter();
+            judged.manifests =
+                written.filter_map(|(origin, object)| Some((Key::of(&object)?, origin, Arc::new(object)))).collect();
         }
         judged
     }
@@ -49,7 +53,7 @@ impl Judged {
     /// A file that has no text.
     pub(crate) fn unreadable(source: &Arc<str>, path: &Path, reason: &str) -> Self {
         let origin = Origin { source: Arc::clone(source), ..Origin::file(path) };
-        Self { objects: BTreeMap::new(), findings: vec![Finding { code: Code::UNREADABLE, ..origin.error(reason) }] }
+        Self { findings: vec![Finding { code: Code::UNREADABLE, ..origin.error(reason) }], ..Self::default() }
     }
 
     /// Whether there is nothing in it that forbids its use.

@@ -10,6 +10,8 @@
 mod canonical;
 pub(crate) mod check;
 mod file;
+pub mod gate;
+pub mod inventory;
 pub mod judge;
 mod judged;
 mod known;
@@ -32,7 +34,8 @@ use serde_json::Value;
 
 pub use self::check::validate;
 pub use self::file::{FileRead, ReadObject, locate, read_file, read_value};
-use self::judge::{Judge, Review};
+use self::inventory::{Inventory, Key};
+use self::judge::{Judge, Operation, Review};
 pub use self::judged::SourceFile;
 pub(crate) use self::judged::{Judged, twice};
 #[cfg(feature = "kubernetes")]
@@ -81,14 +84,36 @@ pub fn admit(files: &[SourceFile]) -> Result<(World, Vec<Finding>), Vec<Finding>
     }
 }
 
-/// Reads files into a world, where somebody else has a say too: see [`judge`].
+/// Reads files into a world, where somebody else has a say too: see [`judge`]. What they hold otherwise than the files before, or
+/// not any more, is judged as a change; without files before, all is new.
 ///
 /// # Errors
 /// All findings, when any of them is an error.
-pub fn admit_by(judge: &dyn Judge, files: &[SourceFile]) -> Result<(World, Vec<Finding>), Vec<Finding>> {
-    let objects = manifests(files);
-    let reviews: Vec<Review<'_>> = objects.iter().map(|(origin, object)| Review::create(object, origin)).collect();
-    let mut said = judge.judge_all(&reviews);
+pub fn admit_by(
+    judge: &dyn Judge,
+    files: &[SourceFile],
+    before: &[SourceFile],
+) -> Result<(World, Vec<Finding>), Vec<Finding>> {
+    let written = |files| -> Vec<(Origin, Arc<Value>)> {
+        manifests(files).into_iter().map(|(origin, object)| (origin, Arc::new(object))).collect()
+    };
+    let of = |objects: &[(Origin, Arc<Value>)]| objects.iter().map(|(_, object)| Arc::clone(object)).collect();
+    let (objects, olds) = (written(files), written(before));
+    let (inventory, in_force): (Inventory, Inventory) = (of(&objects), of(&olds));
+    let mut reviews = Vec::new();
+    for (origin, object) in &objects {
+        let old = Key::of(object).and_then(|key| in_force.get(&key));
+        reviews.push(match old {
+            Some(old) => Review { operation: Operation::Update, old: Some(old), ..Review::create(object, origin) },
+            None => Review::create(object, origin),
+        });
+    }
+    for (origin, old) in &olds {
+        if Key::of(old).is_some_and(|key| inventory.get(&key).is_none()) {
+            reviews.push(Review { operation: Operation::Delete, object: None, old: Some(old), user: None, origin });
+        }
+    }
+    let mut said = judge.judge_all(&reviews, &inventory).concat();
     let refused = said.iter().any(|finding| finding.severity == Severity::Error);
     match admit(files) {
         Ok((world, findings)) if !refused => {

@@ -24,7 +24,7 @@ pub(super) struct Context<'a> {
 }
 
 /// A pod or WorkloadEntry.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Labelled<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
@@ -32,6 +32,8 @@ pub(super) struct Labelled<'a> {
     /// Whether its label, or that of its namespace, has it in the mesh.
     pub(super) in_mesh: bool,
     pub(super) is_ready: bool,
+    /// The ports that its containers declare; empty where nobody says.
+    pub(super) ports: Vec<u16>,
 }
 
 /// A service that a host name means.
@@ -59,13 +61,15 @@ impl<'a> Context<'a> {
                 let is_ready = pod.status.conditions.iter().any(|one| one.r#type == "Ready" && one.status == "True");
                 let own = pod.metadata.annotations.get("ambient.istio.io/redirection");
                 let captured = own.is_some_and(|value| value == "enabled");
-                context.add(&pod.metadata, &pod.metadata.labels, is_ready, captured);
+                let declared = pod.spec.containers.iter().flat_map(|container| &container.ports);
+                let ports = declared.map(|port| port.container_port).collect();
+                context.add(&pod.metadata, &pod.metadata.labels, (is_ready, captured), ports);
             }
         }
         for (_, entry) in world.entries.values() {
             let own = &entry.spec.labels;
             let labels = if own.is_empty() { &entry.metadata.labels } else { own };
-            context.add(&entry.metadata, labels, true, false);
+            context.add(&entry.metadata, labels, (true, false), Vec::new());
         }
         let domain = &input.place.cluster_domain;
         for (_, service) in world.services.values() {
@@ -99,7 +103,13 @@ impl<'a> Context<'a> {
         context
     }
 
-    fn add(&mut self, metadata: &'a Metadata, labels: &'a BTreeMap<String, String>, is_ready: bool, captured: bool) {
+    fn add(
+        &mut self,
+        metadata: &'a Metadata,
+        labels: &'a BTreeMap<String, String>,
+        (is_ready, captured): (bool, bool),
+        ports: Vec<u16>,
+    ) {
         let index = self.workloads.len();
         let Metadata { namespace, name, .. } = metadata;
         for (key, value) in labels {
@@ -111,7 +121,7 @@ impl<'a> Context<'a> {
                 Some(mode) => mode == "ambient",
                 None => self.world.is_ambient(namespace),
             };
-        self.workloads.push(Labelled { namespace, name, labels, in_mesh, is_ready });
+        self.workloads.push(Labelled { namespace, name, labels, in_mesh, is_ready, ports });
     }
 
     /// The workloads of a namespace that labels select; all of it without labels.

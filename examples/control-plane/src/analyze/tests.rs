@@ -99,6 +99,48 @@ fn peer(namespace: &str, spec: &str) -> String {
     )
 }
 
+fn with_port(app: &str, port: u16) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {app}-1, namespace: shop, labels: {{app: {app}}}}}, spec: {{nodeName: node, containers: [{{ports: [{{containerPort: {port}}}]}}]}}, status: {{phase: Running, podIP: 10.1.1.2}}}}"
+    )
+}
+
+fn revised(name: &str, last: u8, revision: &str) -> String {
+    service(name, &format!("10.0.1.{last}"), "ports: [{name: http, port: 80}], selector: {app: a}")
+        .replace("namespace: shop", &format!("namespace: shop, labels: {{istio.io/rev: {revision}}}"))
+}
+
+fn gateway(listeners: &str, more: &str) -> String {
+    format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: gw, namespace: shop}}, spec: {{gatewayClassName: istio, listeners: {listeners}{more}}}}}"
+    )
+}
+
+/// A Gateway that pods answer for, on port 80.
+fn served(listeners: &str) -> String {
+    all(&[
+        gateway(listeners, ""),
+        service("gw", "10.0.0.9", "ports: [{name: http, port: 80, appProtocol: http}], selector: {app: a}"),
+    ])
+}
+
+/// A route of it.
+fn of_gateway(parent: &str, more: &str) -> String {
+    format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: shop}}, spec: {{parentRefs: [{parent}]{more}, rules: [{{backendRefs: [{{name: a, port: 80}}]}}]}}}}"
+    )
+}
+
+fn tls_route() -> String {
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: TLSRoute, metadata: {name: r, namespace: shop}, spec: {parentRefs: [{name: gw}], hostnames: [a.example], rules: [{backendRefs: [{name: a, port: 80}]}]}}".to_owned()
+}
+
+fn listener_set(listener: &str) -> String {
+    format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {{name: more, namespace: shop}}, spec: {{parentRef: {{name: gw}}, listeners: [{listener}]}}}}"
+    )
+}
+
 fn all(documents: &[String]) -> String {
     documents.join("\n---\n")
 }
@@ -228,6 +270,56 @@ fn findings_and_their_absence() {
             all(&[pod("plain", "b", "app: b"), peer("istio-system", "{mtls: {mode: STRICT}}")]),
         ),
         (
+            "MESH1017 PeerAuthentication plain/p: spec.portLevelMtls[\"80\"]: plain/b is outside the mesh",
+            all(&[pod("plain", "b", "app: b"), peer("plain", "{selector: {matchLabels: {app: b}}, portLevelMtls: {'80': {mode: STRICT}}}")]),
+            all(&[pod("plain", "b", "app: b"), peer("plain", "{selector: {matchLabels: {app: b}}, portLevelMtls: {'80': {mode: PERMISSIVE}}}")]),
+        ),
+        (
+            "MESH1060 PeerAuthentication shop/p: spec.portLevelMtls[\"81\"]: none of the workloads that are selected has port 81",
+            all(&[with_port("c", 80), peer("shop", "{selector: {matchLabels: {app: c}}, portLevelMtls: {'81': {mode: STRICT}}}")]),
+            all(&[with_port("c", 81), peer("shop", "{selector: {matchLabels: {app: c}}, portLevelMtls: {'81': {mode: STRICT}}}")]),
+        ),
+        (
+            "MESH0166 AuthorizationPolicy shop/p: spec.selector.matchLabels: selects nothing but instances of Gateways",
+            policy("p", "{selector: {matchLabels: {gateway.networking.k8s.io/gateway-name: wp}}, action: DENY, rules: [{from: [{source: {namespaces: [x]}}]}]}"),
+            policy("p", "{targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: wp}], action: DENY, rules: [{from: [{source: {namespaces: [x]}}]}]}"),
+        ),
+        (
+            "MESH0162 Gateway shop/wp: spec.listeners[0].port: Service shop/wp of the Gateway has no port 15009",
+            AROUND.replacen("port: 15008", "port: 15009", 1),
+            AROUND.replace("port: 15008", "port: 15009"),
+        ),
+        (
+            "MESH1072 Gateway shop/gw: metadata.name: it has no address, and there is no Service",
+            all(&[gateway("[{name: http, port: 80, protocol: HTTP}]", ""), of_gateway("{name: gw}", "")]),
+            all(&[gateway("[{name: http, port: 80, protocol: HTTP}]", ", addresses: [{value: 192.0.2.1}]"), of_gateway("{name: gw}", "")]),
+        ),
+        (
+            "MESH1072 Gateway shop/gw: metadata.name: Service shop/gw selects no pod",
+            all(&[gateway("[{name: http, port: 80, protocol: HTTP}]", ""), service("gw", "10.0.0.9", "ports: [{name: http, port: 80}], selector: {app: gone}"), of_gateway("{name: gw}", "")]),
+            all(&[gateway("[{name: http, port: 80, protocol: HTTP}]", ""), service("gw", "10.0.0.9", "ports: [{name: http, port: 80}], selector: {app: a}"), of_gateway("{name: gw}", "")]),
+        ),
+        (
+            "MESH1073 ListenerSet shop/more: spec.listeners[0].port: port 80 is that of listener `http` (HTTP) of Gateway shop/gw already",
+            all(&[served("[{name: http, port: 80, protocol: HTTP}]"), listener_set("{name: tcp, port: 80, protocol: TCP}"), of_gateway("{name: gw}", "")]),
+            all(&[served("[{name: http, port: 80, protocol: HTTP}]"), listener_set("{name: b, hostname: b.example, port: 80, protocol: HTTP}"), of_gateway("{name: gw}", "")]),
+        ),
+        (
+            "MESH0161 Gateway shop/gw: spec.listeners[0].tls.certificateRefs[0]: Secret `shop/cert` is not there",
+            all(&[served("[{name: https, port: 80, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}]"), of_gateway("{name: gw}", "")]),
+            all(&[served("[{name: tls, port: 80, protocol: TLS, tls: {mode: Passthrough}}]"), tls_route()]),
+        ),
+        (
+            "MESH1074 Gateway shop/gw: spec.listeners: no route is attached",
+            served("[{name: http, port: 80, protocol: HTTP}]"),
+            all(&[served("[{name: http, port: 80, protocol: HTTP}]"), of_gateway("{name: gw, sectionName: http, port: 80}", "")]),
+        ),
+        (
+            "MESH1077 Service shop/third: metadata.labels: 1 objects are for revision `canary`, and others for `stable`",
+            all(&[revised("first", 1, "stable"), revised("second", 2, "stable"), revised("third", 3, "canary")]),
+            all(&[revised("first", 1, "stable"), revised("second", 2, "stable")]),
+        ),
+        (
             "MESH1018 Namespace istio-system: metadata.labels: has no `topology.istio.io/network`, while plain/b name",
             all(&["{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}".to_owned(), pod("plain", "b", "topology.istio.io/network: n1")]),
             all(&["{apiVersion: v1, kind: Namespace, metadata: {name: istio-system, labels: {topology.istio.io/network: n1}}}".to_owned(), pod("plain", "b", "topology.istio.io/network: n1")]),
@@ -247,6 +339,45 @@ fn findings_and_their_absence() {
         assert!(found.len() == 1 && found[0].starts_with(wanted), "{wanted}\n{found:#?}");
         assert_eq!(said(&whole(good)), [""; 0], "{wanted}: the good case");
     }
+}
+
+#[test]
+fn routes_that_no_listener_takes() {
+    let listeners = "[{name: http, hostname: '*.example', port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {istio.io/dataplane-mode: ambient}}}}}]";
+    let around = format!("{AROUND}\n---\n{}", served(listeners));
+    for (parent, more, wanted) in [
+        ("{name: gw}", ", hostnames: [a.example]", None),
+        ("{name: gw}", "", None),
+        ("{name: gw, port: 80}", ", hostnames: ['*.a.example', b.test]", None),
+        ("{name: gw, sectionName: https}", "", Some("it has no such listener")),
+        ("{name: gw, port: 81}", "", Some("it has no such listener")),
+        ("{name: gw}", ", hostnames: [a.test]", Some("none of its listeners is for a host of the route")),
+    ] {
+        let found = said(&format!("{around}\n---\n{}", of_gateway(parent, more)));
+        match wanted {
+            None => assert_eq!(found, [""; 0], "{parent} {more}"),
+            Some(reason) => {
+                let message = format!(
+                    "MESH1075 HTTPRoute shop/r: spec.parentRefs[0]: Gateway `shop/gw`: {reason}; the route is not attached"
+                );
+                assert!(found.contains(&message), "{parent} {more}: {found:#?}");
+                assert!(found.iter().any(|line| line.starts_with("MESH1074 ")), "{found:#?}");
+            }
+        }
+    }
+    let elsewhere = of_gateway("{name: gw, namespace: shop}", "").replacen("namespace: shop", "namespace: plain", 1);
+    let found = said(&format!("{around}\n---\n{elsewhere}"));
+    assert!(found.iter().any(|line| line.contains("it admits nothing of namespace `plain`")), "{found:#?}");
+    let other_kind = said(&format!("{around}\n---\n{}", tls_route()));
+    assert!(other_kind.iter().any(|line| line.contains("none of its listeners is for TLSRoutes")), "{other_kind:#?}");
+}
+
+/// A repository holds neither what is made for Gateways, nor their certificates.
+#[test]
+fn of_a_repository_nothing_is_asked_that_only_a_cluster_has() {
+    let listeners = "[{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: cert}]}}]";
+    let parts = [gateway(listeners, ""), of_gateway("{name: gw}", "")];
+    assert_eq!(said(&all(&parts)), [""; 0]);
 }
 
 #[test]

@@ -107,6 +107,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
                 }
             }
             diffs.iter().for_each(|(_, _, text)| print(text));
+            if let Some(skew) = skew(&compared) {
+                print(&skew);
+            }
         }
     }
     Ok(if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -158,6 +161,7 @@ impl Compared<'_> {
                 "revision": page["revision"],
                 "age_seconds": page["age_seconds"],
                 "refused_by": page["refused_by"],
+                "version": page["version"],
                 "objects": found.objects.len(),
                 "drift": self.drift,
             }),
@@ -201,18 +205,23 @@ fn diff(
 }
 
 fn table(repository: Option<&Snapshot>, compared: &[Compared<'_>]) -> Table {
-    let headings = ["REGION", "REVISION", "AGE", "OBJECTS", "MISSING", "EXTRA", "DIFFERENT", "STATE"];
+    let headings = ["REGION", "VERSION", "REVISION", "AGE", "OBJECTS", "MISSING", "EXTRA", "DIFFERENT", "STATE"];
     let mut table = Table::new(&headings, "There is no region.");
     if let Some(wanted) = repository {
-        let cells =
-            ["(repository)".to_owned(), short(&wanted.digest()), String::new(), wanted.objects.len().to_string()];
+        let cells = [
+            "(repository)".to_owned(),
+            String::new(),
+            short(&wanted.digest()),
+            String::new(),
+            wanted.objects.len().to_string(),
+        ];
         table.row(cells);
     }
     for Compared { region, answer, drift } in compared {
         let (page, found) = match answer {
             Ok(answer) => answer,
             Err(reason) => {
-                let unknown = std::iter::repeat_n(String::new(), 6);
+                let unknown = std::iter::repeat_n(String::new(), 7);
                 table.row(std::iter::once(region.name.clone()).chain(unknown).chain([reason.clone()]));
                 continue;
             }
@@ -225,6 +234,7 @@ fn table(repository: Option<&Snapshot>, compared: &[Compared<'_>]) -> Table {
         };
         table.row([
             region.name.clone(),
+            version(page).to_owned(),
             short(page["revision"].as_str().unwrap_or_default()),
             page["age_seconds"].as_u64().map(|seconds| format!("{seconds}s")).unwrap_or_default(),
             found.objects.len().to_string(),
@@ -237,6 +247,49 @@ fn table(repository: Option<&Snapshot>, compared: &[Compared<'_>]) -> Table {
     table
 }
 
+/// That control planes are of several versions: what they make of the same objects may differ.
+fn skew(compared: &[Compared<'_>]) -> Option<String> {
+    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for one in compared {
+        if let Ok((page, _)) = one.answer {
+            versions.entry(version(page)).or_default().push(&one.region.name);
+        }
+    }
+    let told: Vec<String> =
+        versions.iter().map(|(version, regions)| format!("{version} in {}", regions.join(", "))).collect();
+    (told.len() > 1).then(|| {
+        format!(
+            "control planes are of several versions, and may make another thing of the same objects: {}\n",
+            told.join("; ")
+        )
+    })
+}
+
+/// The version of a control plane; the first ones do not say theirs.
+fn version(page: &Value) -> &str {
+    page["version"].as_str().unwrap_or("unknown")
+}
+
 fn short(digest: &str) -> String {
     digest.chars().take(12).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_differ_are_told() {
+        let region = |name: &str| format!("{name}=127.0.0.1:1").parse::<Region>().unwrap();
+        let regions = ["east", "west", "north"].map(region);
+        let told = |versions: [Value; 3]| {
+            let answers = versions.map(|version| Ok((json!({"version": version}), Snapshot::default())));
+            let compared: Vec<_> =
+                regions.iter().zip(&answers).map(|(region, answer)| Compared { region, answer, drift: None }).collect();
+            skew(&compared)
+        };
+        assert_eq!(told(["1.0.0".into(), "1.0.0".into(), "1.0.0".into()]), None);
+        let several = told(["1.0.0".into(), "1.1.0".into(), Value::Null]).unwrap();
+        assert!(several.ends_with(": 1.0.0 in east; 1.1.0 in west; unknown in north\n"), "{several}");
+    }
 }

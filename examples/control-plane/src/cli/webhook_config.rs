@@ -25,10 +25,14 @@ pub(super) struct Arguments {
     /// Name of the configuration.
     #[arg(long, default_value = "mesh")]
     name: String,
+    /// Ask about objects that go, too: for admission policies that keep some. While the webhook is away, nothing can be deleted
+    /// then.
+    #[arg(long)]
+    deletions: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { ca, namespace, service, port, url, name } = arguments;
+    let Arguments { ca, namespace, service, port, url, name, deletions } = arguments;
     let roots = mesh_identity::file::read(ca)?;
     // Without a certificate in it, API servers would take those of the Web, and find none of ours.
     mesh_identity::tls::server_named_client(&roots, &[])
@@ -38,6 +42,6 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Some(url) => return Err(format!("`{url}`: API servers call webhooks by https only").into()),
         None => Place::Service { namespace: namespace.clone(), name: service.clone(), port: *port },
     };
-    print(&configuration(name, &place, &roots));
+    print(&configuration(name, &place, &roots, *deletions));
     Ok(ExitCode::SUCCESS)
 }

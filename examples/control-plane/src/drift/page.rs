@@ -14,7 +14,8 @@ use crate::resource::Kind;
 use crate::source::dir;
 use crate::world::World;
 
-/// The page `/debug/world`: all objects with their digests, since when they are in force, and what refuses something newer.
+/// The page `/debug/world`: all objects with their digests, since when they are in force, what refuses something newer, and the
+/// version of the control plane.
 pub(crate) fn world(world: &World, since: Option<Instant>, findings: &[Finding]) -> Value {
     let mut page = Snapshot::of(world).to_json();
     let age = since.map(|since| since.elapsed().as_secs());
@@ -23,6 +24,7 @@ pub(crate) fn world(world: &World, since: Option<Instant>, findings: &[Finding])
         fields.insert("revision".to_owned(), fields.get("digest").cloned().unwrap_or_default());
         fields.insert("age_seconds".to_owned(), json!(age));
         fields.insert("refused_by".to_owned(), json!(refused));
+        fields.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
     }
     page
 }

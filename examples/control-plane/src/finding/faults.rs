@@ -109,8 +109,8 @@ impl<'a> Faults<'a> {
         self.findings.push(Finding { field, object, ..self.origin.finding(severity, message) });
     }
 
-    /// What somebody else found, whose texts begin with the field.
-    pub(crate) fn said(&mut self, severity: Severity, text: &str) {
+    /// What somebody else found, whose texts begin with the field. Warnings have a code of their own.
+    pub(crate) fn said(&mut self, severity: Severity, code: Code, text: &str) {
         let in_path = |one: char| one.is_ascii_alphanumeric() || matches!(one, '.' | '[' | ']' | '*' | '_');
         let (field, message) = match text.starts_with("spec") {
             true => text.split_at(text.find(|one| !in_path(one)).unwrap_or(text.len())),
@@ -118,6 +118,9 @@ impl<'a> Faults<'a> {
         };
         let message = message.trim_start_matches([':', ' ']);
         self.push(severity, field.to_owned(), message.to_owned());
+        if let Some(finding) = self.findings.last_mut().filter(|_| severity == Severity::Warning) {
+            finding.code = code;
+        }
     }
 
     /// A port: 0 is none.

@@ -38,6 +38,7 @@ fn head(status: &ClientStatus) -> Value {
         "proxy": status.node,
         "kind": kind(&status.node),
         "agent": status.agent,
+        "proxy_version": status.version,
         "connected_seconds": status.age.as_secs_f64(),
         "behind_seconds": status.behind.map(|behind| behind.as_secs_f64()),
     })

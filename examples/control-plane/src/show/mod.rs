@@ -2,6 +2,7 @@
 
 mod client;
 mod resource;
+mod skew;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,7 +55,8 @@ impl Shown {
                 "what is wrong in the configuration",
                 simple(|all| {
                     let (read, analyzed) = (all.findings.load(), all.analyzed.load());
-                    let findings: Vec<&Finding> = read.iter().chain(&*analyzed.findings).collect();
+                    let skew = skew::skew(&all.service.clients());
+                    let findings: Vec<&Finding> = read.iter().chain(&*analyzed.findings).chain(&skew).collect();
                     serde_json::to_value(findings).unwrap_or_default()
                 }),
             ),

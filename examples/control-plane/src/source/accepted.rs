@@ -8,7 +8,8 @@ use super::Said;
 use super::files::Files;
 use super::kept::Kept;
 use super::settings::OnError;
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
+use crate::admission::inventory::Inventory;
 use crate::finding::{Code, Finding, Origin, Severity};
 use crate::world::World;
 
@@ -19,6 +20,8 @@ pub(super) struct Accepted {
     source: Arc<str>,
     rule: OnError,
     world: World,
+    /// The same as it was written, where somebody else has a say.
+    manifests: Inventory,
     revision: Arc<str>,
     kept: Option<Kept>,
     /// Why the last good state is not on disk as it should be.
@@ -31,17 +34,13 @@ pub(super) struct Accepted {
 
 impl Accepted {
     /// Nothing, or what was in force before a restart, from a directory.
-    pub(super) fn open(
-        source: Arc<str>,
-        rule: OnError,
-        directory: Option<&Path>,
-        judge: Option<Arc<dyn Judge>>,
-    ) -> Self {
+    pub(super) fn open(source: Arc<str>, rule: OnError, directory: Option<&Path>, gate: Option<Arc<Gate>>) -> Self {
         let mut accepted = Self {
-            files: Files::new(Arc::clone(&source), judge),
+            files: Files::new(Arc::clone(&source), gate),
             source,
             rule,
             world: World::default(),
+            manifests: Inventory::default(),
             revision: "".into(),
             kept: None,
             unkept: None,
@@ -56,7 +55,7 @@ impl Accepted {
                         for (path, text) in &restored.files {
                             accepted.files.restore(path, text);
                         }
-                        accepted.world = accepted.files.world().clone();
+                        accepted.count();
                         accepted.revision = restored.revision.into();
                         accepted.restored = Some(restored.saved);
                     }
@@ -84,7 +83,7 @@ impl Accepted {
     pub(super) fn offer(&mut self, path: &Path, text: Result<&str, &str>) -> bool {
         let changed = self.files.offer(path, text);
         let (Some(kept), Ok(text)) = (&mut self.kept, text) else { return changed };
-        if self.files.good_digest(path).is_some_and(|digest| *digest == super::files::digest_of(text))
+        if self.files.may_hold(path, text)
             && let Err(error) = kept.put(text)
         {
             self.unkept = Some(chain(&error));
@@ -93,14 +92,26 @@ impl Accepted {
         changed
     }
 
-    /// Takes what was offered, as far as the rule allows, and gives what is said from now on.
+    /// Has what was offered judged by who else has a say. Files that are not denied have their last good state from now on.
+    pub(super) fn admit(&mut self) {
+        self.files.admit(&self.manifests);
+    }
+
+    /// What the files say is in force.
+    fn count(&mut self) {
+        self.world = self.files.world().clone();
+        self.manifests = self.files.manifests();
+        self.files.taken(&self.manifests);
+    }
+
+    /// Takes what was offered and admitted, as far as the rule allows, and gives what is said from now on.
     pub(super) fn settle(&mut self, revision: &str, now: SystemTime) -> Said {
         let is_taken = match self.rule {
             OnError::File => !self.revision.is_empty() || !self.files.has_unknown(),
             OnError::Source => self.files.is_good(),
         };
         if is_taken {
-            self.world = self.files.world().clone();
+            self.count();
             self.revision = revision.into();
             self.restored = None;
             self.keep(now);
@@ -110,7 +121,7 @@ impl Accepted {
 
     fn keep(&mut self, now: SystemTime) {
         let Some(kept) = &mut self.kept else { return };
-        match kept.commit(self.files.good(), &self.revision, now) {
+        match kept.commit(self.files.good(), self.files.candidates(), &self.revision, now) {
             Ok(()) => {
                 self.unkept = None;
                 self.is_incomplete = false;

@@ -13,7 +13,7 @@ use super::accepted::Accepted;
 use super::outlet::Outlet;
 use super::settings::OnError;
 use super::{Source, dir};
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
 use crate::finding::{Code, Severity};
 
 /// For so long after a file was changed it may change again without that being seen: file systems tell time coarsely.
@@ -61,9 +61,9 @@ impl Directory {
         interval: Duration,
         rule: OnError,
         kept: Option<&Path>,
-        judge: Option<Arc<dyn Judge>>,
+        gate: Option<Arc<Gate>>,
     ) -> Self {
-        let accepted = Accepted::open(name, rule, kept, judge);
+        let accepted = Accepted::open(name, rule, kept, gate);
         Self { interval, watch: Watch { path, accepted, stamps: HashMap::new(), has_looked: false } }
     }
 }
@@ -119,12 +119,12 @@ impl Watch {
     /// Looks at all files, and gives whether something else is in force now; nothing if there is nothing to say of it.
     fn look(&mut self, now: SystemTime) -> io::Result<Option<bool>> {
         let found = dir::find(&self.path)?;
-        if self.accepted.files.are_to_be_judged_again() || self.accepted.is_incomplete {
+        if self.accepted.is_incomplete {
             self.stamps.clear();
         }
         let there: HashSet<_> = found.iter().map(|found| found.path.clone()).collect();
         self.stamps.retain(|path, _| there.contains(path));
-        let mut has_changed = false;
+        let mut has_changed = self.accepted.files.are_to_be_judged_again();
         for found in found {
             let stamp = found.metadata.as_ref().ok().map(Stamp::of);
             if stamp.is_some() && self.stamps.get(&found.path) == stamp.as_ref() {
@@ -143,6 +143,7 @@ impl Watch {
             return Ok(None);
         }
         let before = Arc::clone(self.accepted.revision());
+        self.accepted.admit();
         let revision = self.accepted.files.revision();
         self.accepted.settle(&revision, now);
         Ok(Some(has_changed || before != *self.accepted.revision()))

@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::admission::judge::Judge;
+use super::say::{self, Offered, Say};
+use crate::admission::gate::Gate;
+use crate::admission::inventory::{Inventory, Key};
 use crate::admission::{Judged, twice};
-use crate::finding::Finding;
+use crate::finding::{Finding, Origin};
 use crate::resource::ObjectId;
 use crate::world::World;
 
@@ -27,10 +28,13 @@ pub(super) fn digest_of(text: &str) -> Digest {
 /// one that is bad and never was good, the objects of files that vanish stay: a file may have been moved and broken at once.
 ///
 /// An object that stands in several files counts where the path comes first.
+///
+/// Where somebody else has a say, a file that was offered and is good by itself does not count before [`Files::admit`], and neither
+/// does it that one has vanished.
 #[derive(Debug)]
 pub(super) struct Files {
     source: Arc<str>,
-    say: Say,
+    say: Option<Say>,
     files: BTreeMap<Arc<Path>, File>,
     /// In which files objects stand that are good.
     places: HashMap<ObjectId, BTreeSet<Arc<Path>>>,
@@ -39,23 +43,12 @@ pub(super) struct Files {
     world: World,
 }
 
-/// Who else has a say.
-struct Say {
-    judge: Option<Arc<dyn Judge>>,
-    /// The revision of its answers.
-    revision: u64,
-}
-
-impl fmt::Debug for Say {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Say").field("revision", &self.revision).finish_non_exhaustive()
-    }
-}
-
 #[derive(Debug, Default)]
 struct File {
     /// What was offered last; nothing when it was restored, or had no text.
     offered: Option<Digest>,
+    /// What is good by itself, and somebody else has to say something of.
+    candidate: Option<Good>,
     good: Option<Good>,
     /// What is wrong in what was offered last.
     faults: Vec<Finding>,
@@ -77,10 +70,10 @@ impl File {
 }
 
 impl Files {
-    pub(super) fn new(source: Arc<str>, judge: Option<Arc<dyn Judge>>) -> Self {
+    pub(super) fn new(source: Arc<str>, gate: Option<Arc<Gate>>) -> Self {
         Self {
+            say: gate.map(|gate| Say::new(gate, Arc::clone(&source))),
             source,
-            say: Say { revision: 0, judge },
             files: BTreeMap::new(),
             places: HashMap::new(),
             repeated: BTreeSet::new(),
@@ -102,7 +95,7 @@ impl Files {
             }
         }
         let judged = match text {
-            Ok(text) => Judged::of(&self.source, path, text, self.say.judge.as_deref()),
+            Ok(text) => Judged::of(&self.source, path, text, self.say.is_some()),
             Err(reason) => Judged::unreadable(&self.source, path, reason),
         };
         let path: Arc<Path> = match self.files.get_key_value(path) {
@@ -112,12 +105,15 @@ impl Files {
         let mut file = self.files.remove(&path).unwrap_or_default();
         file.offered = digest;
         file.is_gone = false;
+        file.candidate = None;
         match digest.filter(|_| judged.is_good()) {
             Some(digest) => {
                 file.faults.clear();
-                let before = file.good.replace(Good { digest, judged });
+                file.candidate = Some(Good { digest, judged });
                 self.files.insert(Arc::clone(&path), file);
-                self.replaced(&path, before);
+                if self.say.is_none() {
+                    self.accept(&path);
+                }
             }
             None => {
                 file.faults = judged.findings;
@@ -127,28 +123,56 @@ impl Files {
         true
     }
 
-    /// What a file held when it was good last, before a restart. It was judged then.
-    pub(super) fn restore(&mut self, path: &Path, text: &str) {
-        let judge = self.say.judge.take();
-        if self.offer(path, Ok(text))
-            && let Some(file) = self.files.get_mut(path)
-        {
-            file.offered = None;
+    /// What was offered of a file counts.
+    fn accept(&mut self, path: &Arc<Path>) {
+        let Some(file) = self.files.get_mut(path) else { return };
+        if let Some(candidate) = file.candidate.take() {
+            let before = file.good.replace(candidate);
+            self.replaced(path, before);
         }
-        self.say.judge = judge;
     }
 
-    /// Whether who else has a say may say otherwise now than at the last call. All files are then to be offered again.
-    pub(super) fn are_to_be_judged_again(&mut self) -> bool {
-        let Some(judge) = &self.say.judge else { return false };
-        let revision = judge.revision();
-        let is_other = std::mem::replace(&mut self.say.revision, revision) != revision;
-        if is_other {
-            for file in self.files.values_mut() {
-                file.offered = None;
-            }
+    /// What a file held when it was good last, before a restart. It was judged then.
+    pub(super) fn restore(&mut self, path: &Path, text: &str) {
+        self.offer(path, Ok(text));
+        let path: Arc<Path> = path.into();
+        self.accept(&path);
+        if let Some(file) = self.files.get_mut(&path) {
+            file.offered = None;
         }
-        is_other
+    }
+
+    /// Whether who else has a say may say otherwise now than at the last [`Files::admit`].
+    pub(super) fn are_to_be_judged_again(&self) -> bool {
+        self.say.as_ref().is_some_and(Say::may_differ)
+    }
+
+    /// Has what was offered judged by who else has a say, against what is in force, and takes what is not denied.
+    pub(super) fn admit(&mut self, in_force: &Inventory) {
+        let Some(mut say) = self.say.take() else { return };
+        let refused = say.judge(&*self, in_force);
+        self.say = Some(say);
+        for path in say::Files::pending(self).difference(&refused) {
+            self.accept(path);
+        }
+        self.bury(&refused);
+    }
+
+    /// The objects that count as they were written, where somebody else has a say.
+    pub(super) fn manifests(&self) -> Inventory {
+        let good = self.files.values().filter_map(|file| file.good.as_ref());
+        let all = good.flat_map(|good| good.judged.manifests.iter().map(|(_, _, object)| Arc::clone(object)));
+        match self.say {
+            Some(_) => all.collect(),
+            None => Inventory::default(),
+        }
+    }
+
+    /// What is in force is this from now on.
+    pub(super) fn taken(&mut self, in_force: &Inventory) {
+        if let Some(say) = &mut self.say {
+            say.take(in_force);
+        }
     }
 
     /// The files that are there: all others have vanished. Gives whether anything is different now.
@@ -160,17 +184,18 @@ impl Files {
                 changed = true;
             }
         }
-        changed | self.bury()
+        let is_judged = self.say.is_some();
+        changed | (!is_judged && self.bury(&BTreeSet::new()))
     }
 
     /// Takes the objects of vanished files away, unless one of those that are there may hold them.
-    fn bury(&mut self) -> bool {
+    fn bury(&mut self, held: &BTreeSet<Arc<Path>>) -> bool {
         self.files.retain(|_, file| !(file.is_gone && file.is_unknown()));
         if self.has_unknown() {
             return false;
         }
-        let gone: Vec<_> =
-            self.files.iter().filter(|(_, file)| file.is_gone).map(|(path, _)| Arc::clone(path)).collect();
+        let is_gone = |(path, file): &(&Arc<Path>, &File)| file.is_gone && !held.contains(*path);
+        let gone: Vec<_> = self.files.iter().filter(is_gone).map(|(path, _)| Arc::clone(path)).collect();
         for path in &gone {
             let good = self.files.remove(path).and_then(|file| file.good);
             self.replaced(path, good);
@@ -185,7 +210,8 @@ impl Files {
 
     /// Whether there is nothing wrong anywhere.
     pub(super) fn is_good(&self) -> bool {
-        self.repeated.is_empty() && self.files.values().all(|file| file.faults.is_empty())
+        let is_said = self.say.as_ref().is_none_or(Say::is_good);
+        is_said && self.repeated.is_empty() && self.files.values().all(|file| file.faults.is_empty())
     }
 
     /// How many there are.
@@ -203,9 +229,19 @@ impl Files {
         self.files.iter().filter_map(|(path, file)| Some((&**path, &file.good.as_ref()?.digest)))
     }
 
-    /// The digest of a file's last good state.
-    pub(super) fn good_digest(&self, path: &Path) -> Option<&Digest> {
-        self.files.get(path)?.good.as_ref().map(|good| &good.digest)
+    /// Whether a text is that of a file's last good state, or may come to be.
+    pub(super) fn may_hold(&self, path: &Path, text: &str) -> bool {
+        let file = self.files.get(path);
+        let mut known = file.into_iter().flat_map(|file| file.good.iter().chain(&file.candidate)).peekable();
+        known.peek().is_some() && {
+            let digest = digest_of(text);
+            known.any(|known| known.digest == digest)
+        }
+    }
+
+    /// Digests of what may come to be good.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Digest> {
+        self.files.values().filter_map(|file| file.candidate.as_ref()).map(|candidate| &candidate.digest)
     }
 
     /// Digest of all that is in force.
@@ -225,9 +261,11 @@ impl Files {
         for file in self.files.values() {
             findings.extend_from_slice(&file.faults);
             if file.faults.is_empty() {
-                findings.extend(file.good.iter().flat_map(|good| &good.judged.findings).cloned());
+                let last = file.candidate.as_ref().or(file.good.as_ref());
+                findings.extend(last.iter().flat_map(|last| &last.judged.findings).cloned());
             }
         }
+        findings.extend(self.say.iter().flat_map(Say::findings).cloned());
         for id in &self.repeated {
             let mut places = self.places.get(id).into_iter().flatten().filter_map(|path| self.placed(path, id));
             let Some((first, ..)) = places.next() else { continue };
@@ -236,7 +274,7 @@ impl Files {
         findings
     }
 
-    fn placed(&self, path: &Path, id: &ObjectId) -> Option<&(crate::finding::Origin, u128, crate::resource::Object)> {
+    fn placed(&self, path: &Path, id: &ObjectId) -> Option<&(Origin, u128, crate::resource::Object)> {
         self.files.get(path)?.good.as_ref()?.judged.objects.get(id)
     }
 
@@ -277,6 +315,51 @@ impl Files {
         } else {
             self.repeated.remove(id);
         }
+    }
+}
+
+impl say::Files for Files {
+    fn offered(&self, without: &BTreeSet<Arc<Path>>) -> Offered<'_> {
+        let is_out = |path: &Arc<Path>| without.contains(path);
+        // Of those nobody knows what they hold: it may be what has vanished.
+        let is_unknown = self
+            .files
+            .iter()
+            .any(|(path, file)| !file.is_gone && file.is_unknown() && (file.candidate.is_none() || is_out(path)));
+        let mut offered = Offered::new();
+        for (path, file) in &self.files {
+            let counts = match &file.candidate {
+                _ if file.is_gone && !is_unknown && !is_out(path) => None,
+                Some(candidate) if !file.is_gone && !is_out(path) => Some(candidate),
+                _ => file.good.as_ref(),
+            };
+            for (key, origin, object) in counts.iter().flat_map(|counts| &counts.judged.manifests) {
+                offered.entry(key).or_insert((path, origin, object));
+            }
+        }
+        offered
+    }
+
+    fn pending(&self) -> BTreeSet<Arc<Path>> {
+        let is_pending = |(_, file): &(&Arc<Path>, &File)| file.is_gone || file.candidate.is_some();
+        self.files.iter().filter(is_pending).map(|(path, _)| Arc::clone(path)).collect()
+    }
+
+    fn changing(&self, key: &Key) -> BTreeSet<Arc<Path>> {
+        let holds = |good: &Option<Good>| {
+            good.as_ref().is_some_and(|good| good.judged.manifests.iter().any(|(of, ..)| of == key))
+        };
+        let is_changing = |(_, file): &(&Arc<Path>, &File)| {
+            (file.is_gone || file.candidate.is_some()) && (holds(&file.good) || holds(&file.candidate))
+        };
+        self.files.iter().filter(is_changing).map(|(path, _)| Arc::clone(path)).collect()
+    }
+
+    fn origin(&self, key: &Key) -> Origin {
+        let good = self.files.values().filter_map(|file| file.good.as_ref());
+        let mut all = good.flat_map(|good| &good.judged.manifests);
+        let found = all.find(|(of, ..)| of == key).map(|(_, origin, _)| origin.clone());
+        found.unwrap_or_else(|| Origin { source: Arc::clone(&self.source), ..Origin::default() })
     }
 }
 

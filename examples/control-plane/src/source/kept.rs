@@ -106,13 +106,14 @@ impl Kept {
         Ok(())
     }
 
-    /// Makes a list the one that counts. Texts that are in none any more are removed.
+    /// Makes a list the one that counts. Texts that are in none any more are removed, save those that may come to be in one.
     ///
     /// # Errors
     /// [`Error`]; the list before counts.
     pub(super) fn commit<'a>(
         &mut self,
         files: impl Iterator<Item = (&'a Path, &'a Digest)>,
+        candidates: impl Iterator<Item = &'a Digest>,
         revision: &str,
         now: SystemTime,
     ) -> Result<(), Error> {
@@ -130,6 +131,7 @@ impl Kept {
         let path = self.directory.join(LIST);
         let text = serde_json::to_vec(&list).map_err(|_| Error::Ruined { path: path.clone() })?;
         file::replace(&path, &text, Mode::Private)?;
+        listed.extend(candidates.filter(|digest| self.texts.contains(*digest)));
         for digest in self.texts.difference(&listed) {
             // One that stays is only in the way.
             let _ = file::remove(&self.directory.join(hex(digest)));

@@ -38,6 +38,7 @@ mod merge;
 mod metrics;
 mod outlet;
 mod said;
+mod say;
 pub mod settings;
 mod sources;
 #[cfg(test)]

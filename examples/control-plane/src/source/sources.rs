@@ -18,7 +18,7 @@ use super::merge::{Merge, Merged, Rules};
 use super::outlet::{Inlet, Outlet, Progress};
 use super::settings::{self, Entry};
 use super::{Directory, Source, git};
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
 
 /// What a directory is called that is the only source, and has no name.
 pub const DIRECTORY: &str = "directory";
@@ -48,7 +48,7 @@ pub(super) struct Named {
 #[derive(Clone, Default)]
 pub struct Beside {
     /// Who else has a say in what takes effect.
-    pub judge: Option<Arc<dyn Judge>>,
+    pub gate: Option<Arc<Gate>>,
     /// Cancelled when the process begins to end: who leads gives that up.
     pub ending: CancellationToken,
     /// Statuses that are to be written.
@@ -58,7 +58,7 @@ pub struct Beside {
 
 impl fmt::Debug for Beside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Beside").field("judge", &self.judge.is_some()).finish_non_exhaustive()
+        f.debug_struct("Beside").field("gate", &self.gate).finish_non_exhaustive()
     }
 }
 
@@ -119,11 +119,15 @@ impl Sources {
         tasks: &Tasks,
     ) -> Result<Self, Error> {
         let entries = named(&settings.0)?;
+        // In the order in which they take precedence, whenever each begins.
+        for (name, _) in &entries {
+            beside.gate.iter().for_each(|gate| gate.join(name));
+        }
         let mut repositories = Vec::new();
         for (index, (name, entry)) in entries.iter().enumerate() {
             let Some(settings) = &entry.git else { continue };
             let state = place(state, name).ok_or(Error::NoStateDir { index })?;
-            let follow = git::Follow::new(Arc::clone(name), settings, &state, beside.judge.clone());
+            let follow = git::Follow::new(Arc::clone(name), settings, &state, beside.gate.clone());
             repositories.push(follow.map_err(|source| Error::Git { index, source })?);
         }
         let mut repositories = repositories.into_iter();
@@ -134,9 +138,9 @@ impl Sources {
             if let Some(path) = &entry.directory {
                 let interval = Duration::from_millis(entry.poll_interval_ms.max(10));
                 let kept = place(state, &name).map(|state| state.join("kept"));
-                let judge = beside.judge.clone();
+                let gate = beside.gate.clone();
                 let (named, path_too, kept) = (Arc::clone(&name), path.clone(), kept.as_deref());
-                let directory = Directory::judged(named, path_too, interval, entry.on_error, kept, judge);
+                let directory = Directory::judged(named, path_too, interval, entry.on_error, kept, gate);
                 sources.add(Arc::clone(&name), (DIRECTORY, path.display().to_string()), rules, directory);
             } else if let (Some(settings), Some(follow)) = (&entry.git, repositories.next()) {
                 if let Some(secret) = &settings.webhook_secret_file {

@@ -10,7 +10,9 @@ use super::files::Files;
 use super::merge::{Merge, Merged, Rules};
 use super::settings::{Divergence, OnError};
 use super::{Said, dir};
-use crate::admission::judge::{Judge, Review};
+use crate::admission::gate::Gate;
+use crate::admission::inventory::Inventory;
+use crate::admission::judge::{Judge, Operation, Review};
 use crate::finding::{Code, Finding, Severity};
 use crate::resource::Kind;
 use crate::world::World;
@@ -269,6 +271,7 @@ fn offered(accepted: &mut Accepted, files: &[(&str, &str)], revision: &str, now:
         accepted.offer(Path::new(path), Ok(text));
     }
     accepted.files.keep_only(&there);
+    accepted.admit();
     accepted.settle(revision, now)
 }
 
@@ -392,10 +395,10 @@ impl Denies {
 }
 
 impl Judge for Denies {
-    fn judge(&self, review: &Review<'_>) -> Vec<Finding> {
-        let label = review.object.and_then(|object| object.pointer("/metadata/labels/note"));
+    fn judge(&self, review: &Review<'_>, _: &Inventory) -> Vec<Finding> {
+        let label = review.object.or(review.old).and_then(|object| object.pointer("/metadata/labels/note"));
         let denied = label.and_then(|label| label.as_str()).is_some_and(|label| *self.label.lock() == Some(label));
-        denied.then(|| review.origin.error("denied")).into_iter().collect()
+        denied.then(|| review.origin.error(format!("denied {}", review.operation.name()))).into_iter().collect()
     }
 
     fn revision(&self) -> u64 {
@@ -407,35 +410,99 @@ impl Judge for Denies {
 fn policies_have_a_say_and_what_was_judged_is_judged_again_when_they_change() {
     let denies = Arc::new(Denies::default());
     denies.say(Some("n1"));
-    let judge: Arc<dyn Judge> = Arc::clone(&denies) as _;
-    let mut files = Files::new("s".into(), Some(judge));
+    let gate = || Some(Arc::new(Gate::new(Arc::clone(&denies) as _)));
+    let mut accepted = Accepted::open("s".into(), OnError::File, None, gate());
     let path = Path::new("a.yaml");
-    files.are_to_be_judged_again();
-    files.offer(path, Ok(&account("a", 1)));
-    assert!(!files.is_good() && files.world().is_empty() && files.has_unknown());
-    assert!(messages(&files.findings())[0].contains("s:a.yaml:1: error: denied"), "{:?}", files.findings());
+    let first = offered(&mut accepted, &[("a.yaml", &account("a", 1))], "1", second(1));
+    assert!(!accepted.files.is_good() && first.world.is_empty() && accepted.files.has_unknown());
+    assert_eq!(messages(&first.findings), ["s:a.yaml:1: error: denied CREATE"]);
 
-    files.offer(path, Ok(&account("a", 2)));
-    assert!(files.is_good() && !files.are_to_be_judged_again());
-    let in_force = told(files.world());
+    let good = offered(&mut accepted, &[("a.yaml", &account("a", 2))], "2", second(2));
+    assert!(good.findings.is_empty() && !accepted.files.are_to_be_judged_again());
+    let in_force = told(&good.world);
 
     // What was good stays in force, and is told of, until it is mended or the policy is taken back.
     denies.say(Some("n2"));
-    assert!(files.are_to_be_judged_again());
-    assert!(files.offer(path, Ok(&account("a", 2))));
-    assert!(!files.is_good() && !files.has_unknown());
-    assert_eq!(told(files.world()), in_force);
+    assert!(accepted.files.are_to_be_judged_again());
+    let flagged = offered(&mut accepted, &[("a.yaml", &account("a", 2))], "3", second(3));
+    assert_eq!(messages(&flagged.findings), ["s:a.yaml:1: error: denied UPDATE"]);
+    assert!(!accepted.files.is_good() && !accepted.files.has_unknown());
+    assert_eq!(told(&flagged.world), in_force);
     denies.say(None);
-    assert!(files.are_to_be_judged_again() && files.offer(path, Ok(&account("a", 2))));
-    assert!(files.is_good());
-    assert_eq!(told(files.world()), in_force);
+    assert!(accepted.files.are_to_be_judged_again());
+    let mended = offered(&mut accepted, &[("a.yaml", &account("a", 2))], "4", second(4));
+    assert!(mended.findings.is_empty());
+    assert_eq!(told(&mended.world), in_force);
 
     // What was in force before a restart was judged then.
     denies.say(Some("n2"));
-    let judge: Arc<dyn Judge> = denies;
-    let mut restored = Files::new("s".into(), Some(judge));
+    let mut restored = Files::new("s".into(), gate());
     restored.restore(path, &account("a", 2));
     assert_eq!(told(restored.world()), in_force);
+    let before = restored.manifests();
     restored.offer(path, Ok(&account("a", 2)));
+    restored.admit(&before);
     assert!(!restored.is_good() && told(restored.world()) == in_force);
+}
+
+#[test]
+fn what_must_not_go_does_not() {
+    let denies = Arc::new(Denies::default());
+    let gate = || Some(Arc::new(Gate::new(Arc::clone(&denies) as _)));
+    let (stays, goes) = (account("a", 1), account("b", 2));
+    let both = stays.clone() + &goes;
+    for rule in [OnError::File, OnError::Source] {
+        denies.say(None);
+        let mut accepted = Accepted::open("s".into(), rule, None, gate());
+        let first = offered(&mut accepted, &[("a.yaml", &both), ("c.yaml", &account("c", 2))], "1", second(1));
+        assert_eq!(first.world.len(), 3);
+        denies.say(Some("n1"));
+        let denied = "s:a.yaml:1: error: denied DELETE".to_owned();
+        // The file goes, or the object goes out of it.
+        for (files, more) in [(vec![("c.yaml", account("c", 3))], 3), (vec![("a.yaml", goes.clone())], 2)] {
+            let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+            let said = offered(&mut accepted, &files, "2", second(2));
+            assert!(messages(&said.findings).contains(&denied), "{rule:?}: {:?}", said.findings);
+            let left = if rule == OnError::File { more } else { 3 };
+            assert_eq!(said.world.len(), left, "{rule:?} {files:?}: {:?}", told(&said.world));
+            assert_eq!(&*said.revision, if rule == OnError::File { "2" } else { "1" });
+        }
+        // It comes back, or only moves: nothing is denied any more.
+        denies.say(Some("n9"));
+        let moved = offered(&mut accepted, &[("z.yaml", &stays), ("b.yaml", &goes)], "3", second(3));
+        assert_eq!((messages(&moved.findings), moved.world.len()), (Vec::new(), 2), "{rule:?}");
+    }
+}
+
+/// Denies an account of which there is no other with the same name and an `x` behind it.
+struct NeedsOther;
+
+impl Judge for NeedsOther {
+    fn judge(&self, review: &Review<'_>, inventory: &Inventory) -> Vec<Finding> {
+        let name = review.subject().name;
+        let has = inventory.iter().any(|(key, _)| key.name == format!("{name}x"));
+        let asks = review.operation != Operation::Delete && !name.ends_with('x');
+        (asks && !has).then(|| review.origin.error(format!("{name} is alone"))).into_iter().collect()
+    }
+
+    fn sees_others(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn files_are_judged_among_what_there_would_be() {
+    let mut accepted = Accepted::open("s".into(), OnError::File, None, Some(Arc::new(Gate::new(Arc::new(NeedsOther)))));
+    let (a, ax, b) = (account("a", 1), account("ax", 1), account("b", 1));
+    let both = offered(&mut accepted, &[("a.yaml", &a), ("x.yaml", &ax)], "1", second(1));
+    assert_eq!((messages(&both.findings), both.world.len()), (Vec::new(), 2), "they come together");
+    let alone = offered(&mut accepted, &[("a.yaml", &a), ("x.yaml", &ax), ("b.yaml", &b)], "2", second(2));
+    assert_eq!((messages(&alone.findings), alone.world.len()), (vec!["s:b.yaml:1: error: b is alone".to_owned()], 2));
+    // What did not change would be denied by what did: nothing of that counts.
+    let broken = offered(&mut accepted, &[("a.yaml", &a), ("x.yaml", &account("cx", 1))], "3", second(3));
+    assert!(told(&broken.world).iter().any(|line| line.contains("default/ax")), "{:?}", told(&broken.world));
+    assert_eq!(messages(&broken.findings), ["s:a.yaml:1: error: a is alone"]);
+    // Together they may go.
+    let gone = offered(&mut accepted, &[("x.yaml", &account("cx", 1))], "4", second(4));
+    assert_eq!((messages(&gone.findings), gone.world.len()), (Vec::new(), 1));
 }

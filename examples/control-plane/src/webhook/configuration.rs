@@ -24,9 +24,10 @@ pub enum Place {
 }
 
 /// The `ValidatingWebhookConfiguration` by which API servers ask this webhook, as YAML. `roots` (PEM) are those by which they
-/// know it. All kinds are asked about that the mesh reads and Kubernetes does not judge itself.
+/// know it. All kinds are asked about that the mesh reads and Kubernetes does not judge itself; about objects that go only with
+/// `deletions`, for admission policies that keep some.
 #[must_use]
-pub fn configuration(name: &str, place: &Place, roots: &[u8]) -> String {
+pub fn configuration(name: &str, place: &Place, roots: &[u8], deletions: bool) -> String {
     let mut groups = BTreeMap::<&str, Vec<&str>>::new();
     // Of Kubernetes' own kinds its API server knows best, and a webhook that is away would stop the cluster.
     let is_asked = |collection: &&Collection| {
@@ -60,11 +61,12 @@ pub fn configuration(name: &str, place: &Place, roots: &[u8]) -> String {
         quoted(name),
         STANDARD.encode(roots),
     );
+    let operations = if deletions { "CREATE, UPDATE, DELETE" } else { "CREATE, UPDATE" };
     for (group, plurals) in groups {
         // Writing into a text cannot fail.
         let _ = write!(
             yaml,
-            "      - apiGroups: [{group}]\n        apiVersions: [\"*\"]\n        operations: [CREATE, UPDATE]\n        \
+            "      - apiGroups: [{group}]\n        apiVersions: [\"*\"]\n        operations: [{operations}]\n        \
              resources: [{}]\n        scope: \"*\"\n",
             plurals.join(", ")
         );

@@ -2,18 +2,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::review::{Operation, Request, Validator, Verdict};
-use crate::admission::judge::{self, Judge};
+use crate::admission::gate::Gate;
+use crate::admission::judge;
 use crate::finding::{Finding, Origin, Severity};
 
-/// Lets a judge of sources judge what API servers ask about. Errors refuse, warnings are passed on.
-#[derive(Clone)]
-pub struct Judged(pub Arc<dyn Judge>);
-
-impl std::fmt::Debug for Judged {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Judged(..)")
-    }
-}
+/// Lets who judges sources judge what API servers ask about, among all that sources have in force. Errors refuse, warnings are
+/// passed on.
+#[derive(Debug, Clone)]
+pub struct Judged(pub Arc<Gate>);
 
 impl Validator for Judged {
     fn validate(&self, request: &Request) -> Verdict {
@@ -26,7 +22,8 @@ impl Validator for Judged {
         let origin = Origin { file: Path::new("object").into(), ..Origin::default() };
         let user = Some(&request.user_info).filter(|user| !user.is_null());
         let (object, old) = (request.object.as_ref(), request.old_object.as_ref());
-        let findings = self.0.judge(&judge::Review { operation, object, old, user, origin: &origin });
+        let review = judge::Review { operation, object, old, user, origin: &origin };
+        let findings = self.0.judge(None, &[review]).concat();
         let (errors, warnings): (Vec<_>, Vec<_>) =
             findings.into_iter().partition(|finding| finding.severity == Severity::Error);
         let texts = |findings: Vec<Finding>| findings.iter().map(Finding::text).collect::<Vec<_>>();

@@ -2,8 +2,9 @@
 //! applies it sees why (`admission.k8s.io/v1`).
 //!
 //! Whoever cannot be answered is refused: what cannot be parsed, what takes too long, what comes while too much is judged.
-//! That is the API server's part too, by `failurePolicy: Fail`. Deletions are not judged: nothing must keep anybody from taking
-//! away what is wrong.
+//! That is the API server's part too, by `failurePolicy: Fail`. The schema does not keep anybody from taking away what is wrong:
+//! deletions are judged by admission policies alone, by those that speak of them, where the API server is told to ask
+//! ([`configuration`]).
 
 mod begin;
 mod configuration;

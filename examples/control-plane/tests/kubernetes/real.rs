@@ -317,7 +317,7 @@ async fn webhook(cluster: &Cluster, tasks: &Tasks) {
     let incoming = Incoming::new(listener, tls, &identity);
     tasks.spawn(Webhook::new(Arc::new(Schema)).serve(incoming, tasks.clone()));
     let roots = std::fs::read(dir.path().join("root-cert.pem")).unwrap();
-    cluster.apply(&configuration("mesh", &place, &roots));
+    cluster.apply(&configuration("mesh", &place, &roots, false));
 
     // Good by the CRD's schema: it takes any text for a namespace's name, and any value for a key.
     let bad =

@@ -1,7 +1,11 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use mesh_control_plane::admission::gate::Gate;
+use mesh_control_plane::admission::inventory::Inventory;
 use mesh_control_plane::admission::judge::{Judge, Review};
+#[cfg(feature = "rego")]
+use mesh_control_plane::admission::rego::{Admission, PolicyFile};
 use mesh_control_plane::finding::{Finding, Severity};
 use mesh_control_plane::resource::{LabelSelector, MtlsMode};
 use mesh_control_plane::source::kubernetes::Kubernetes;
@@ -384,7 +388,7 @@ async fn a_cluster_is_one_of_several_sources_and_policies_have_a_say_in_it() {
     ]));
     let settings: mesh_control_plane::source::settings::Sources = settings.unwrap();
     let tasks = Tasks::default();
-    let beside = Beside { judge: Some(Arc::new(DeniesName)), ..Beside::default() };
+    let beside = Beside { gate: Some(Arc::new(Gate::new(Arc::new(DeniesName)))), ..Beside::default() };
     fake.down(true);
     let sources = Sources::start(&settings, None, &beside, &tasks).unwrap();
     let merged = sources.merged();
@@ -403,10 +407,86 @@ async fn a_cluster_is_one_of_several_sources_and_policies_have_a_say_in_it() {
 struct DeniesName;
 
 impl Judge for DeniesName {
-    fn judge(&self, review: &Review<'_>) -> Vec<Finding> {
+    fn judge(&self, review: &Review<'_>, _: &Inventory) -> Vec<Finding> {
         let denied = review.subject().name == "denied";
         denied.then(|| review.origin.error("no such name")).into_iter().collect()
     }
+}
+
+/// Policies that may be replaced.
+#[cfg(feature = "rego")]
+struct Replaced {
+    admission: Admission,
+    revision: std::sync::atomic::AtomicU64,
+}
+
+#[cfg(feature = "rego")]
+impl Replaced {
+    fn take(&self, text: &str) {
+        self.admission.take(&[PolicyFile { path: "p.rego".into(), text: Ok(text.to_owned()) }]).unwrap();
+        self.revision.fetch_add(1, std::sync::atomic::Ordering::Release);
+    }
+}
+
+#[cfg(feature = "rego")]
+impl Judge for Replaced {
+    fn judge(&self, review: &Review<'_>, inventory: &Inventory) -> Vec<Finding> {
+        self.admission.judge(review, inventory)
+    }
+
+    fn sees_others(&self) -> bool {
+        self.admission.sees_others()
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision.load(std::sync::atomic::Ordering::Acquire)
+    }
+}
+
+#[cfg(feature = "rego")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_see_the_cluster_and_judge_it_again_when_they_change() {
+    let needs = "package p\nviolation[{\"msg\": \"its namespace is not there\"}] { input.review.kind.kind == \"Service\"; input.review.operation != \"DELETE\"; not data.inventory.cluster.v1.Namespace[input.review.namespace] }\nviolation[{\"msg\": \"it stays\"}] { input.review.operation == \"DELETE\"; input.review.oldObject.metadata.name == \"a\" }\nviolation[{\"msg\": \"its port stays\"}] { input.review.operation == \"UPDATE\"; input.review.oldObject.spec.ports != input.review.object.spec.ports; input.review.name == \"a\" }";
+    let fake = Fake::start().await;
+    fake.put(SERVICES, service("a", 80));
+    let replaced =
+        Arc::new(Replaced { admission: Admission::closed(), revision: std::sync::atomic::AtomicU64::default() });
+    replaced.take(needs);
+    let (publisher, said) = Publisher::new(Said::default());
+    let tasks = Tasks::default();
+    let gate = Some(Arc::new(Gate::new(Arc::clone(&replaced) as _)));
+    let source = Kubernetes::new("cluster", fake.api(), Vec::new()).judged(gate);
+    let more = tasks.clone();
+    tasks.spawn(async move { source.run(&more, &publisher).await });
+    let reading = Reading { said, tasks };
+    let says = |text: &str| reading.said.load().findings.iter().any(|finding| finding.message.starts_with(text));
+    reading.complete().await;
+    assert!(reading.services().is_empty() && says("its namespace is not there"), "{:?}", reading.said.load().findings);
+
+    // What it lacked comes later.
+    fake.put(NAMESPACES, json!({"metadata": {"name": "shop"}}));
+    until("its namespace came", || reading.services() == ["a:80"] && !says("its namespace")).await;
+
+    // What must not change, or go, stays as it was.
+    fake.put(SERVICES, service("a", 81));
+    until("its port must stay", || says("its port stays")).await;
+    assert_eq!(reading.services(), ["a:80"]);
+    fake.put(SERVICES, service("a", 80));
+    until("it is as it was", || !says("its port")).await;
+    fake.delete(SERVICES, "shop", "a");
+    until("it must stay", || says("it stays")).await;
+    assert_eq!(reading.services(), ["a:80"]);
+
+    // Policies that say otherwise: what they held back takes effect, and what they deny now is named.
+    replaced.take("package p\ndeny contains \"no b\" if input.request.name == \"b\"");
+    until("it may go", || reading.services().is_empty() && !says("it stays")).await;
+    fake.put(SERVICES, service("b", 80));
+    until("b is denied", || says("no b")).await;
+    replaced.take("package p\ndeny contains \"no c\" if input.request.name == \"c\"");
+    until("b is not", || reading.services() == ["b:80"] && !says("no b")).await;
+    replaced.take("package p\ndeny contains \"no b\" if input.request.name == \"b\"");
+    until("it is flagged", || says("no b")).await;
+    assert_eq!(reading.services(), ["b:80"], "it was good once");
 }
 
 #[test]

@@ -130,10 +130,46 @@ async fn warnings_are_bounded_and_who_cannot_judge_refuses() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
+/// What is asked is judged among all that sources have in force.
+#[cfg(feature = "rego")]
+#[tokio::test]
+async fn policies_judge_what_an_api_server_asks_about() {
+    use mesh_control_plane::admission::gate::Gate;
+    use mesh_control_plane::admission::inventory::Inventory;
+    use mesh_control_plane::admission::rego::{Admission, PolicyFile};
+    use mesh_control_plane::webhook::Judged;
+
+    let text = "package p\nimport rego.v1\nsame contains name if { some name, other in data.inventory.namespace.shop[\"security.istio.io/v1\"].AuthorizationPolicy; other.spec.action == input.request.object.spec.action; name != input.request.name }\ndeny contains sprintf(\"%v says it\", [name]) if { some name in same; input.request.operation != \"DELETE\" }\ndeny contains \"it stays\" if { input.request.operation == \"DELETE\"; input.request.oldObject.spec.action == \"DENY\" }\ndeny contains \"its action stays\" if { input.request.operation == \"UPDATE\"; input.request.oldObject.spec.action != input.request.object.spec.action }";
+    let admission = Admission::closed();
+    admission.take(&[PolicyFile { path: "p.rego".into(), text: Ok(text.to_owned()) }]).unwrap();
+    let gate = Arc::new(Gate::new(Arc::new(admission)));
+    gate.join(&"cluster".into());
+    let mut other = policy("ALLOW");
+    other["metadata"]["name"] = "other".into();
+    gate.take("cluster", &[other, policy("DENY")].into_iter().map(Arc::new).collect::<Inventory>());
+    let webhook = Webhook::new(Arc::new(Judged(gate)));
+    for (operation, object, old, refusal) in [
+        ("CREATE", policy("AUDIT"), Value::Null, None),
+        ("CREATE", policy("ALLOW"), Value::Null, Some("other says it")),
+        ("UPDATE", policy("AUDIT"), policy("AUDIT"), None),
+        ("UPDATE", policy("AUDIT"), policy("DENY"), Some("its action stays")),
+        ("DELETE", Value::Null, policy("AUDIT"), None),
+        ("DELETE", Value::Null, policy("DENY"), Some("it stays")),
+    ] {
+        let request =
+            json!({"uid": "u", "operation": operation, "namespace": "shop", "object": object, "oldObject": old});
+        let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
+        let (_, answer) = post(&webhook, "/validate", body.to_string().into()).await;
+        assert_eq!(answer["response"]["allowed"], refusal.is_none(), "{operation}: {answer}");
+        let message = answer["response"]["status"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(refusal.unwrap_or_default()), "{operation}: {answer}");
+    }
+}
+
 #[test]
 fn the_configuration_names_the_kinds_that_are_read() {
     let place = Place::Service { namespace: "istio-system".to_owned(), name: "control-plane".to_owned(), port: 443 };
-    let yaml = configuration("mesh", &place, b"roots");
+    let yaml = configuration("mesh", &place, b"roots", false);
     for text in [
         "failurePolicy: Fail",
         "caBundle: cm9vdHM=",
@@ -144,8 +180,12 @@ fn the_configuration_names_the_kinds_that_are_read() {
     ] {
         assert!(yaml.contains(text), "{text} in {yaml}");
     }
+    assert!(yaml.contains("operations: [CREATE, UPDATE]\n"), "{yaml}");
+    let deletions = configuration("mesh", &place, b"roots", true);
+    assert!(deletions.contains("operations: [CREATE, UPDATE, DELETE]\n"), "{deletions}");
     assert!(!yaml.contains("pods") && !yaml.contains("apiGroups: []"), "{yaml}");
     assert!(
-        configuration("mesh", &Place::Url("https://h:1/".to_owned()), b"").contains("url: \"https://h:1/validate\"")
+        configuration("mesh", &Place::Url("https://h:1/".to_owned()), b"", false)
+            .contains("url: \"https://h:1/validate\"")
     );
 }

@@ -2,8 +2,7 @@
 
 use mesh_core::name::NamespacedName;
 
-use crate::finding::Faults;
-use crate::finding::Finding;
+use crate::finding::{Code, Faults, Finding};
 use crate::resource::virtual_service::{Destination, HttpRoute, VirtualService, is_for_mesh};
 use crate::resource::{Authorizer, Kind, Metadata, ParentRef};
 use crate::translate::binding::{self, Object, Traffic};
@@ -27,11 +26,15 @@ pub(super) fn references(world: &World, findings: &mut Vec<Finding>) {
         match found.map(|provider| provider.authorizer()) {
             Some(Some(_)) => {}
             Some(None) => {
-                faults.warning("provider.name", format_args!("`{}` decides nothing; {effect}", provider.name));
+                faults.coded(
+                    Code::NO_DECISION,
+                    "provider.name",
+                    format_args!("`{}` decides nothing; {effect}", provider.name),
+                );
             }
             None => {
                 let message = "is no extension provider of the ConfigMap `istio`";
-                faults.warning("provider.name", format_args!("`{}` {message}; {effect}", provider.name));
+                faults.coded(Code::NOT_FOUND, "provider.name", format_args!("`{}` {message}; {effect}", provider.name));
             }
         }
     }
@@ -50,9 +53,9 @@ fn authorizer(world: &World, config: &NamespacedName, authorizer: Authorizer<'_>
     let effect = "what would be put to it is denied";
     let mut found = hosts(world, namespace.unwrap_or(config.namespace.as_str()), host).peekable();
     if found.peek().is_none() {
-        faults.warning("service", format_args!("`{host}` is not there; {effect}"));
+        faults.coded(Code::NOT_FOUND, "service", format_args!("`{host}` is not there; {effect}"));
     } else if !found.any(|host| host.ports.contains(&authorizer.port())) {
-        faults.warning("port", format_args!("`{host}` has no port {}; {effect}", authorizer.port()));
+        faults.coded(Code::NO_SUCH_PORT, "port", format_args!("`{host}` has no port {}; {effect}", authorizer.port()));
     }
 }
 
@@ -62,7 +65,7 @@ fn virtual_service(world: &World, service: &VirtualService, faults: &mut Faults<
         let field = format!("hosts[{index}]");
         let found: Vec<Host<'_>> = hosts(world, &metadata.namespace, name).collect();
         if found.is_empty() {
-            faults.warning(&field, format_args!("`{name}` is no service that is there"));
+            faults.coded(Code::NOT_FOUND, &field, format_args!("`{name}` is no service that is there"));
         }
         for host in found {
             of_host(world, service, &host, &field, faults);
@@ -90,11 +93,15 @@ fn of_host(world: &World, service: &VirtualService, host: &Host<'_>, field: &str
     let (of, own) = (&host.metadata.namespace, &service.metadata.namespace);
     let named = format!("{of}/{}", host.metadata.name);
     let Some(waypoint) = binding::bound(world, Object::new(Traffic::Service, host.metadata)).waypoint else {
-        return faults.warning(field, format_args!("`{named}` has no waypoint; the object has no effect on it"));
+        return faults.coded(
+            Code::NO_WAYPOINT,
+            field,
+            format_args!("`{named}` has no waypoint; the object has no effect on it"),
+        );
     };
     if own != of && waypoint.namespace != **own {
         let message = "is in another namespace, and so is its waypoint; the object has no effect on it";
-        return faults.warning(field, format_args!("`{named}` {message}"));
+        return faults.coded(Code::OTHER_NAMESPACE, field, format_args!("`{named}` {message}"));
     }
     let parents = |parents: &[ParentRef], route: &Metadata| {
         parents.iter().any(|parent| {
@@ -109,7 +116,11 @@ fn of_host(world: &World, service: &VirtualService, host: &Host<'_>, field: &str
     let attached = http.chain(grpc).find(|(_, refs, metadata)| parents(refs, metadata));
     if let Some((route, ..)) = attached.filter(|_| !service.spec.http.is_empty()) {
         let message = "is attached to it; where it is, `http` of this object has no effect";
-        faults.warning(field, format_args!("`{named}`: route `{route}` of the Gateway API {message}"));
+        faults.coded(
+            Code::ROUTES_MIXED,
+            field,
+            format_args!("`{named}`: route `{route}` of the Gateway API {message}"),
+        );
     }
 }
 
@@ -117,20 +128,24 @@ fn destination_of(world: &World, from: &Metadata, to: &Destination, faults: &mut
     let effect = "its share is answered with 503";
     let mut found = hosts(world, &from.namespace, &to.host).peekable();
     let Some(first) = found.peek() else {
-        return faults.warning("destination.host", format_args!("`{}` is not there; {effect}", to.host));
+        return faults.coded(Code::NOT_FOUND, "destination.host", format_args!("`{}` is not there; {effect}", to.host));
     };
     if to.port.is_none() && first.ports.len() > 1 {
         let message = "has several ports; without one here, that by which requests came in is meant";
-        faults.warning("destination.port", format_args!("`{}` {message}", to.host));
+        faults.coded(Code::PORT_NEEDED, "destination.port", format_args!("`{}` {message}", to.host));
     }
     let has = |host: Host<'_>| to.port.as_ref().is_none_or(|port| host.ports.contains(&port.number));
     if !found.any(has) {
-        faults.warning("destination.port", format_args!("`{}` has no such port; {effect}", to.host));
+        faults.coded(Code::NO_SUCH_PORT, "destination.port", format_args!("`{}` has no such port; {effect}", to.host));
     }
     if let Some(subset) = to.subset.as_deref().filter(|subset| !subset.is_empty()) {
         let rules = world.destination_rules.values().map(|(_, rule)| &rule.spec);
         if !rules.flat_map(|spec| &spec.subsets).any(|known| known.name == subset) {
-            faults.warning("destination.subset", format_args!("`{subset}` is in no DestinationRule; {effect}"));
+            faults.coded(
+                Code::NOT_FOUND,
+                "destination.subset",
+                format_args!("`{subset}` is in no DestinationRule; {effect}"),
+            );
         }
     }
 }

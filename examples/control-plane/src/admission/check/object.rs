@@ -1,5 +1,5 @@
 use super::{core, entry, gateway, stream_route, telemetry, traffic};
-use crate::finding::{Faults, Finding, Origin};
+use crate::finding::{Code, Faults, Finding, Origin};
 use crate::resource::Object;
 
 /// What is wrong with an object by itself: the rules that an API server would apply, and those of whoever honours it. It
@@ -32,11 +32,11 @@ pub fn validate(object: &Object, origin: &Origin) -> Vec<Finding> {
         Object::VirtualService(service) => super::virtual_service(service, faults),
         Object::AuthorizationPolicy(policy) => {
             let (_, said) = crate::translate::policy(&object.id().name, policy, "");
-            said.iter().for_each(|(severity, text)| faults.said(*severity, text));
+            said.iter().for_each(|(severity, text)| faults.said(*severity, Code::L7_WITHOUT_WAYPOINT, text));
         }
         Object::RequestAuthentication(tokens) => {
             let said = crate::translate::waypoint::token_faults(tokens);
-            said.iter().for_each(|(severity, text)| faults.said(*severity, text));
+            said.iter().for_each(|(severity, text)| faults.said(*severity, Code::NO_EFFECT, text));
         }
         Object::PeerAuthentication(peer) => {
             for port in peer.spec.port_level_mtls.keys() {

@@ -7,8 +7,7 @@ use mesh_core::name::NamespacedName;
 
 use super::hosts;
 use crate::attach;
-use crate::finding::Faults;
-use crate::finding::Finding;
+use crate::finding::{Code, Faults, Finding};
 use crate::resource::{BackendRef, Kind, Metadata, ParentRef, PolicyTarget, RouteFilter, WAYPOINT_CLASS};
 use crate::translate::binding::{self, Object, Traffic};
 use crate::translate::clusterset;
@@ -35,12 +34,13 @@ pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
         let named = !gateway.spec.addresses.is_empty() || !gateway.status.addresses.is_empty();
         if gateway.spec.gateway_class_name == WAYPOINT_CLASS && !named && !world.services.contains_key(key) {
             let message = "there are none, and no Service of this name; what is bound to the waypoint is refused";
-            Faults::new(origin, findings).of(Kind::Gateway, key).warning("addresses", message);
+            Faults::new(origin, findings).of(Kind::Gateway, key).coded(Code::NO_ADDRESS, "addresses", message);
         }
         let class = &gateway.spec.gateway_class_name;
         if class != WAYPOINT_CLASS && !is_class(world, class) {
             let message = format_args!("Gateways of class `{class}` are not served here");
-            Faults::new(origin, findings).of(Kind::Gateway, key).warning("gatewayClassName", message);
+            let mut faults = Faults::new(origin, findings).of(Kind::Gateway, key);
+            faults.coded(Code::CLASS_NOT_SERVED, "gatewayClassName", message);
         }
     }
     shared_addresses(world, findings);
@@ -76,7 +76,11 @@ fn shared_addresses(world: &World, findings: &mut Vec<Finding>) {
                     let (address, port) = place;
                     let message =
                         format!("`{first}` has {address}:{port} too; at their waypoint `{host}` is not reached by it");
-                    Faults::new(origin, findings).of(Kind::ServiceEntry, key).warning("addresses", message);
+                    Faults::new(origin, findings).of(Kind::ServiceEntry, key).coded(
+                        Code::SHARED_AT_WAYPOINT,
+                        "addresses",
+                        message,
+                    );
                 }
             }
         }
@@ -89,14 +93,14 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
     let ports: Vec<(u16, &str)> = match (parent.group.as_deref(), parent.kind.as_deref()) {
         (Some("" | "core"), Some("Service")) => {
             let Some((_, service)) = world.services.get(&key) else {
-                return faults.warning("name", format_args!("Service `{key}` is not there"));
+                return faults.coded(Code::NOT_FOUND, "name", format_args!("Service `{key}` is not there"));
             };
             waypoint_of(world, &service.metadata, "the route has no effect", faults);
             service.spec.ports.iter().map(|port| (port.port, port.name.as_str())).collect()
         }
         (Some(clusterset::GROUP), Some("ServiceImport")) => {
             let Some((_, import)) = world.imports.get(&key) else {
-                return faults.warning("name", format_args!("ServiceImport `{key}` is not there"));
+                return faults.coded(Code::NOT_FOUND, "name", format_args!("ServiceImport `{key}` is not there"));
             };
             let exported = world.services.get(&key).filter(|_| world.exports.contains_key(&key));
             let bound = exported.map_or(&import.metadata, |(_, service)| &service.metadata);
@@ -105,7 +109,7 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
         }
         (Some("networking.istio.io"), Some("ServiceEntry")) => {
             let Some((_, entry)) = world.service_entries.get(&key) else {
-                return faults.warning("name", format_args!("ServiceEntry `{key}` is not there"));
+                return faults.coded(Code::NOT_FOUND, "name", format_args!("ServiceEntry `{key}` is not there"));
             };
             waypoint_of(world, &entry.metadata, "the route has no effect", faults);
             entry.spec.ports.iter().map(|port| (port.number, port.name.as_str())).collect()
@@ -119,9 +123,9 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
                         let of = parent.namespace.as_deref().unwrap_or(id.name.namespace.as_str());
                         gateway_of(world, &NamespacedName::new(of, parent.name.as_str()), faults);
                     }
-                    None => faults.warning("name", format_args!("ListenerSet `{key}` is not there")),
+                    None => faults.coded(Code::NOT_FOUND, "name", format_args!("ListenerSet `{key}` is not there")),
                 },
-                None => faults.warning("kind", format_args!("routes of a {kind} have no effect here")),
+                None => faults.coded(Code::NOT_A_PARENT, "kind", format_args!("routes of a {kind} have no effect here")),
             }
             return;
         }
@@ -131,7 +135,7 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
             && parent.section_name.as_deref().is_none_or(|wanted| wanted == *name)
     };
     if !ports.iter().any(selected) {
-        faults.warning("port", format_args!("`{key}` has no such port"));
+        faults.coded(Code::NO_SUCH_PORT, "port", format_args!("`{key}` has no such port"));
     }
 }
 
@@ -164,22 +168,26 @@ fn backend(world: &World, route: &Metadata, backend: &BackendRef, effect: &str, 
     let has = match (backend.group.as_deref().unwrap_or_default(), backend.kind.as_deref().unwrap_or("Service")) {
         ("" | "core", "Service") => match world.services.get(&key) {
             Some((_, service)) if service.spec.r#type.as_deref() == Some("ExternalName") => {
-                return faults.warning("name", format_args!("`{key}` is an ExternalName; {effect}"));
+                return faults.coded(Code::NOT_A_BACKEND, "name", format_args!("`{key}` is an ExternalName; {effect}"));
             }
             Some((_, service)) => service.spec.ports.iter().any(|port| Some(port.port) == backend.port),
-            None => return faults.warning("name", format_args!("Service `{key}` is not there; {effect}")),
+            None => {
+                return faults.coded(Code::NOT_FOUND, "name", format_args!("Service `{key}` is not there; {effect}"));
+            }
         },
         (clusterset::GROUP, "ServiceImport") => match world.imports.get(&key) {
             Some((_, import)) => import.spec.ports.iter().any(|port| Some(port.port) == backend.port),
-            None => return faults.warning("name", format_args!("ServiceImport `{key}` is not there; {effect}")),
+            None => {
+                return faults.coded(Code::NOT_FOUND, "name", format_args!("ServiceImport `{key}` is not there; {effect}"));
+            }
         },
         ("networking.istio.io", "Hostname") => return,
         (group, kind) => {
-            return faults.warning("kind", format_args!("`{group}/{kind}` is no backend; {effect}"));
+            return faults.coded(Code::NOT_A_BACKEND, "kind", format_args!("`{group}/{kind}` is no backend; {effect}"));
         }
     };
     if !has {
-        faults.warning("port", format_args!("`{key}` has no such port; {effect}"));
+        faults.coded(Code::NO_SUCH_PORT, "port", format_args!("`{key}` has no such port; {effect}"));
     }
 }
 
@@ -202,14 +210,14 @@ fn target_of(world: &World, policy: &Metadata, target: &PolicyTarget, faults: &m
     match target.kind.as_str() {
         "Service" => match world.services.get(&key) {
             Some((_, service)) => waypoint_of(world, &service.metadata, effect, faults),
-            None => faults.warning("name", format_args!("Service `{key}` is not there; {effect}")),
+            None => faults.coded(Code::NOT_FOUND, "name", format_args!("Service `{key}` is not there; {effect}")),
         },
         "ServiceEntry" => match world.service_entries.get(&key) {
             Some((_, entry)) => waypoint_of(world, &entry.metadata, effect, faults),
-            None => faults.warning("name", format_args!("ServiceEntry `{key}` is not there; {effect}")),
+            None => faults.coded(Code::NOT_FOUND, "name", format_args!("ServiceEntry `{key}` is not there; {effect}")),
         },
         "Gateway" if !world.gateways.contains_key(&key) => {
-            faults.warning("name", format_args!("Gateway `{key}` is not there; {effect}"));
+            faults.coded(Code::NOT_FOUND, "name", format_args!("Gateway `{key}` is not there; {effect}"));
         }
         _ => {}
     }
@@ -219,6 +227,6 @@ fn target_of(world: &World, policy: &Metadata, target: &PolicyTarget, faults: &m
 fn waypoint_of(world: &World, service: &Metadata, effect: &str, faults: &mut Faults<'_>) {
     if binding::bound(world, Object::new(Traffic::Service, service)).waypoint.is_none() {
         let Metadata { namespace, name, .. } = service;
-        faults.warning("name", format_args!("`{namespace}/{name}` has no waypoint; {effect}"));
+        faults.coded(Code::NO_WAYPOINT, "name", format_args!("`{namespace}/{name}` has no waypoint; {effect}"));
     }
 }

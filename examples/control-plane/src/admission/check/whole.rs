@@ -28,7 +28,7 @@ pub(crate) fn whole(world: &World) -> Vec<Finding> {
     for (kind, key, origin, object) in services.chain(hosts).chain(pods).chain(entries) {
         let bound = binding::bound(world, object);
         let faults = &mut Faults::at("metadata", origin, &mut findings).of(kind, key);
-        bound.faults.iter().for_each(|fault| faults.warning("labels", fault));
+        bound.faults.iter().for_each(|fault| faults.coded(Code::WAYPOINT_LABEL, "labels", fault));
     }
     super::references(world, &mut findings);
     findings

@@ -1,10 +1,10 @@
 use std::fmt;
 
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use super::files::PolicyFile;
 use super::policies::Policies;
+use crate::admission::inventory::Inventory;
 use crate::admission::judge::{Judge, Review};
 use crate::finding::{Code, Finding, Severity};
 
@@ -21,8 +21,7 @@ impl Admission {
         Self { policies: Mutex::new(None) }
     }
 
-    /// Judges by other policies from now on, and tells how many rules there are. They see no objects until
-    /// [`Self::put_in_force`] shows them some.
+    /// Judges by other policies from now on, and tells how many rules there are.
     ///
     /// # Errors
     /// What is wrong with them. Those before stay in force; where there are none, everything is refused.
@@ -32,36 +31,27 @@ impl Admission {
         *self.policies.lock() = Some(policies);
         Ok(count)
     }
-
-    /// Lets the policies see the objects that are in force.
-    ///
-    /// # Errors
-    /// They cannot be seen; the policies then see none.
-    pub fn put_in_force<'a>(&self, objects: impl Iterator<Item = &'a Value>) -> Result<(), String> {
-        self.policies.lock().as_mut().map_or(Ok(()), |policies| policies.see(objects))
-    }
 }
 
 impl Judge for Admission {
-    fn judge(&self, review: &Review<'_>) -> Vec<Finding> {
-        match self.policies.lock().as_mut() {
-            Some(policies) => policies.judge(review),
-            None => vec![refused(review, "there are no policies that could be read; until there are, all is refused")],
+    fn judge(&self, review: &Review<'_>, inventory: &Inventory) -> Vec<Finding> {
+        self.judge_all(&[*review], inventory).concat()
+    }
+
+    fn judge_all(&self, reviews: &[Review<'_>], inventory: &Inventory) -> Vec<Vec<Finding>> {
+        let mut policies = self.policies.lock();
+        let seen = match policies.as_mut() {
+            Some(policies) => policies.see(inventory).map(|()| policies),
+            None => Err("there are no policies that could be read; until there are, all is refused".to_owned()),
+        };
+        match seen {
+            Ok(policies) => reviews.iter().map(|review| policies.judge(review)).collect(),
+            Err(reason) => reviews.iter().map(|review| vec![refused(review, &reason)]).collect(),
         }
     }
 
-    fn judge_all(&self, reviews: &[Review<'_>]) -> Vec<Finding> {
-        let Some(mut policies) = self.policies.lock().clone() else {
-            return reviews.iter().flat_map(|review| self.judge(review)).collect();
-        };
-        let seen = policies.see(reviews.iter().filter_map(|review| review.object));
-        reviews
-            .iter()
-            .flat_map(|review| match &seen {
-                Ok(()) => policies.judge(review),
-                Err(reason) => vec![refused(review, reason)],
-            })
-            .collect()
+    fn sees_others(&self) -> bool {
+        self.policies.lock().as_ref().is_some_and(Policies::sees_others)
     }
 }
 

@@ -8,20 +8,26 @@ use serde_json::Value as Json;
 
 use super::budget;
 
+/// The syntax trees of all policies.
+pub(super) fn modules(engine: &Engine) -> Option<Vec<Json>> {
+    engine.get_ast_as_json().ok().and_then(|text| serde_json::from_str(&text).ok())
+}
+
+/// The file of a syntax tree.
+pub(super) fn file_of(module: &Json) -> &str {
+    module["source"]["file"].as_str().or_else(|| module["source"]["path"].as_str()).unwrap_or_default()
+}
+
 /// Files with a function that they call and that nobody has.
-pub(super) fn unknown(engine: &Engine) -> Vec<(String, String)> {
-    let Some(modules) = engine.get_ast_as_json().ok().and_then(|text| serde_json::from_str::<Vec<Json>>(&text).ok())
-    else {
-        return vec![(String::new(), "the calls of the policies cannot be looked at".to_owned())];
-    };
+pub(super) fn unknown(modules: &[Json]) -> Vec<(String, String)> {
     let mut found = Found::default();
-    for module in &modules {
+    for module in modules {
         found.look(&module["ast"]);
     }
     let mut unknown = Vec::new();
     let mut known: BTreeMap<String, bool> = BTreeMap::new();
-    for module in &modules {
-        let file = module["source"]["file"].as_str().or_else(|| module["source"]["path"].as_str()).unwrap_or_default();
+    for module in modules {
+        let file = file_of(module);
         let mut calls = Found::default();
         calls.look(&module["ast"]);
         for (name, count) in calls.called {
@@ -90,7 +96,7 @@ fn name(expression: &Json) -> Option<String> {
 }
 
 /// The text of a variable or field, which stands behind its place.
-fn text(part: &Json) -> Option<String> {
+pub(super) fn text(part: &Json) -> Option<String> {
     match part {
         Json::String(text) => Some(text.clone()),
         Json::Array(parts) => parts.iter().find_map(Json::as_str).map(ToOwned::to_owned),

@@ -7,10 +7,25 @@
 //! * `input.request` and `input.review`, the same in two names (that of OPA's admission control, and that of Gatekeeper): `kind`
 //!   (`group`, `version`, `kind`), `name`, `namespace`, `operation`, `object`, `oldObject`, and `userInfo` where somebody asked
 //!   an API server.
-//! * `data.mesh`, the objects that are in force, or come into force together with this one: by kind, in plural and lower case,
-//!   namespace and name: `data.mesh.services.shop.catalog`. What is in no namespace stands right below its kind.
+//! * `data.inventory`, as Gatekeeper has it: all objects that there will be, this one among them:
+//!   `data.inventory.namespace[namespace][apiVersion][kind][name]`, and `data.inventory.cluster[apiVersion][kind][name]` for what
+//!   is in no namespace.
+//! * `data.mesh`, the same by kind, in plural and lower case, namespace and name: `data.mesh.services.shop.catalog`. What is in
+//!   no namespace stands right below its kind.
 //!
-//! A verdict follows from policies, object and `data.mesh` alone: there are no clock, no chance, no network, no environment. A
+//! These two are put together only for policies that name them (or `data` as a whole).
+//!
+//! | what happens | `operation` | `object` | `oldObject` |
+//! | --- | --- | --- | --- |
+//! | an object is new | `CREATE` | as it is to be | `null` |
+//! | it is to be otherwise | `UPDATE` | as it is to be | as it is |
+//! | it stays, and is judged again: policies are others, or others that they look at are | `UPDATE` | as it is | the same |
+//! | it goes | `DELETE` | `null` | as it is |
+//!
+//! About what goes, only rules are asked in whose file `operation`, `oldObject` or `DELETE` stands, or that call other packages
+//! where one does: a rule that was written for what comes would say of an object that is not there that it lacks everything.
+//!
+//! A verdict follows from policies, question and inventory alone: there are no clock, no chance, no network, no environment. A
 //! call of a function that is not there refuses the policy when it is read.
 //!
 //! It fails closed. Policies that cannot be read leave the last good ones in force; where there are none yet, everything is
@@ -21,11 +36,13 @@
 mod admission;
 mod budget;
 mod calls;
+mod data;
 mod files;
 mod follow;
 mod functions;
 mod input;
 mod policies;
+mod reads;
 mod verdict;
 
 #[cfg(test)]

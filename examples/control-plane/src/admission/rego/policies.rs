@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use regorus::{Engine, Value};
 
+use super::data::Data;
 use super::files::PolicyFile;
+use super::reads::Reads;
 use super::{budget, calls, input, verdict};
-use crate::admission::judge::Review;
+use crate::admission::inventory::Inventory;
+use crate::admission::judge::{Operation, Review};
 use crate::finding::{Code, Finding, Origin, Severity};
 
 /// The rules that are asked, and what they say.
@@ -18,6 +21,9 @@ const RULES: [(&str, Severity); 3] =
 pub struct Policies {
     engine: Engine,
     rules: Vec<Rule>,
+    /// Whether any looks at other objects.
+    sees_others: bool,
+    data: Data,
 }
 
 /// A rule that is asked.
@@ -28,6 +34,8 @@ struct Rule {
     severity: Severity,
     /// The files in which it stands.
     files: Vec<PathBuf>,
+    /// Whether it is asked about objects that go.
+    knows_deletions: bool,
 }
 
 impl Policies {
@@ -49,14 +57,22 @@ impl Policies {
                 faults.push(fault(&file.path, &reason));
             }
         }
-        let rules = rules(&engine).unwrap_or_else(|reason| {
+        let mut rules = rules(&engine).unwrap_or_else(|reason| {
             faults.push(fault(Path::new(""), &reason));
             Vec::new()
         });
+        let modules = calls::modules(&engine).unwrap_or_else(|| {
+            faults.push(fault(Path::new(""), "the policies cannot be looked at"));
+            Vec::new()
+        });
         if faults.is_empty() {
-            faults.extend(calls::unknown(&engine).into_iter().map(|(file, reason)| fault(Path::new(&file), &reason)));
+            faults.extend(calls::unknown(&modules).into_iter().map(|(file, reason)| fault(Path::new(&file), &reason)));
         }
-        let mut policies = Self { engine, rules };
+        let reads = Reads::of(&modules);
+        for rule in &mut rules {
+            rule.knows_deletions = rule.files.iter().any(|file| reads.knows_deletions(&file.display().to_string()));
+        }
+        let mut policies = Self { engine, rules, sees_others: reads.others, data: Data::new() };
         if faults.is_empty() {
             faults = policies.try_out();
         }
@@ -75,14 +91,27 @@ impl Policies {
         self.rules.is_empty()
     }
 
-    /// Lets the policies see other objects: these, in the place of those before.
+    /// Whether any of them looks at other objects than the one that is judged.
+    #[must_use]
+    pub fn sees_others(&self) -> bool {
+        self.sees_others
+    }
+
+    /// Lets the policies see these objects in the place of those before.
     ///
     /// # Errors
-    /// They cannot be seen: they are nested too deeply.
-    pub(super) fn see<'a>(&mut self, objects: impl Iterator<Item = &'a serde_json::Value>) -> Result<(), String> {
+    /// They cannot be seen: a policy stands where they are to stand.
+    pub(super) fn see(&mut self, inventory: &Inventory) -> Result<(), String> {
+        if !self.sees_others {
+            return Ok(());
+        }
+        let Some(documents) = self.data.follow(inventory) else { return Ok(()) };
         self.engine.clear_data();
-        let data = Value::from(input::mesh(objects));
-        self.engine.add_data(data).map_err(|error| first_line(&error.to_string()))
+        self.engine.add_data(documents).map_err(|error| {
+            // The next question tries again.
+            self.data = Data::new();
+            first_line(&error.to_string())
+        })
     }
 
     /// What the rules say of an object.
@@ -90,7 +119,8 @@ impl Policies {
         self.engine.set_input(Value::from(input::of(review)));
         let object = review.subject().to_string();
         let mut findings = Vec::new();
-        for rule in &self.rules {
+        let is_deletion = review.operation == Operation::Delete;
+        for rule in self.rules.iter().filter(|rule| !is_deletion || rule.knows_deletions) {
             let asked = ask(&mut self.engine, rule);
             let said = |severity, code, message| Finding {
                 code,
@@ -155,7 +185,12 @@ fn rules(engine: &Engine) -> Result<Vec<Rule>, String> {
             let path = format!("{of_package}.{name}");
             let declared = engine.has_declared_rule_rooted_at(&package.source_file, name);
             if declared.map_err(|error| error.to_string())? {
-                let rule = rules.entry(path.clone()).or_insert(Rule { path, severity, files: Vec::new() });
+                let rule = rules.entry(path.clone()).or_insert(Rule {
+                    path,
+                    severity,
+                    files: Vec::new(),
+                    knows_deletions: false,
+                });
                 rule.files.push(PathBuf::from(&package.source_file));
             }
         }

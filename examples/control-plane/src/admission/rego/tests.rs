@@ -1,8 +1,10 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{Admission, PolicyFile};
+use crate::admission::inventory::Inventory;
 use crate::admission::judge::{Judge, Operation, Review};
 use crate::finding::Origin;
 
@@ -21,8 +23,14 @@ fn service(name: &str) -> Value {
 }
 
 fn said(admission: &Admission, object: &Value) -> Vec<String> {
+    said_among(admission, object, &[])
+}
+
+fn said_among(admission: &Admission, object: &Value, others: &[Value]) -> Vec<String> {
     let origin = Origin::file("a.yaml");
-    admission.judge(&Review::create(object, &origin)).iter().map(|finding| finding.to_string()).collect()
+    let inventory: Inventory = others.iter().cloned().map(Arc::new).collect();
+    let findings = admission.judge(&Review::create(object, &origin), &inventory);
+    findings.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -105,7 +113,7 @@ fn it_fails_closed() {
     assert!(admission.take(&[policy("p.rego", "package a\ndeny[")]).is_err());
     assert!(said(&admission, &good)[0].contains("until there are, all is refused"), "still");
     let origin = Origin::default();
-    assert_eq!(admission.judge_all(&[Review::create(&good, &origin)]).len(), 1);
+    assert_eq!(admission.judge_all(&[Review::create(&good, &origin)], &Inventory::default()).concat().len(), 1);
     admission.take(&[policy("p.rego", "package a\ndeny contains \"no\" if true")]).unwrap();
     assert!(said(&admission, &good)[0].contains("no (policy p.rego"));
     let unreadable = PolicyFile { path: "q.rego".into(), text: Err("it is a secret".to_owned()) };
@@ -148,19 +156,55 @@ fn rules_see_what_is_in_force() {
         service
     };
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
-    let in_force = [with_port("a", 80), with_port("b", 81), namespace.clone()];
-    assert_eq!(said(&admission, &with_port("b", 82)).len(), 1, "nothing is in force yet");
-    admission.put_in_force(in_force.iter()).unwrap();
-    assert_eq!(said(&admission, &with_port("b", 82)), [""; 0]);
-    let taken = said(&admission, &with_port("b", 80));
+    let others = [with_port("a", 80), with_port("b", 81), namespace];
+    assert!(admission.sees_others());
+    assert_eq!(said(&admission, &with_port("b", 82)).len(), 1, "there is nothing");
+    assert_eq!(said_among(&admission, &with_port("b", 82), &others), [""; 0]);
+    let taken = said_among(&admission, &with_port("b", 80), &others);
     assert_eq!(taken, ["a.yaml:1: error: a has 80 too (policy p.rego: data.a.deny)"]);
-    // Together with others it sees those, and not what was in force.
-    let (one, two) = (with_port("c", 90), with_port("d", 90));
-    let origin = Origin::file("b.yaml");
-    let reviews: Vec<Review<'_>> = [&one, &two, &namespace].map(|object| Review::create(object, &origin)).into();
-    let messages: Vec<String> = admission.judge_all(&reviews).iter().map(|finding| finding.object.clone()).collect();
-    assert_eq!(messages, ["Service shop/c", "Service shop/d", "Namespace shop"]);
-    assert_eq!(said(&admission, &with_port("c", 90)), [""; 0], "that was no more than a question");
+    // Others than before, one by one.
+    let moved = [with_port("a", 83), others[2].clone()];
+    assert_eq!(said_among(&admission, &with_port("b", 80), &moved), [""; 0]);
+    assert_eq!(said_among(&admission, &with_port("b", 83), &moved).len(), 1);
+    assert_eq!(said_among(&admission, &with_port("b", 83), &others[..0]).len(), 1, "no namespace");
+}
+
+/// As Gatekeeper has it.
+#[test]
+fn the_inventory_is_by_namespace_version_kind_and_name() {
+    let admission = with(
+        "package a
+violation[{\"msg\": msg}] { other := data.inventory.namespace[ns][\"networking.istio.io/v1\"].ServiceEntry[name]; msg := sprintf(\"%v/%v %v\", [ns, name, other.spec.hosts[0]]) }\nviolation[{\"msg\": msg}] { data.inventory.cluster[\"v1\"].Namespace[name]; msg := name }",
+    );
+    let entry = json!({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "e"}, "spec": {"hosts": ["x"]}});
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let (both, asked) = ([entry.clone(), namespace], service("a"));
+    let of = |message: &str| format!("a.yaml:1: error: {message} (policy p.rego: data.a.violation)");
+    assert_eq!(said_among(&admission, &asked, &both), [of("default/e x"), of("shop")]);
+    // Another version of the same object leaves nothing behind.
+    let mut other = entry;
+    other["apiVersion"] = "networking.istio.io/v1beta1".into();
+    assert_eq!(said_among(&admission, &asked, &[other]), [""; 0]);
+}
+
+#[test]
+fn only_what_policies_look_at_is_put_together_for_them() {
+    for (text, wanted) in [
+        ("package a\ndeny contains \"x\" if input.request.name == \"data\"", false),
+        ("package a\nimport data.lib\ndeny contains \"x\" if lib.f(1)", false),
+        ("package a\ndeny contains \"x\" if data.lib.f(1)", false),
+        ("package a\ndeny contains \"x\" if data.inventory.cluster", true),
+        ("package a\ndeny contains \"x\" if data[\"mesh\"].services", true),
+        ("package a\nimport data.mesh.services as all\ndeny contains \"x\" if all.shop", true),
+        ("package a\nimport data.inventory\ndeny contains \"x\" if inventory.cluster", true),
+        ("package a\ndeny contains \"x\" if { some key; data[key].cluster }", true),
+        ("package a\ndeny contains \"x\" if { all := data; all.inventory }", true),
+        ("package a\nf(x) if x.cluster\ndeny contains \"x\" if f(data.inventory)", true),
+    ] {
+        let admission = Admission::closed();
+        admission.take(&[policy("p.rego", text), policy("lib.rego", "package lib\nf(x) if x == 2")]).unwrap();
+        assert_eq!(admission.sees_others(), wanted, "{text}");
+    }
 }
 
 #[test]
@@ -170,7 +214,20 @@ fn what_goes_is_judged_too() {
     );
     let (old, origin) = (service("a"), Origin::default());
     let review = Review { operation: Operation::Delete, object: None, old: Some(&old), user: None, origin: &origin };
-    let findings = admission.judge(&review);
+    let findings = admission.judge(&review, &Inventory::default());
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0].object, "Service shop/a");
+    // Rules that speak of no operation were written for what comes. Those of others may say it for them.
+    let lib = "package lib\ngoes(request) if request.operation == \"DELETE\"";
+    for (text, wanted) in [
+        ("package a\ndeny contains \"no owner\" if not input.request.object.metadata.labels.owner", 0),
+        ("package a\ndeny contains \"it stays\" if input.request.oldObject", 1),
+        ("package a\ndeny contains \"it stays\" if object.get(input.request, \"oldObject\", null) != null", 1),
+        ("package a\nimport data.lib\ndeny contains \"it stays\" if lib.goes(input.request)", 1),
+        ("package a\ndeny contains \"it stays\" if input.request.object == null", 0),
+    ] {
+        let admission = Admission::closed();
+        admission.take(&[policy("p.rego", text), policy("lib.rego", lib)]).unwrap();
+        assert_eq!(admission.judge(&review, &Inventory::default()).len(), wanted, "{text}");
+    }
 }

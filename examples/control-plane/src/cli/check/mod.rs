@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use mesh_host::member::Error;
 
 use self::form::Form;
-use super::{Outcome, print};
+use super::{Outcome, manifests, print};
 use crate::admission::admit_by;
 use crate::admission::judge::{Anything, Judge};
 use crate::analyze::{Input, Suppression, Suppressions, analyze};
 use crate::finding::{Code, Finding, Origin, Severity};
 use crate::settings::Settings;
-use crate::source::dir::{self, SourceFile};
+use crate::source::dir::SourceFile;
 use crate::translate::{Place, translate};
 
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,13 @@ pub(super) struct Arguments {
     #[cfg(feature = "rego")]
     #[arg(long, value_name = "DIR")]
     rego: Vec<PathBuf>,
+    /// Directory of the manifests that are in force: what is otherwise, or is there no more, is judged as a change by the
+    /// admission policies, as a source would.
+    #[arg(long, value_name = "DIR", conflicts_with = "git")]
+    before: Vec<PathBuf>,
+    /// The same, of a revision of the directories' repository: origin/main.
+    #[arg(long, value_name = "REVISION")]
+    git: Option<String>,
     /// The form in which findings are shown.
     #[arg(short, long, default_value = "text")]
     output: Form,
@@ -59,22 +66,41 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut files = Vec::new();
-    for directory in &arguments.directories {
-        let read = dir::read(directory).map_err(|error| format!("cannot read {}: {error}", directory.display()))?;
-        // As whoever runs this finds them.
-        files.extend(read.into_iter().map(|file| SourceFile { path: directory.join(&file.path), ..file }));
-    }
+    let files = read(&arguments.directories)?;
+    let before = match &arguments.git {
+        None => read(&arguments.before)?,
+        Some(revision) => {
+            let mut before = Vec::new();
+            for directory in &arguments.directories {
+                before.extend(placed(directory, manifests::at_revision(directory, revision)?));
+            }
+            before
+        }
+    };
     let settings: Option<Settings> = arguments.config.as_deref().map(mesh_host::settings::load).transpose()?;
     let place = match &settings {
         Some(settings) => settings.place()?,
         None => Settings::default_place()?,
     };
-    let (findings, good) = findings(arguments, settings.as_ref(), &place, &files)?;
+    let (findings, good) = findings(arguments, settings.as_ref(), &place, (&files, &before))?;
     print(&arguments.output.show(&findings, files.len()));
     let has_more_than_notes = findings.iter().any(|finding| finding.severity != Severity::Note);
     let fails = !good || (arguments.fail_on == FailOn::Warning && has_more_than_notes);
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The manifests of directories.
+fn read(directories: &[PathBuf]) -> Result<Vec<SourceFile>, Error> {
+    let mut files = Vec::new();
+    for directory in directories {
+        files.extend(placed(directory, manifests::read(directory)?));
+    }
+    Ok(files)
+}
+
+/// Files of a directory as whoever runs this finds them.
+fn placed(directory: &Path, files: Vec<SourceFile>) -> impl Iterator<Item = SourceFile> {
+    files.into_iter().map(|file| SourceFile { path: directory.join(&file.path), ..file })
 }
 
 /// All findings, and whether the files could be served.
@@ -82,7 +108,7 @@ fn findings(
     arguments: &Arguments,
     settings: Option<&Settings>,
     place: &Place,
-    files: &[SourceFile],
+    (files, before): (&[SourceFile], &[SourceFile]),
 ) -> Result<(Vec<Finding>, bool), Error> {
     let judge = judge(arguments, settings)?;
     let (judge, faults): (&dyn Judge, Vec<Finding>) = match &judge {
@@ -91,7 +117,7 @@ fn findings(
         None => (&Anything, Vec::new()),
     };
     let usable = faults.iter().all(|fault| fault.severity != Severity::Error);
-    let (mut findings, good) = match admit_by(judge, files) {
+    let (mut findings, good) = match admit_by(judge, files, before) {
         Ok((world, mut findings)) => {
             let federation = settings.and_then(|settings| settings.federation.as_ref());
             let peers = federation.into_iter().flat_map(|federation| &federation.peers);

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::{Blob, Commit, Error, Repository};
 use crate::admission::SourceFile;
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
 use crate::finding::{Code, Finding, Severity};
 use crate::source::accepted::Accepted;
 use crate::source::outlet::Outlet;
@@ -49,9 +49,9 @@ impl Follow {
         name: Arc<str>,
         settings: &settings::Git,
         directory: &Path,
-        judge: Option<Arc<dyn Judge>>,
+        gate: Option<Arc<Gate>>,
     ) -> Result<Self, Error> {
-        let accepted = Accepted::open(name, OnError::Source, Some(&directory.join("kept")), judge);
+        let accepted = Accepted::open(name, OnError::Source, Some(&directory.join("kept")), gate);
         Ok(Self {
             repository: Repository::new(settings, &directory.join("copy"))?,
             interval: Duration::from_secs(settings.interval_seconds.max(1)),
@@ -72,13 +72,13 @@ impl Follow {
 
     /// Looks once. Gives what is said from now on, if that is something else.
     async fn look(&mut self) -> Result<Option<Said>, Error> {
-        let (in_force, is_incomplete) = {
-            let mut accepted = self.accepted.lock();
+        let (in_force, is_incomplete, again) = {
+            let accepted = self.accepted.lock();
             let again = accepted.files.are_to_be_judged_again();
-            (Commit::parse(accepted.revision()), again || accepted.is_incomplete)
+            (Commit::parse(accepted.revision()), accepted.is_incomplete, again)
         };
         let offer = self.repository.fetch(in_force.as_ref()).await?;
-        if self.tried.as_ref() == Some(&offer.commit) && !is_incomplete {
+        if self.tried.as_ref() == Some(&offer.commit) && !is_incomplete && !again {
             return Ok(None);
         }
         if is_incomplete {
@@ -113,6 +113,7 @@ impl Follow {
                 accepted.offer(&file.path, file.text.as_deref().map_err(String::as_str));
             }
             accepted.files.keep_only(&there);
+            accepted.admit();
             accepted.settle(commit.as_str(), now);
         });
         judged.await.map_err(|error| Error::Io { what: "judge the files", source: std::io::Error::other(error) })

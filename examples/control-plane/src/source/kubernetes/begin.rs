@@ -7,7 +7,7 @@ use mesh_identity::task::Tasks;
 use serde::Deserialize;
 
 use super::{Access, Api, Candidate, Desired, Error, Kubernetes, Terms};
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
 use crate::resource::LabelSelector;
 use crate::source::Said;
 
@@ -66,14 +66,14 @@ fn lease() -> String {
 /// waited for.
 pub async fn begin(
     settings: Settings,
-    judge: Option<Arc<dyn Judge>>,
+    gate: Option<Arc<Gate>>,
     desired: Live<Desired>,
     end: impl Future<Output = ()> + Send + 'static,
     tasks: &Tasks,
 ) -> Result<Live<Said>, Error> {
     let Settings { name, kubeconfig, context, discovery_selectors, status } = settings;
     let api = Api::open(&Access { kubeconfig, context }).await?;
-    let cluster = Kubernetes::new(&name, api.clone(), discovery_selectors).judged(judge);
+    let cluster = Kubernetes::new(&name, api.clone(), discovery_selectors).judged(gate);
     if let Some(StatusSettings { controller, namespace, lease }) = status {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Nobody else's, not even that of this replica before it was started anew.

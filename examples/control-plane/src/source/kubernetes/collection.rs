@@ -1,3 +1,4 @@
+use crate::finding::{Code, Finding, Origin, Severity};
 use crate::resource::Kind;
 
 use super::error::Error;
@@ -41,6 +42,16 @@ impl Collection {
             "" => self.plural.to_owned(),
             group => format!("{}.{group}", self.plural),
         }
+    }
+
+    /// That the kind is served in an older version only than the newest that is read: its API server drops fields that came since.
+    pub(super) fn outdated(&self, served: &str, origin: &Origin) -> Option<Finding> {
+        let newest = self.versions.first().filter(|newest| **newest != served)?;
+        let name = self.full_name();
+        let message = format!(
+            "`{name}` is served as {served} and not as {newest}: its CustomResourceDefinition is older than what is read here"
+        );
+        Some(Code::OLD_VERSION.at(origin, Severity::Warning, message))
     }
 
     /// Where the objects of a namespace stand, or all of them.

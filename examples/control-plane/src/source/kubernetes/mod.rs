@@ -13,6 +13,9 @@
 //! | an event cannot be understood | as above, after a pause: something may have been missed |
 //! | the API server is gone or refuses | what was read before goes on, and a finding says so; tried again after up to 30 s |
 //! | the control plane starts and the API server is gone | this source is not ready |
+//! | admission policies deny an object | its last good version goes on |
+//! | admission policies deny that an object goes | it counts as it was last; the next start does not know it any more |
+//! | admission policies change | all objects are judged again |
 
 mod api;
 mod begin;
@@ -22,6 +25,7 @@ mod error;
 mod leader;
 mod merge;
 mod reflect;
+mod say;
 mod shared;
 mod source;
 mod stand_in;
@@ -48,16 +52,19 @@ use mesh_identity::clock::Clock;
 use mesh_identity::task::Tasks;
 
 use self::reflect::Reflector;
+use self::say::Say;
 use self::shared::Shared;
 use self::store::Store;
 use self::told::Reader;
-
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
 use crate::resource::LabelSelector;
 use crate::source::Said;
 
 /// So long changes are gathered: an application of many objects comes as one.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether what was judged may be judged otherwise.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// A cluster, as it is read. Cheap to clone.
 #[derive(Clone)]
@@ -65,7 +72,7 @@ pub struct Kubernetes {
     name: Arc<str>,
     api: Api,
     shared: Arc<Shared>,
-    judge: Option<Arc<dyn Judge>>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl Kubernetes {
@@ -75,13 +82,14 @@ impl Kubernetes {
     pub fn new(name: &str, api: Api, selectors: Vec<LabelSelector>) -> Self {
         let name: Arc<str> = name.into();
         let shared = Arc::new(Shared::new(Store::new(Arc::clone(&name), selectors)));
-        Self { name, api, shared, judge: None }
+        Self { name, api, shared, gate: None }
     }
 
     /// The same, where somebody else has a say in each object as it comes.
     #[must_use]
-    pub fn judged(self, judge: Option<Arc<dyn Judge>>) -> Self {
-        Self { judge, ..self }
+    pub fn judged(self, gate: Option<Arc<Gate>>) -> Self {
+        gate.iter().for_each(|gate| gate.join(&self.name));
+        Self { gate, ..self }
     }
 
     /// One who writes statuses of this cluster's objects as the controller of this name (`controllerName` of Gateway API), as
@@ -98,16 +106,38 @@ impl Kubernetes {
     /// # Cancel safety
     /// Safe; nothing more is published.
     pub async fn run(&self, tasks: &Tasks, said: &Publisher<Said>) {
+        let say = self.gate.clone().map(|gate| {
+            let (source, shared) = (Arc::clone(&self.name), Arc::clone(&self.shared));
+            Say { gate, source, shared }
+        });
         for collection in COLLECTIONS {
             let Some(kind) = collection.kind() else { continue };
-            let reader = Reader { source: Arc::clone(&self.name), kind, collection, judge: self.judge.clone() };
-            let reflector = Reflector { api: self.api.clone(), reader, shared: Arc::clone(&self.shared) };
+            let reader =
+                Reader { source: Arc::clone(&self.name), kind, collection, keeps_manifests: self.gate.is_some() };
+            let (api, shared, say) = (self.api.clone(), Arc::clone(&self.shared), say.clone());
+            let reflector = Reflector { api, reader, shared, say };
             tasks.spawn(reflector.run());
         }
+        let mut judged = None;
         loop {
-            self.shared.world.notified().await;
-            tokio::time::sleep(GATHER).await;
-            said.publish(self.shared.look(Store::said));
+            let has_changed = tokio::select! {
+                () = self.shared.world.notified() => true,
+                () = tokio::time::sleep(LOOK), if say.is_some() => false,
+            };
+            if has_changed {
+                tokio::time::sleep(GATHER).await;
+            }
+            if let Some(say) = &say {
+                let say = say.clone();
+                match tokio::task::spawn_blocking(move || say.again(judged)).await {
+                    Ok(revision) => judged = Some(revision),
+                    Err(error) => tracing::error!(%error, "what was judged could not be judged again"),
+                }
+            }
+            // What was judged otherwise now is told of by another notification.
+            if has_changed {
+                said.publish(self.shared.look(Store::said));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The loop that keeps one kind in the store as it is in the API server.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use super::api::Api;
 use super::error::Error;
+use super::say::Say;
 use super::shared::Shared;
 use super::told::Reader;
 use super::watch::{self, Event, Listed, Watch};
@@ -27,6 +29,7 @@ pub(super) struct Reflector {
     pub(super) api: Api,
     pub(super) reader: Reader,
     pub(super) shared: Arc<Shared>,
+    pub(super) say: Option<Say>,
 }
 
 impl Reflector {
@@ -53,7 +56,10 @@ impl Reflector {
                 Ok(None) => {
                     let since = *away.get_or_insert(began);
                     if self.shared.look(|store| store.is_empty(self.reader.kind)) || since.elapsed() >= AWAY {
-                        self.shared.change(|store| store.absent(self.reader.kind));
+                        let kind = self.reader.kind;
+                        let gone = self.shared.look(|store| store.missing(kind, &BTreeSet::new()));
+                        let held = self.say.as_ref().map(|say| say.gone(kind, gone)).unwrap_or_default();
+                        self.shared.change(|store| store.absent(kind, held));
                     } else {
                         let reason = format!("`{}` is not served any more", self.reader.collection.full_name());
                         self.shared.change(|store| store.lost(self.reader.kind, reason));
@@ -72,14 +78,19 @@ impl Reflector {
     /// Takes a list and what happens after it, over as many watches as it takes. Gives why it must be listed anew.
     async fn follow(&self, listed: Listed) -> Error {
         let Listed { served, mut version, objects } = listed;
-        let reader = self.reader.clone();
+        let (reader, say, shared) = (self.reader.clone(), self.say.clone(), Arc::clone(&self.shared));
         let since = version.clone();
         // Reading 100,000 pods takes seconds, in which nobody should wait for this thread or for the store.
         let reading = tokio::task::spawn_blocking(move || {
-            objects.iter().filter_map(|object| reader.read(served, object)).collect()
+            let read: Vec<_> = objects.iter().filter_map(|object| reader.read(served, object)).collect();
+            let Some(say) = say else { return (read, BTreeMap::new()) };
+            let gone = shared.look(|store| store.missing(reader.kind, &read.iter().map(|told| &told.name).collect()));
+            (say.judged(reader.kind, read), say.gone(reader.kind, gone))
         });
         match reading.await {
-            Ok(objects) => self.shared.change(|store| store.replace(self.reader.kind, served, &since, objects)),
+            Ok((objects, held)) => {
+                self.shared.change(|store| store.replace(self.reader.kind, served, &since, objects, held));
+            }
             Err(error) => return Error::Malformed(error.to_string()),
         }
         let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
@@ -109,13 +120,24 @@ impl Reflector {
             self.shared.change_quietly(|store| store.reach(version));
             match event {
                 Event::Put(object) => {
-                    if let Some(told) = self.reader.read(served, &object) {
+                    let told: Vec<_> = self.reader.read(served, &object).into_iter().collect();
+                    let told = match &self.say {
+                        Some(say) => say.judged(self.reader.kind, told),
+                        None => told,
+                    };
+                    for told in told {
                         self.shared.change(|store| store.put(self.reader.kind, told));
                     }
                 }
                 Event::Gone(object) => {
+                    let kind = self.reader.kind;
                     if let Some(name) = self.reader.name(&object) {
-                        self.shared.change(|store| store.remove(self.reader.kind, &name));
+                        let held =
+                            self.say.as_ref().and_then(|say| say.gone(kind, [name.clone()].into()).remove(&name));
+                        self.shared.change(|store| match held {
+                            Some(faults) => store.hold(kind, &name, faults),
+                            None => store.remove(kind, &name),
+                        });
                     }
                 }
             }

@@ -6,7 +6,7 @@ use mesh_identity::task::Tasks;
 use tokio_util::sync::CancellationToken;
 
 use super::{Desired, Settings, begin};
-use crate::admission::judge::Judge;
+use crate::admission::gate::Gate;
 use crate::finding::{Code, Origin, Severity};
 use crate::source::outlet::Outlet;
 use crate::source::{Beside, Said, Source};
@@ -15,7 +15,7 @@ use crate::source::{Beside, Said, Source};
 pub struct Cluster {
     name: Arc<str>,
     settings: Settings,
-    judge: Option<Arc<dyn Judge>>,
+    gate: Option<Arc<Gate>>,
     statuses: Option<Live<Desired>>,
     ending: CancellationToken,
     tasks: Tasks,
@@ -25,8 +25,8 @@ impl Cluster {
     /// A cluster of some settings, which is read by tasks beside.
     #[must_use]
     pub fn new(name: Arc<str>, settings: Settings, beside: &Beside, tasks: &Tasks) -> Self {
-        let (judge, statuses, ending) = (beside.judge.clone(), beside.statuses.clone(), beside.ending.clone());
-        Self { name, settings, judge, statuses, ending, tasks: tasks.clone() }
+        let (gate, statuses, ending) = (beside.gate.clone(), beside.statuses.clone(), beside.ending.clone());
+        Self { name, settings, gate, statuses, ending, tasks: tasks.clone() }
     }
 }
 
@@ -38,10 +38,10 @@ impl std::fmt::Debug for Cluster {
 
 impl Source for Cluster {
     async fn run(self, outlet: Outlet) {
-        let Self { name, settings, judge, statuses, ending, tasks } = self;
+        let Self { name, settings, gate, statuses, ending, tasks } = self;
         let (_kept, none) = Publisher::new(Desired::default());
         let settings = Settings { name: name.to_string(), ..settings };
-        let said = match begin(settings, judge, statuses.unwrap_or(none), ending.cancelled_owned(), &tasks).await {
+        let said = match begin(settings, gate, statuses.unwrap_or(none), ending.cancelled_owned(), &tasks).await {
             Ok(said) => said,
             Err(error) => {
                 let origin = Origin { source: name, ..Origin::file("kubernetes") };

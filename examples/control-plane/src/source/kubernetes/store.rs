@@ -7,9 +7,9 @@ use mesh_core::name::NamespacedName;
 use serde_json::Value;
 
 use super::collection::{COLLECTIONS, Collection};
-
 use super::told::{Bad, Current, Good, Told, origin};
-use crate::finding::Finding;
+use crate::admission::inventory::{Inventory, Key};
+use crate::finding::{Code, Finding, Severity};
 use crate::resource::{Kind, LabelSelector, ObjectId};
 use crate::source::Said;
 use crate::world::World;
@@ -21,6 +21,8 @@ pub(super) struct Store {
     kinds: BTreeMap<Kind, Held>,
     /// The good versions of the objects in namespaces that are selected.
     world: World,
+    /// The same as they were told, where somebody else has a say.
+    manifests: Inventory,
     revision: String,
 }
 
@@ -48,8 +50,14 @@ struct Entry {
     /// An object made anew under the name of another is another object.
     uid: String,
     current: Current,
+    /// As it was told last.
+    manifest: Option<Arc<Value>>,
     good: Option<Good>,
+    /// The good version as it was told.
+    good_manifest: Option<Arc<Value>>,
     faults: Vec<Finding>,
+    /// Whether it is gone, and somebody has denied that.
+    is_gone: bool,
 }
 
 /// What a change was about.
@@ -59,6 +67,15 @@ pub(super) struct Changed {
     pub(super) world: bool,
     /// A status is another, or an object that may have one.
     pub(super) status: bool,
+}
+
+impl std::ops::BitOr for Changed {
+    type Output = Self;
+
+    fn bitor(mut self, other: Self) -> Self {
+        self |= other;
+        self
+    }
 }
 
 impl std::ops::BitOrAssign for Changed {
@@ -76,11 +93,25 @@ impl Store {
             collection.kind().map(|kind| (kind, held))
         };
         let kinds = COLLECTIONS.iter().filter_map(held).collect();
-        Self { name, selectors, kinds, world: World::default(), revision: String::new() }
+        Self {
+            name,
+            selectors,
+            kinds,
+            world: World::default(),
+            manifests: Inventory::default(),
+            revision: String::new(),
+        }
     }
 
-    /// A kind was listed: what is not in the list is gone.
-    pub(super) fn replace(&mut self, kind: Kind, served: &'static str, version: &str, objects: Vec<Told>) -> Changed {
+    /// A kind was listed: what is not in the list is gone, but for what somebody has denied that, for these reasons.
+    pub(super) fn replace(
+        &mut self,
+        kind: Kind,
+        served: &'static str,
+        version: &str,
+        objects: Vec<Told>,
+        held: BTreeMap<NamespacedName, Vec<Finding>>,
+    ) -> Changed {
         self.reach(version);
         let mut changed = self.set_state(kind, State::Known(served));
         let mut gone = self.names(kind);
@@ -88,19 +119,39 @@ impl Store {
             gone.remove(&told.name);
             changed |= self.put(kind, told);
         }
+        changed | self.gone(kind, gone, held)
+    }
+
+    /// A kind is not installed; all its objects are gone, but for those of which somebody has denied that.
+    pub(super) fn absent(&mut self, kind: Kind, held: BTreeMap<NamespacedName, Vec<Finding>>) -> Changed {
+        let changed = self.set_state(kind, State::Absent);
+        let gone = self.names(kind);
+        changed | self.gone(kind, gone, held)
+    }
+
+    fn gone(
+        &mut self,
+        kind: Kind,
+        gone: impl IntoIterator<Item = NamespacedName>,
+        mut held: BTreeMap<NamespacedName, Vec<Finding>>,
+    ) -> Changed {
+        let mut changed = Changed::default();
         for name in gone {
-            changed |= self.remove(kind, &name);
+            changed |= match held.remove(&name) {
+                Some(faults) => self.hold(kind, &name, faults),
+                None => self.remove(kind, &name),
+            };
         }
         changed
     }
 
-    /// A kind is not installed.
-    pub(super) fn absent(&mut self, kind: Kind) -> Changed {
-        let mut changed = self.set_state(kind, State::Absent);
-        for name in self.names(kind) {
-            changed |= self.remove(kind, &name);
-        }
-        changed
+    /// An object is gone, and somebody has denied that: what it said last goes on.
+    pub(super) fn hold(&mut self, kind: Kind, name: &NamespacedName, faults: Vec<Finding>) -> Changed {
+        let entry = self.kinds.get_mut(&kind).and_then(|held| held.objects.get_mut(name));
+        let Some(entry) = entry else { return Changed::default() };
+        let world = !entry.is_gone || entry.faults != faults;
+        (entry.is_gone, entry.faults) = (true, faults);
+        Changed { world, status: false }
     }
 
     /// Nobody knows what happens to a kind at present; what was known goes on.
@@ -148,10 +199,15 @@ impl Store {
             let origin = origin(&self.name, held.collection, None);
             match &held.state {
                 State::Old(_, reason) => {
-                    findings.push(origin.warning(format!("what was read before goes on: {reason}")));
+                    let message = format!("what was read before goes on: {reason}");
+                    findings.push(Code::SOURCE_UNREADABLE.at(&origin, Severity::Warning, message));
                 }
-                State::Waiting(Some(reason)) => findings.push(origin.warning(format!("not read yet: {reason}"))),
-                State::Waiting(None) | State::Known(_) | State::Absent => {}
+                State::Waiting(Some(reason)) => {
+                    let message = format!("not read yet: {reason}");
+                    findings.push(Code::SOURCE_UNREADABLE.at(&origin, Severity::Warning, message));
+                }
+                State::Known(served) => findings.extend(held.collection.outdated(served, &origin)),
+                State::Waiting(None) | State::Absent => {}
             }
         }
         findings
@@ -164,7 +220,72 @@ impl Store {
 
     /// An object as it stands in the API server.
     pub(super) fn current(&self, id: &ObjectId) -> Option<&Current> {
-        self.kinds.get(&id.kind)?.objects.get(&id.name).map(|entry| &entry.current)
+        let entry = self.kinds.get(&id.kind)?.objects.get(&id.name);
+        entry.filter(|entry| !entry.is_gone).map(|entry| &entry.current)
+    }
+
+    /// The objects that count, as they were told.
+    pub(super) fn manifests(&self) -> &Inventory {
+        &self.manifests
+    }
+
+    /// The good version of an object, as it was told.
+    pub(super) fn good(&self, kind: Kind, name: &NamespacedName) -> Option<&Arc<Value>> {
+        self.kinds.get(&kind)?.objects.get(name)?.good_manifest.as_ref()
+    }
+
+    /// The names of a kind that are not among some.
+    pub(super) fn missing(&self, kind: Kind, there: &BTreeSet<&NamespacedName>) -> BTreeSet<NamespacedName> {
+        let mut names = self.names(kind);
+        names.retain(|name| !there.contains(name));
+        names
+    }
+
+    /// Objects as they were told last: all, or those only of which something is denied. Beside them, those that are gone.
+    pub(super) fn again(&self, all: bool) -> Vec<(Kind, Vec<Told>, BTreeSet<NamespacedName>)> {
+        let is_asked =
+            |entry: &&Entry| all || entry.is_gone || entry.faults.iter().any(|fault| fault.severity == Severity::Error);
+        let mut again = Vec::new();
+        for (kind, held) in &self.kinds {
+            let (mut told, mut gone) = (Vec::new(), BTreeSet::new());
+            for (name, entry) in &held.objects {
+                if !is_asked(&entry) {
+                    continue;
+                }
+                match &entry.manifest {
+                    _ if entry.is_gone => drop(gone.insert(name.clone())),
+                    Some(manifest) => told.push(Told {
+                        name: name.clone(),
+                        uid: entry.uid.clone(),
+                        current: entry.current.clone(),
+                        manifest: Some(Arc::clone(manifest)),
+                        parsed: Ok(None),
+                        warnings: Vec::new(),
+                    }),
+                    None => {}
+                }
+            }
+            if !told.is_empty() || !gone.is_empty() {
+                again.push((*kind, told, gone));
+            }
+        }
+        again
+    }
+
+    /// An object was judged again. If it was told anew meanwhile, that counts.
+    pub(super) fn put_again(&mut self, kind: Kind, told: Told) -> Changed {
+        let entry = self.kinds.get(&kind).and_then(|held| held.objects.get(&told.name));
+        let is_it = entry.is_some_and(|entry| match (&entry.manifest, &told.manifest) {
+            (Some(now), Some(judged)) => !entry.is_gone && Arc::ptr_eq(now, judged),
+            _ => false,
+        });
+        if is_it { self.put(kind, told) } else { Changed::default() }
+    }
+
+    /// Whether an object is gone and held.
+    pub(super) fn is_held(&self, kind: Kind, name: &NamespacedName) -> bool {
+        let entry = self.kinds.get(&kind).and_then(|held| held.objects.get(name));
+        entry.is_some_and(|entry| entry.is_gone)
     }
 
     /// What a write of a status answered: the next one builds on it, before a watch tells of it. Where a watch has told
@@ -191,22 +312,26 @@ impl Store {
     /// An object is new, or otherwise than before.
     pub(super) fn put(&mut self, kind: Kind, told: Told) -> Changed {
         let Some(held) = self.kinds.get_mut(&kind) else { return Changed::default() };
-        let Told { name, uid, current, parsed } = told;
+        let Told { name, uid, current, manifest, parsed, warnings } = told;
         let before = held.objects.remove(&name).filter(|entry| entry.uid == uid);
         let is_same_status = before.as_ref().is_some_and(|entry| entry.current.status == current.status);
-        let (good, faults) = match parsed {
-            Ok(good) => (good, Vec::new()),
-            Err(Bad { faults, stand_in }) => {
-                (before.as_ref().and_then(|entry| entry.good.clone()).or(stand_in), faults)
-            }
+        let (good, good_manifest, faults) = match parsed {
+            Ok(good) => (good, manifest.clone(), warnings),
+            Err(Bad { faults, stand_in }) => match before.as_ref().and_then(|entry| entry.good.clone()) {
+                Some(good) => (Some(good), before.as_ref().and_then(|entry| entry.good_manifest.clone()), faults),
+                None => (stand_in, None, faults),
+            },
         };
+        let is_written_alike =
+            before.as_ref().is_some_and(|entry| entry.good_manifest.as_deref() == good_manifest.as_deref());
         let is_same = before.is_some_and(|entry| {
             let digest = |good: &Option<Good>| good.as_ref().map(|good| good.digest);
             digest(&entry.good) == digest(&good) && entry.faults == faults
         });
-        held.objects.insert(name.clone(), Entry { uid, current, good, faults });
+        let entry = Entry { uid, current, manifest, good, good_manifest, faults, is_gone: false };
+        held.objects.insert(name.clone(), entry);
         let status = held.collection.has_status && !is_same_status;
-        if !is_same {
+        if !is_same || !is_written_alike {
             self.show(kind, &name);
         }
         Changed { world: !is_same, status }
@@ -228,8 +353,20 @@ impl Store {
         let Some(held) = self.kinds.get(&kind) else { return };
         let id = ObjectId { kind, name: name.clone() };
         let was_there = self.world.origin(&id).is_some();
-        let good = held.objects.get(name).and_then(|entry| entry.good.clone());
-        let good = good.filter(|_| kind == Kind::Namespace || self.is_selected(held.collection, name));
+        let is_shown = kind == Kind::Namespace || self.is_selected(held.collection, name);
+        let entry = held.objects.get(name).filter(|_| is_shown);
+        let good = entry.and_then(|entry| entry.good.clone());
+        let namespace = if kind.is_namespaced() { name.namespace.as_str() } else { "" };
+        let key = Key {
+            namespace: namespace.to_owned(),
+            group: kind.group().to_owned(),
+            kind: kind.name().to_owned(),
+            name: name.name.to_string(),
+        };
+        let manifest = entry.and_then(|entry| entry.good_manifest.clone());
+        if manifest.is_some() || self.manifests.get(&key).is_some() {
+            self.manifests.set(key, manifest);
+        }
         match good {
             Some(Good { origin, digest, object }) => self.world.put(origin, digest, object),
             None if was_there => self.world.remove(&id),

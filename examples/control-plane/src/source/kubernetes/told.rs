@@ -10,9 +10,8 @@ use serde_json::value::RawValue;
 
 use super::collection::Collection;
 use super::stand_in::stand_in;
-use crate::admission::judge::{Judge, Review};
 use crate::admission::read_one;
-use crate::finding::{Finding, Origin, Severity};
+use crate::finding::{Finding, Origin};
 use crate::resource::{Kind, Object, ObjectId};
 
 /// An object that was told of.
@@ -21,8 +20,12 @@ pub(super) struct Told {
     /// An object made anew under the name of another is another object.
     pub(super) uid: String,
     pub(super) current: Current,
+    /// The object as it was told, where somebody else has a say about it.
+    pub(super) manifest: Option<Arc<Value>>,
     /// The object; `None` for one without effect.
     pub(super) parsed: Result<Option<Good>, Bad>,
+    /// What is to be said of one that is good.
+    pub(super) warnings: Vec<Finding>,
 }
 
 /// An object that can be used.
@@ -34,6 +37,7 @@ pub(super) struct Good {
 }
 
 /// One that cannot.
+#[derive(Clone)]
 pub(super) struct Bad {
     /// Why: at least one.
     pub(super) faults: Vec<Finding>,
@@ -76,7 +80,8 @@ pub(super) struct Reader {
     pub(super) source: Arc<str>,
     pub(super) kind: Kind,
     pub(super) collection: &'static Collection,
-    pub(super) judge: Option<Arc<dyn Judge>>,
+    /// Whether objects are kept as they were told, for somebody else who has a say.
+    pub(super) keeps_manifests: bool,
 }
 
 impl Reader {
@@ -89,18 +94,17 @@ impl Reader {
         };
         let name = self.key(&metadata);
         let origin = origin(&self.source, self.collection, Some(&name));
-        let (status, parsed) = match serde_json::from_str::<Value>(text.get()) {
-            Ok(value) => parse(self.collection, served, &origin, value, self.judge.as_deref()),
-            Err(error) => (Value::Null, Err(vec![origin.error(error.to_string())])),
+        let (status, manifest, parsed) = match serde_json::from_str::<Value>(text.get()) {
+            Ok(value) => {
+                let (status, value) = prepared(self.collection, served, value);
+                let manifest = self.keeps_manifests.then(|| Arc::new(value.clone()));
+                (status, manifest, parse(&origin, value))
+            }
+            Err(error) => (Value::Null, None, Err(vec![origin.error(error.to_string())])),
         };
-        let parsed = parsed.map_err(|mut faults| {
-            let object = ObjectId { kind: self.kind, name: name.clone() }.to_string();
-            faults.iter_mut().for_each(|fault| object.clone_into(&mut fault.object));
-            let stand_in = stand_in(self.kind, text, &name);
-            Bad { faults, stand_in: stand_in.map(|(digest, object)| Good { origin, digest, object }) }
-        });
+        let parsed = parsed.map_err(|faults| Bad::new(self.kind, &name, &origin, text, faults));
         let current = Current { served, version: metadata.resource_version, status };
-        Some(Told { name, uid: metadata.uid, current, parsed })
+        Some(Told { name, uid: metadata.uid, current, manifest, parsed, warnings: Vec::new() })
     }
 
     /// Which object a text is about.
@@ -114,15 +118,26 @@ impl Reader {
     }
 }
 
-/// Parses an object. What others write into it and nothing here depends on is left out, so that it makes no difference.
-fn parse(
-    collection: &Collection,
-    served: &str,
-    origin: &Origin,
-    mut value: Value,
-    judge: Option<&dyn Judge>,
-) -> (Value, Result<Option<Good>, Vec<Finding>>) {
-    let Some(object) = value.as_object_mut() else { return (Value::Null, Err(vec![origin.error("it is no object")])) };
+impl Bad {
+    /// One of this text, which cannot be used for these reasons.
+    pub(super) fn new(
+        kind: Kind,
+        name: &NamespacedName,
+        origin: &Origin,
+        text: &RawValue,
+        mut faults: Vec<Finding>,
+    ) -> Self {
+        let object = ObjectId { kind, name: name.clone() }.to_string();
+        faults.iter_mut().for_each(|fault| object.clone_into(&mut fault.object));
+        let good = |(digest, object)| Good { origin: origin.clone(), digest, object };
+        Self { faults, stand_in: stand_in(kind, text, name).map(good) }
+    }
+}
+
+/// An object with what it is, and its status. What others write into it and nothing here depends on is left out, so that it
+/// makes no difference.
+fn prepared(collection: &Collection, served: &str, mut value: Value) -> (Value, Value) {
+    let Some(object) = value.as_object_mut() else { return (Value::Null, value) };
     let version =
         if collection.group.is_empty() { served.to_owned() } else { format!("{}/{served}", collection.group) };
     // The items of a list do not always say what they are.
@@ -139,16 +154,14 @@ fn parse(
             fields.retain(|field, _| matches!(field.as_str(), "addresses" | "loadBalancer" | "clusters"));
         }
     }
-    if let Some(judge) = judge {
-        let mut faults = judge.judge(&Review::create(&value, origin));
-        faults.retain(|finding| finding.severity == Severity::Error);
-        if !faults.is_empty() {
-            return (status, Err(faults));
-        }
-    }
+    (status, value)
+}
+
+/// Reads an object that is prepared.
+pub(super) fn parse(origin: &Origin, value: Value) -> Result<Option<Good>, Vec<Finding>> {
     let parsed = read_one(origin, value);
     let good = |(digest, object)| Good { origin: origin.clone(), digest, object };
-    (status, parsed.map(|read| read.map(good)))
+    parsed.map(|read| read.map(good))
 }
 
 /// Where an object stands: `httproutes.gateway.networking.k8s.io/<namespace>/<name>`.

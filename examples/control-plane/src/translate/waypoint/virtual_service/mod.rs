@@ -13,7 +13,7 @@ use mesh_core::string_match::Regex;
 
 pub(super) use self::stream::target;
 use self::value::{header_name, percentage, text_match};
-use crate::finding::Faults;
+use crate::finding::{Code, Faults};
 use crate::resource::virtual_service::{self as source, is_for_mesh};
 
 /// Finds what a destination means.
@@ -55,7 +55,11 @@ pub(crate) fn faults(service: &source::VirtualService, faults: &mut Faults<'_>) 
     }
     // Those behind one that takes all are never asked.
     if let Some(index) = routes.iter().position(takes_all).filter(|index| index + 1 < routes.len()) {
-        faults.warning(format_args!("http[{index}]"), "takes all requests; the routes behind it have no effect");
+        faults.coded(
+            Code::UNREACHABLE_RULE,
+            format_args!("http[{index}]"),
+            "takes all requests; the routes behind it have no effect",
+        );
     }
 }
 
