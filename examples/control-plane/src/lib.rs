@@ -14,6 +14,7 @@ pub mod caller;
 mod cli;
 pub mod drift;
 pub mod finding;
+mod idle;
 mod incremental;
 pub mod inventory;
 mod kind;

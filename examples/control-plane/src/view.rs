@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_core::name::{Locality, NamespacedName, ServiceAccount, SpiffeId};
 use mesh_xds::envoy::endpoint::encode_assignment;
@@ -11,16 +13,22 @@ use mesh_xds::server::{Cache, CacheWriter, Change, Entry};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::idle::Idle;
 use crate::translate::Place;
 use crate::translate::binding::GATEWAY_NAME;
 use crate::translate::engine::{Differs, Engine, View, ViewChange};
 use crate::translate::waypoint::{Flavour, MAIN};
 use crate::world::World;
 
+/// How long a view is kept that nobody uses: longer than an instance takes that is replaced, or whose machine restarts.
+const UNUSED: Duration = Duration::from_secs(600);
+
 /// The views of waypoints, and the translation that they are views of.
 pub(crate) struct Views {
     place: Place,
     state: Mutex<State>,
+    /// Views that no stream follows. Locked after the state.
+    idle: Mutex<Idle<View>>,
 }
 
 #[derive(Default)]
@@ -33,7 +41,7 @@ struct State {
 impl Views {
     /// Nothing to see yet.
     pub(crate) fn new(place: Place) -> Self {
-        Self { place, state: Mutex::default() }
+        Self { place, state: Mutex::default(), idle: Mutex::default() }
     }
 
     /// Takes another world, at some time before. `tell` is told what differs for node proxies; then waypoints are shown
@@ -82,6 +90,8 @@ impl Views {
             return Err(format!("{client} is no instance of waypoint `{waypoint}`"));
         }
         let (view, flavour) = (View { waypoint, locality: locality(node) }, flavour(node));
+        // Whoever asks is about to follow it.
+        self.idle.lock().used(&view);
         let known = caches.get(&view).into_iter().flatten().find(|(of, ..)| *of == flavour);
         if let Some((.., cache)) = known {
             return Ok(cache.clone());
@@ -94,6 +104,31 @@ impl Views {
         writer.apply(around.chain(resources(flavour, &engine.open(&view))));
         caches.entry(view).or_default().push((flavour, writer, cache.clone()));
         Ok(cache)
+    }
+
+    /// Closes views that nobody has used for some time, for as long as it runs. An instance that comes back finds the same
+    /// versions: they are hashes of what is served.
+    pub(crate) async fn close_unused(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(UNUSED / 10).await;
+            let closed = self.close_idle(Instant::now());
+            if closed > 0 {
+                tracing::info!(closed, "views of waypoints closed that nobody used");
+            }
+        }
+    }
+
+    /// Closes those that nobody uses now and nobody has used since then for [`UNUSED`]. Gives how many.
+    fn close_idle(&self, now: Instant) -> usize {
+        let mut state = self.state.lock();
+        let State { engine: Some(engine), caches, .. } = &mut *state else { return 0 };
+        let unused = caches.iter().filter(|(_, all)| all.iter().all(|(_, writer, _)| writer.followers() == 0));
+        let expired = self.idle.lock().expired(unused.map(|(view, _)| view.clone()), now, UNUSED);
+        for view in &expired {
+            caches.remove(view);
+            engine.close(view);
+        }
+        expired.len()
     }
 }
 
@@ -177,3 +212,7 @@ fn locality(node: &Node) -> Locality {
 fn flavour(node: &Node) -> Flavour {
     if node.user_agent_name == "envoy" { Flavour::Envoy } else { Flavour::Mesh }
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

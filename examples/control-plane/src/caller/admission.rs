@@ -7,6 +7,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
 
 use super::authenticate::{Identified, Known, Unidentified};
+use super::metadata;
 use super::review::ReviewError;
 use crate::view::Views;
 
@@ -41,9 +42,14 @@ impl Access for Admission {
 
     fn view(&self, client: &str, node: &Node) -> Result<View, Status> {
         // No name of a node is an identity: see `Tokens`.
-        let Ok(identity) = parse_spiffe_id(client) else { return Ok(View::default()) };
-        match self.views.of(&identity, node) {
-            Ok(cache) => Ok(View { cache: Some(cache), permissions: None }),
+        let seen = match parse_spiffe_id(client) {
+            Err(_) => metadata::of_node(client, node).map(|()| None),
+            Ok(identity) => {
+                metadata::of_identity(&identity, node).and_then(|()| self.views.of(&identity, node)).map(Some)
+            }
+        };
+        match seen {
+            Ok(cache) => Ok(View { cache, permissions: None }),
             Err(reason) => {
                 tracing::warn!(client, node = node.id, reason, "discovery stream refused");
                 Err(Status::permission_denied(reason))

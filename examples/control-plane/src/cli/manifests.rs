@@ -15,6 +15,7 @@ use crate::preview::Mesh;
 use crate::settings::Settings;
 use crate::source::dir::{self, MAX_FILE_BYTES, is_read};
 use crate::translate;
+use crate::world::World;
 
 /// Names of the place that manifests describe.
 #[derive(Debug, clap::Args)]
@@ -61,8 +62,13 @@ pub(super) fn read(directory: &Path) -> Result<Vec<SourceFile>, Error> {
 
 /// What manifests come to; errors in them are printed.
 pub(super) fn mesh(files: &[SourceFile], name: &str, place: &translate::Place) -> Result<Mesh, Error> {
+    Ok(Mesh::new(&world(files, name)?, place))
+}
+
+/// The objects of manifests; errors in them are printed.
+pub(super) fn world(files: &[SourceFile], name: &str) -> Result<World, Error> {
     match admit(files) {
-        Ok((world, _)) => Ok(Mesh::new(&world, place)),
+        Ok((world, _)) => Ok(world),
         Err(findings) => {
             let errors: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
             for finding in &errors {

@@ -1,10 +1,10 @@
 //! What the admin endpoint shows of discovery.
 
 mod client;
+mod protobuf;
 mod resource;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mesh_core::live::Live;
@@ -16,6 +16,7 @@ use crate::analyze::Analyzed;
 use crate::caller::Assignments;
 use crate::drift;
 use crate::finding::Finding;
+use crate::source::Places;
 use crate::world::World;
 
 /// What the pages are made of.
@@ -26,10 +27,13 @@ pub(crate) struct Shown {
     pub(crate) assignments: Live<Assignments>,
     pub(crate) findings: Live<Vec<Finding>>,
     pub(crate) analyzed: Live<Analyzed>,
-    /// Where the manifests of each source are that is a directory.
-    pub(crate) directories: BTreeMap<String, PathBuf>,
+    /// Where the manifests of each source stand.
+    pub(crate) places: Places,
     pub(crate) sources: Dump,
 }
+
+#[cfg(test)]
+pub(crate) use resource::content;
 
 /// A page: where it is, what it is for, what it shows.
 type Entry = (&'static str, &'static str, Page);
@@ -62,7 +66,7 @@ impl Shown {
                 asked(|all, asked| {
                     let in_force = all.assignments.snapshot();
                     match asked.get("object") {
-                        Some(object) => drift::object(in_force.world(), &all.directories, object),
+                        Some(object) => drift::object(in_force.world(), &all.places, object),
                         None => drift::world(in_force.world(), all.analyzed.load().since, &all.findings.load()),
                     }
                 }),

@@ -37,9 +37,11 @@ pub mod kubernetes;
 mod merge;
 mod metrics;
 mod outlet;
+mod places;
 mod said;
 pub mod settings;
 mod sources;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -50,8 +52,10 @@ pub use hooks::Hooks;
 pub use merge::{Merge, Merged, Rules};
 pub use metrics::Metrics;
 pub use outlet::{Outlet, Progress};
+pub use places::Places;
 pub use said::Said;
 pub use sources::{Beside, DIRECTORY, Error, Sources};
+pub use state::State;
 
 /// Something that says which resources there are.
 pub trait Source: Send + 'static {

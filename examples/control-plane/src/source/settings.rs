@@ -1,6 +1,5 @@
 //! Settings of sources.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -11,15 +10,6 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 /// Where resources are read: a list, in which earlier sources take precedence, or a single directory.
 #[derive(Debug, Clone)]
 pub struct Sources(pub Vec<Entry>);
-
-impl Sources {
-    /// The directories, by the name of their source; empty for one without.
-    #[must_use]
-    pub fn directories(&self) -> BTreeMap<String, PathBuf> {
-        let one = |entry: &Entry| Some((entry.name.clone().unwrap_or_default(), entry.directory.clone()?));
-        self.0.iter().filter_map(one).collect()
-    }
-}
 
 /// One source. Exactly one of `directory`, `git` and `kubernetes` is given.
 #[derive(Debug, Clone, Deserialize)]

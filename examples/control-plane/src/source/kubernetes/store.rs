@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::collection::{COLLECTIONS, Collection};
 
 use super::told::{Bad, Current, Good, Told, origin};
-use crate::finding::Finding;
+use crate::finding::{Code, Finding, Severity};
 use crate::resource::{Kind, LabelSelector, ObjectId};
 use crate::source::Said;
 use crate::world::World;
@@ -148,9 +148,13 @@ impl Store {
             let origin = origin(&self.name, held.collection, None);
             match &held.state {
                 State::Old(_, reason) => {
-                    findings.push(origin.warning(format!("what was read before goes on: {reason}")));
+                    let message = format!("what was read before goes on: {reason}");
+                    findings.push(Code::SOURCE_UNREADABLE.at(&origin, Severity::Warning, message));
                 }
-                State::Waiting(Some(reason)) => findings.push(origin.warning(format!("not read yet: {reason}"))),
+                State::Waiting(Some(reason)) => {
+                    let message = format!("not read yet: {reason}");
+                    findings.push(Code::SOURCE_UNREADABLE.at(&origin, Severity::Warning, message));
+                }
                 State::Waiting(None) | State::Known(_) | State::Absent => {}
             }
         }

@@ -90,6 +90,26 @@ impl Engine {
         change
     }
 
+    /// Ends what [`Engine::open`] began.
+    pub(crate) fn close(&mut self, view: &View) {
+        let Some(programmed) = self.waypoints.get_mut(&view.waypoint) else { return };
+        programmed.localities.remove(&view.locality);
+        for name in programmed.assembled.cluster_names() {
+            self.graph.remove(&Node::Cluster(view.clone(), name.clone()));
+        }
+        if !programmed.localities.is_empty() {
+            return;
+        }
+        let key = &view.waypoint;
+        for service in programmed.services() {
+            self.graph.remove(&Node::Part(key.clone(), service.clone()));
+        }
+        for node in [Node::Served(key.clone()), Node::Direct(key.clone()), Node::Assembly(key.clone())] {
+            self.graph.remove(&node);
+        }
+        self.waypoints.remove(key);
+    }
+
     /// Who the instances of a waypoint may be; nobody, if it is not served here.
     pub(crate) fn identities(&self, waypoint: &NamespacedName) -> BTreeSet<SpiffeId> {
         waypoint::identities(&self.reader(), waypoint)
