@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_xds::server::{Change, Entry, Observe, Push, Settings, Standing};
+use mesh_xds::server::{Change, Entry, Observe, Push, Rejection, Settings, Standing};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use wire::{Delta, Doors, OTHER, Running, serve, serve_observed};
@@ -39,7 +39,9 @@ impl Observe for Log {
         self.0.lock().push(format!("{client} +{resources} -{removed} {:?}", after.map(|after| after.as_secs())));
     }
 
-    fn rejected(&self, client: &str, _type_url: &str, reason: &str) {
+    fn rejected(&self, rejection: &Rejection<'_>) {
+        let Rejection { client, node, type_url, reason, .. } = rejection;
+        assert!(!node.is_empty() && *type_url == OTHER);
         self.0.lock().push(format!("{client} rejected: {reason}"));
     }
 

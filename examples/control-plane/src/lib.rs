@@ -15,6 +15,7 @@ pub mod caller;
 mod cli;
 pub mod drift;
 pub mod finding;
+mod idle;
 mod incremental;
 pub mod inventory;
 mod kind;

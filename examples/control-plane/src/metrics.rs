@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_identity::authority::Outcome;
 use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE};
-use mesh_xds::server::{Cache, Observe, Push, Service};
+use mesh_xds::server::{Cache, Observe, Push, Rejection, Service};
 use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use crate::kind::{KINDS, kind};
+use crate::source::State;
 
 /// Bounds of histograms of time, in seconds: from a change that is sent at once to one that somebody takes a minute for.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -34,7 +35,7 @@ struct Inner {
     push_time: Family<Type, Histogram>,
     pushes: Family<Type, Counter>,
     push_bytes: Family<Type, Counter>,
-    rejections: Family<Type, Counter>,
+    rejections: Family<Rejected, Counter>,
     settled: Histogram,
     convergence: Histogram,
     subscribers: Family<Type, Gauge>,
@@ -54,6 +55,12 @@ struct Type {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rejected {
+    r#type: &'static str,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,
 }
@@ -69,29 +76,6 @@ struct Source {
     state: &'static str,
 }
 
-/// How a source of configuration does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SourceState {
-    /// What it said last is in force.
-    Taken,
-    /// What it said last is wrong; what it said before is in force.
-    Refused,
-    /// It cannot be read.
-    Unreadable,
-}
-
-impl SourceState {
-    const ALL: [Self; 3] = [Self::Taken, Self::Refused, Self::Unreadable];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Taken => "taken",
-            Self::Refused => "refused",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
-
 fn histogram() -> Histogram {
     Histogram::new(SECONDS)
 }
@@ -99,6 +83,10 @@ fn histogram() -> Histogram {
 fn of_type(url: &str) -> Type {
     let known = TYPES.iter().find(|known| **known == url).and_then(|url| url.rsplit('.').next());
     Type { r#type: known.unwrap_or("other") }
+}
+
+fn rejected(url: &str, kind: &'static str) -> Rejected {
+    Rejected { r#type: of_type(url).r#type, kind }
 }
 
 impl Metrics {
@@ -125,7 +113,11 @@ impl Metrics {
         registry.register("push_seconds", what, inner.push_time.clone());
         registry.register("pushes", "Answers handed to streams", inner.pushes.clone());
         registry.register("push_bytes", "Bytes of answers handed to streams", inner.push_bytes.clone());
-        registry.register("rejections", "Answers that clients rejected (NACK)", inner.rejections.clone());
+        registry.register(
+            "rejections",
+            "Answers that clients rejected (NACK), by type and by kind of proxy",
+            inner.rejections.clone(),
+        );
         let what = "Seconds from a change to the moment one client had answered all of it";
         registry.register("client_convergence_seconds", what, inner.settled.clone());
         let what = "Seconds from a change to the moment the slowest client had answered all of it";
@@ -141,9 +133,11 @@ impl Metrics {
         registry.register("source_state", "1 for the state in which a source is", inner.sources.clone());
         let what = "Seconds since the configuration that is in force was taken; -1 before there is one";
         registry.register("configuration_age_seconds", what, inner.age.clone());
+        // A figure that is there from the start can be watched for its first change.
         for url in TYPES {
-            // A figure that is there from the start can be watched for its first change.
-            drop(inner.rejections.get_or_create(&of_type(url)));
+            for kind in KINDS {
+                drop(inner.rejections.get_or_create(&rejected(url, kind)));
+            }
         }
         Self(Arc::new(inner))
     }
@@ -154,12 +148,12 @@ impl Metrics {
     }
 
     /// How a source does.
-    pub(crate) fn source(&self, source: &str, state: SourceState) {
-        for one in SourceState::ALL {
+    pub(crate) fn source(&self, source: &str, state: State) {
+        for one in State::ALL {
             let label = Source { source: source.to_owned(), state: one.label() };
             self.0.sources.get_or_create(&label).set(i64::from(one == state));
         }
-        if state == SourceState::Taken {
+        if state == State::Taken {
             *self.0.taken.lock() = Some(Instant::now());
         }
     }
@@ -205,8 +199,8 @@ impl Observe for Metrics {
         self.0.pushes.get_or_create(&label).inc();
     }
 
-    fn rejected(&self, _client: &str, type_url: &str, _reason: &str) {
-        self.0.rejections.get_or_create(&of_type(type_url)).inc();
+    fn rejected(&self, rejection: &Rejection<'_>) {
+        self.0.rejections.get_or_create(&rejected(rejection.type_url, kind(rejection.node))).inc();
     }
 
     fn settled(&self, _client: &str, after: Duration) {

@@ -30,7 +30,7 @@ impl Policies {
         let Some(admission) = &settings.admission else { return Ok(Self::default()) };
         #[cfg(feature = "rego")]
         {
-            let first = settings.sources.directories().into_values().next();
+            let first = settings.sources.0.iter().find_map(|entry| entry.directory.clone());
             let path = match (&admission.path, first) {
                 (None, _) => None,
                 (Some(path), Some(directory)) => Some(directory.join(path)),

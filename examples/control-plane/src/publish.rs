@@ -4,11 +4,11 @@ use mesh_core::live::{Live, Publisher};
 use mesh_host::ready::Ready;
 use tokio::time::Instant;
 
-use crate::finding::{Code, Finding, Severity};
-use crate::metrics::{Metrics, SourceState};
+use crate::finding::{Finding, Severity};
+use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::projection::Projection;
-use crate::source::{DIRECTORY, Merged};
+use crate::source::{DIRECTORY, Merged, State};
 
 /// Judges and publishes.
 pub(crate) struct Publish {
@@ -50,21 +50,15 @@ impl Publish {
         self.ready.set("configuration", true);
     }
 
-    /// Tells how the sources do.
+    /// Tells how the sources do, and for which of them nothing is served yet.
     fn tell(&self, merged: &Merged) {
         for name in merged.waiting.iter().chain(merged.revisions.keys()) {
-            let errors = || {
-                let of_source = merged.findings.iter().filter(|finding| finding.origin.source == *name);
-                of_source.filter(|finding| finding.severity == Severity::Error)
-            };
-            let state = if errors().any(|finding| finding.code == Code::SOURCE_UNREADABLE) {
-                SourceState::Unreadable
-            } else if errors().next().is_some() || merged.waiting.contains(name) {
-                SourceState::Refused
-            } else {
-                SourceState::Taken
-            };
-            self.metrics.source(if name.is_empty() { DIRECTORY } else { name }, state);
+            let of_source = merged.findings.iter().filter(|finding| finding.origin.source == *name);
+            let is_waiting = merged.waiting.contains(name);
+            let label = if name.is_empty() { DIRECTORY } else { name };
+            self.metrics.source(label, State::of(of_source, !is_waiting));
+            // Once it has spoken it has for good: what is lost later is a source that serves from its last good state.
+            self.ready.set(format!("source `{label}`"), !is_waiting);
         }
     }
 

@@ -32,7 +32,7 @@ use crate::projection::Projection;
 use crate::publish::Publish;
 use crate::settings::{self, Settings};
 use crate::show::Shown;
-use crate::source::{Beside, Sources};
+use crate::source::{Beside, Places, Sources};
 use crate::spire::OWN_LIFE;
 use crate::status::Statuses;
 use crate::token::Tokens;
@@ -71,6 +71,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
     let place = settings.place()?;
     let (projection, cache, live_assignments) = Projection::new(place.clone());
     let views = Arc::clone(projection.views());
+    tasks.spawn(Arc::clone(&views).close_unused());
     let explained = live_assignments.clone();
     let explain = crate::preview::page(move || Some(Arc::clone(explained.load().world())), place.clone());
     let (analyzed, live_analyzed) = Publisher::new(Analyzed::default());
@@ -141,7 +142,7 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         findings: live_findings.clone(),
         analyzed: live_analyzed,
         statuses: live_statuses,
-        directories: settings.sources.directories(),
+        places: Places::of(&settings.sources, settings.state_dir.as_deref()),
         sources: sources.page(),
     };
     let (dump_cache, looked, aged, own_authority) =

@@ -250,6 +250,39 @@ async fn tokens_of_service_accounts_open_discovery_and_are_good_for_the_node_of_
     assert!(certificate(&region, &ztunnel, web).await.is_err());
 }
 
+/// How a stream of node `node-a` ends that begins by saying to be on a node; `None` if it is answered.
+async fn on_node(region: &Region, name: &str) -> Option<Code> {
+    use mesh_xds::pb::{Kind, Struct, Value};
+    let value = Value { kind: Some(Kind::StringValue(name.to_owned())) };
+    let metadata = Struct { fields: [("NODE_NAME".to_owned(), value)].into_iter().collect() };
+    let id = "ztunnel~10.9.9.9~zt-a.istio-system~x".to_owned();
+    let first = DeltaDiscoveryRequest {
+        node: Some(Node { id, metadata: Some(metadata), ..Node::default() }),
+        type_url: ADDRESS_TYPE.to_owned(),
+        ..DeltaDiscoveryRequest::default()
+    };
+    let (requests, stream) = mpsc::channel(1);
+    requests.send(first).await.unwrap();
+    let mut request = Request::new(ReceiverStream::new(stream));
+    request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+    let mut client = AggregatedDiscoveryServiceClient::new(region.nobody()).max_decoding_message_size(64 * 1024 * 1024);
+    match client.delta_aggregated_resources(request).await {
+        Ok(answers) => answers.into_inner().message().await.err().map(|status| status.code()),
+        Err(status) => Some(status.code()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_names_another_node_than_its_token_proves_is_refused() {
+    let region = region("").serve().await;
+    assert_eq!(on_node(&region, "node-b").await, Some(Code::PermissionDenied));
+    for name in ["node-a", ""] {
+        assert_eq!(on_node(&region, name).await, None, "{name:?}");
+    }
+    let log = std::fs::read_to_string(region.path("log")).unwrap();
+    assert!(log.contains("NODE_NAME `node-b`"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_without_shared_state_say_the_same_and_a_client_that_moves_receives_nothing() {
     let first = region("").serve().await;
@@ -372,7 +405,8 @@ async fn commands_views_and_figures_tell_who_is_connected_and_how_far_behind() {
     let rows = text(&region.ask(&["proxies"]));
     assert!(rows.lines().any(|row| row.contains("STALE") && row.contains("zt-a.istio-system")), "{rows}");
     other.say(&answer, Some("no room")).await;
-    until("it is told of", || region.figure("rejections_total{type=\"Address\"}") == 1.0).await;
+    until("it is told of", || region.figure("rejections_total{type=\"Address\",kind=\"ztunnel\"}") == 1.0).await;
+    assert_eq!(region.figure("rejections_total{type=\"Address\",kind=\"waypoint\"}"), 0.0);
     assert_eq!(region.figure("clients_behind"), 0.0, "it has answered");
     assert_eq!(region.figure("convergence_seconds_count"), 1.0);
     assert_eq!(region.figure("client_convergence_seconds_count"), 2.0);
@@ -385,6 +419,16 @@ async fn commands_views_and_figures_tell_who_is_connected_and_how_far_behind() {
     assert!(rows.lines().any(|row| row.contains("ERROR") && row.ends_with("no room")), "{rows}");
     let machines: Value = serde_json::from_str(&text(&region.ask(&["proxies", "-o", "json"]))).unwrap();
     assert_eq!(machines.as_array().unwrap().len(), 2);
+    let rejecting = machines.as_array().unwrap().iter().find(|one| one["types"][ADDRESS_TYPE]["status"] == "ERROR");
+    let (of_other, of_proxy) = {
+        let types = |one: &Value| one["types"][ADDRESS_TYPE].clone();
+        let accepting =
+            machines.as_array().unwrap().iter().find(|one| one["types"][ADDRESS_TYPE]["status"] == "SYNCED");
+        (types(rejecting.unwrap()), types(accepting.unwrap()))
+    };
+    assert_eq!((&of_other["held"], &of_other["rejected"]), (&json!(WORKLOADS + 1), &json!(1)), "{of_other}");
+    assert_eq!((&of_proxy["held"], &of_proxy["rejected"]), (&json!(WORKLOADS + 2), &json!(0)), "{of_proxy}");
+    assert_ne!(of_other["version"], of_proxy["version"], "they hold different things");
     let nobody = text(&region.ask(&["proxies", "--proxy", "nobody"]));
     assert_eq!(nobody, "No proxy is connected.\n");
 
@@ -414,6 +458,13 @@ async fn commands_views_and_figures_tell_who_is_connected_and_how_far_behind() {
     for page in ["syncz", "config_dump", "resources", "configz", "endpointz", "authorizationz", "connections"] {
         assert!(index.contains(&format!("/debug/{page}")), "{index}");
     }
+
+    // Who is gone is not shown any more, and is behind for nothing.
+    drop(other);
+    until("one is left", || region.json("/debug/syncz").as_array().unwrap().len() == 1).await;
+    let rows = text(&region.ask(&["proxies"]));
+    assert!(!rows.contains("ERROR") && rows.contains("SYNCED"), "{rows}");
+    assert_eq!(region.figure("clients "), 1.0);
 
     // What the directory says now is wrong: what it said before goes on, and somebody can see that.
     region.write("manifests/more.yaml", "apiVersion: v1\nkind: Service\nmetadata: [");

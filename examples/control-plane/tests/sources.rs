@@ -270,3 +270,66 @@ async fn policies_see_all_sources_and_what_goes_out_of_each() {
     until("it may go", || !region.page("/debug/world").to_string().contains("Namespace shop")).await;
     until("nothing is denied", || !region.finds("is not there (policy")).await;
 }
+
+#[tokio::test]
+async fn readiness_names_the_sources_that_have_not_spoken_and_one_that_is_lost_later_is_stale() {
+    let remote = Remote::new();
+    remote.write("a.yaml", service("a"));
+    remote.commit();
+    let region = Region::new("td.test");
+    region.write("manifests/local.yaml", &service("local"));
+    let (away, work) = (remote.path("away"), remote.work());
+    std::fs::rename(&work, &away).unwrap();
+    let optional = region.path("nowhere");
+    region.sources(&format!(
+        "- {{name: local, directory: {}}}\n- {{name: fleet, git: {{url: '{}', branch: main, interval_seconds: 1}}}}\n\
+         - {{name: extra, directory: {}, required: false}}\n",
+        region.path("manifests").display(),
+        remote.url(),
+        optional.display()
+    ));
+    let region = region.begin();
+    let ready = |region: &Region| region.get("/healthz/ready").unwrap_or_default();
+    until("it says for what it waits", || ready(&region).contains("503")).await;
+    until("it has looked", || region.source("fleet")["failing"] == true && region.source("local")["ready"] == true)
+        .await;
+    until("only the lost one is waited for", || {
+        ready(&region).ends_with("waiting for: configuration, source `fleet`\n")
+    })
+    .await;
+    assert!(!region.serves("local"), "half of what there is may be less protected than the whole");
+    let source = region.source("fleet");
+    assert_eq!((&source["state"], &source["required"]), (&Value::from("unreadable"), &Value::from(true)), "{source}");
+    assert_eq!(region.source("extra")["required"], false);
+
+    std::fs::rename(&away, &work).unwrap();
+    until("it is ready", || ready(&region).contains("200 OK")).await;
+    until("it serves", || region.serves("a") && region.serves("local")).await;
+    let source = region.source("fleet");
+    assert_eq!(
+        (&source["state"], &source["failing"], &source["stale_seconds"]),
+        (&Value::from("taken"), &Value::from(false), &Value::from(0)),
+        "{source}"
+    );
+
+    // Lost again: what it said goes on, and how old that is can be seen.
+    std::fs::rename(&work, &away).unwrap();
+    until("it is told", || region.source("fleet")["stale_seconds"].as_u64().is_some_and(|seconds| seconds >= 2)).await;
+    assert!(ready(&region).contains("200 OK") && region.serves("a"));
+    let metrics = region.metrics();
+    let figure = |name: &str| {
+        let prefix = format!("mesh_control_plane_{name}{{source=\"fleet\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&prefix));
+        line.unwrap_or_else(|| panic!("{name} is not in {metrics}")).parse::<u64>().unwrap()
+    };
+    assert_eq!((figure("source_failing"), figure("source_ready")), (1, 1));
+    assert!(figure("source_stale_seconds") >= 2);
+
+    // After a restart too, from the moment at which it was kept.
+    let region = region.restart(|_| ()).await;
+    until("it has looked", || region.source("fleet")["failing"] == true).await;
+    assert!(region.serves("a") && region.source("fleet")["stale_seconds"].as_u64().is_some_and(|seconds| seconds >= 2));
+    std::fs::rename(&away, &work).unwrap();
+    until("it is there again", || region.source("fleet")["failing"] == false).await;
+    assert_eq!(region.source("fleet")["stale_seconds"], 0);
+}

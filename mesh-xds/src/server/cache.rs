@@ -196,6 +196,12 @@ impl CacheWriter {
         Publication { writer: self, taken }
     }
 
+    /// How many streams follow what is written here.
+    #[must_use]
+    pub fn followers(&self) -> usize {
+        self.followers.count()
+    }
+
     /// As [`Publication::apply`], for changes that are taken now.
     pub fn apply(&self, changes: impl IntoIterator<Item = (impl AsRef<str>, Change)>) -> usize {
         self.taken_at(Instant::now()).apply(changes)

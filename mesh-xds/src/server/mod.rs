@@ -44,7 +44,7 @@ mod visible;
 
 pub use access::{Access, Demand, Permissions, View};
 pub use cache::{Cache, CacheWriter, Change, Entry, Publication, Snapshot};
-pub use observe::{Observe, Push};
+pub use observe::{Observe, Push, Rejection};
 pub use registry::{ClientStatus, Holding, Standing};
 pub use rules::Rules;
 pub use service::Service;

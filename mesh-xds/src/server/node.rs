@@ -8,7 +8,8 @@ pub fn node_key(node: &str) -> String {
 }
 
 /// The node that a client runs on, as Istio's proxies say it.
-pub(super) fn node_name(node: &Node) -> Option<&str> {
+#[must_use]
+pub fn node_name(node: &Node) -> Option<&str> {
     match node.metadata.as_ref()?.fields.get("NODE_NAME")?.kind.as_ref()? {
         Kind::StringValue(name) if !name.is_empty() => Some(name),
         _ => None,

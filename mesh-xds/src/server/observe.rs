@@ -9,10 +9,9 @@ pub trait Observe: fmt::Debug + Send + Sync + 'static {
         let _ = push;
     }
 
-    /// A client rejected an answer of a type; the reason is cut to
-    /// [`MAX_REASON_BYTES`](super::limits::MAX_REASON_BYTES).
-    fn rejected(&self, client: &str, type_url: &str, reason: &str) {
-        let _ = (client, type_url, reason);
+    /// A client rejected an answer.
+    fn rejected(&self, rejection: &Rejection<'_>) {
+        let _ = rejection;
     }
 
     /// One client has answered all that a publication brought it, so long after the publication.
@@ -43,6 +42,20 @@ pub struct Push<'a> {
     pub bytes: usize,
     /// How long after the publication it was handed over, when it was caused by one. `None`: the client had asked for it.
     pub after: Option<Duration>,
+}
+
+/// An answer that was rejected.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Rejection<'a> {
+    /// By whom.
+    pub client: &'a str,
+    /// What the client says to be: its node id.
+    pub node: &'a str,
+    /// The type of the resources.
+    pub type_url: &'a str,
+    /// Why, as the client says it, cut to [`MAX_REASON_BYTES`](super::limits::MAX_REASON_BYTES).
+    pub reason: &'a str,
 }
 
 /// Observes nothing.

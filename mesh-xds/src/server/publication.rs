@@ -61,6 +61,11 @@ impl Followers {
         number
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().count
+    }
+
     /// Begins to follow: from the next publication on.
     pub(super) fn follow(self: &Arc<Self>) -> Follower {
         let mut state = self.0.lock();

@@ -16,7 +16,7 @@ use super::cache::Snapshot;
 use super::error::Error;
 use super::ledger::{Heard, truncated};
 use super::limits::{MAX_NODE_BYTES, MAX_REQUESTS_AT_ONCE};
-use super::observe::Push;
+use super::observe::{Push, Rejection};
 use super::precedence::is_chained;
 use super::protocol::{Protocol, Subscription};
 use super::publication::Follower;
@@ -197,9 +197,12 @@ impl<P: Protocol> Open<P> {
             Ok(Heard::Rejected) => {
                 let (type_url, detail) = P::said(&request);
                 let reason = detail.map(|detail| truncated(&detail.message));
-                let client = &self.registered.peer().client;
+                let peer = self.registered.peer();
+                let client = &peer.client;
                 tracing::warn!(client, type_url, reason, "client rejected an answer");
-                self.service.observer.rejected(client, type_url, reason.unwrap_or_default());
+                let node = peer.served.get().map_or("", |served| &served.node.id);
+                let rejection = Rejection { client, node, type_url, reason: reason.unwrap_or_default() };
+                self.service.observer.rejected(&rejection);
                 ControlFlow::Continue(())
             }
             Ok(Heard::Accepted) => {

@@ -7,6 +7,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Status};
 
 use super::authenticate::{Identified, Known, Unidentified};
+use super::metadata;
 use super::review::ReviewError;
 use crate::view::Views;
 
@@ -42,8 +43,13 @@ impl Access for Admission {
 
     fn view(&self, client: &str, node: &Node) -> Result<View, Status> {
         // No name of a node is an identity: see `Tokens`.
-        let Ok(identity) = parse_spiffe_id(client) else { return Ok(View::default()) };
-        self.views.view(&identity, node).map_err(|reason| {
+        let seen = match parse_spiffe_id(client) {
+            Err(_) => metadata::of_node(client, node).map(|()| View::default()),
+            Ok(identity) => {
+                metadata::of_identity(&identity, node).and_then(|()| self.views.view(&identity, node))
+            }
+        };
+        seen.map_err(|reason| {
             tracing::warn!(client, node = node.id, reason, "discovery stream refused");
             Status::permission_denied(reason)
         })

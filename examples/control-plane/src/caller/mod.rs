@@ -16,6 +16,7 @@ mod assignments;
 mod authenticate;
 mod grants;
 mod key_set;
+mod metadata;
 mod review;
 mod reviewers;
 

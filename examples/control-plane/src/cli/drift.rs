@@ -9,7 +9,8 @@ use std::str::FromStr;
 use mesh_host::member::Error;
 use serde_json::{Value, json};
 
-use super::output::{Asked, Format};
+use super::in_force;
+use super::output::{Asked, Format, address as address_of};
 use super::table::Table;
 use super::{Outcome, print};
 use crate::admission::{admit, content};
@@ -50,8 +51,7 @@ impl FromStr for Region {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, address) =
             text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("it is no NAME=ADDRESS")?;
-        let address = address.parse().map_err(|_| format!("`{address}` is no IP address with a port"))?;
-        Ok(Self { name: name.to_owned(), address })
+        Ok(Self { name: name.to_owned(), address: address_of(address)? })
     }
 }
 
@@ -171,15 +171,12 @@ impl Compared<'_> {
 }
 
 fn ask(region: &Region) -> Answer {
-    let page = Asked::at(region.address).get("/debug/world", &[]).map_err(|error| error.to_string())?;
-    let snapshot = Snapshot::from_json(&page).map_err(|error| error.to_string())?;
-    Ok((page, snapshot))
+    in_force::snapshot(&Asked::at(region.address)).map_err(|error| error.to_string())
 }
 
 /// An object as a region has it; none if it cannot say.
 fn content_at(region: &Region, object: &str) -> Option<Value> {
-    let mut page = Asked::at(region.address).get("/debug/world", &[("object", Some(object))]).ok()?;
-    Some(page["content"].take()).filter(|content| !content.is_null())
+    in_force::content(&Asked::at(region.address), object)
 }
 
 /// By what an object differs; where its content is not to be had, where it stands.

@@ -1,15 +1,18 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mesh_core::name::parse_spiffe_id;
 use mesh_identity::authority::{Authority, Names, Rules};
 use mesh_identity::clock::SystemClock;
 use mesh_identity::source::{LocalSource, SvidSource};
 use mesh_identity::{file, pem};
+use serde_json::{Value, json};
 
-use super::{Outcome, print};
+use super::Outcome;
+use super::output::{Format, show};
+use super::table::Table;
 
 /// Files of which an authority's directory has one. An empty one would get a new root, which nobody trusts.
 const ROOTS: [&str; 3] = ["authority.json", "root-cert.pem", "ca.crt"];
@@ -31,10 +34,13 @@ pub(super) struct Arguments {
     /// Where to write cert-chain.pem, key.pem and root-cert.pem.
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
+    /// The form in which it is told what was written.
+    #[arg(short, long, default_value = "table")]
+    output: Format,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { authority: directory, spiffe_id, ttl, dns, out } = arguments;
+    let Arguments { authority: directory, spiffe_id, ttl, dns, out, output } = arguments;
     let id = parse_spiffe_id(spiffe_id)?;
     if !ROOTS.iter().any(|name| directory.join(name).exists()) {
         return Err(format!("{}: there is no authority", directory.display()).into());
@@ -48,14 +54,34 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let issued = runtime.block_on(source.fetch(&id))?;
 
     std::fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
-    let write = |name: &str, text: &str, mode| -> Result<(), file::Error> {
-        let path: &Path = &out.join(name);
-        file::replace(path, text.as_bytes(), mode)?;
-        print(&format!("{}\n", path.display()));
-        Ok(())
+    let write = |name: &str, text: &str, mode| -> Result<String, file::Error> {
+        let path = out.join(name);
+        file::replace(&path, text.as_bytes(), mode)?;
+        Ok(path.display().to_string())
     };
-    write("cert-chain.pem", &pem::encode_certificates(issued.svid.chain()), file::Mode::Public)?;
-    write("key.pem", &pem::encode("PRIVATE KEY", issued.svid.key().secret_der()), file::Mode::Private)?;
-    write("root-cert.pem", &issued.bundle.to_pem(), file::Mode::Public)?;
+    let chain = pem::encode_certificates(issued.svid.chain());
+    let key = pem::encode("PRIVATE KEY", issued.svid.key().secret_der());
+    let ends = issued.svid.not_after().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let written = json!({
+        "spiffe_id": id.to_string(),
+        "not_after": ends.as_secs(),
+        "certificate_chain": write("cert-chain.pem", &chain, file::Mode::Public)?,
+        "key": write("key.pem", &key, file::Mode::Private)?,
+        "roots": write("root-cert.pem", &issued.bundle.to_pem(), file::Mode::Public)?,
+    });
+    show(*output, &written, table);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A row for each file.
+fn table(written: &Value) -> Table {
+    let mut table = Table::new(&["FILE", "HOLDS"], "Nothing was written.");
+    for (key, holds) in [
+        ("certificate_chain", "the certificate, and those between it and the root"),
+        ("key", "its private key"),
+        ("roots", "the roots by which it is verified"),
+    ] {
+        table.row([written[key].as_str().unwrap_or_default().to_owned(), holds.to_owned()]);
+    }
+    table
 }

@@ -73,7 +73,7 @@ pub(super) fn mesh(files: &[SourceFile], name: &str, place: &translate::Place) -
     Ok(Mesh::new(&world(files, name)?, place))
 }
 
-/// The objects in manifests; errors in them are printed.
+/// The objects of manifests; errors in them are printed.
 pub(super) fn world(files: &[SourceFile], name: &str) -> Result<World, Error> {
     match admit(files) {
         Ok((world, _)) => Ok(world),

@@ -6,6 +6,7 @@ mod diff;
 mod drift;
 mod dump;
 mod explain;
+mod in_force;
 mod issue;
 mod join_token;
 mod manifests;
@@ -25,10 +26,20 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mesh_host::member::Error;
 
-/// The mesh's control plane: reads a directory of Kubernetes-style YAML, watches and validates it, serves workload
-/// discovery (delta xDS) and certificates (Istio's certificate service) to node proxies.
+/// How commands end, beside what each says of itself.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  it was done
+  1  it failed, or what it looks for is wrong: errors (check), a difference (drift)
+  2  the command line is wrong; of `explain`: it is refused; of `diff`: the change does something";
+
+/// The mesh's control plane: reads Kubernetes, Istio and Gateway API resources from directories, git and clusters, judges
+/// them, and serves workload discovery, Envoy's resources and certificates to proxies.
+///
+/// Commands that ask a running control plane find its admin endpoint by --address or CONTROL_PLANE_ADMIN. Those that show
+/// something speak JSON with -o json.
 #[derive(Debug, Parser)]
-#[command(name = "control-plane", version)]
+#[command(name = "control-plane", version, after_help = EXIT_STATUS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -39,13 +50,14 @@ struct Arguments {
 enum Command {
     /// Serve until SIGTERM.
     Serve(serve::Arguments),
-    /// Check a directory of manifests. Prints file:line: what is wrong; exit status 1 when it could not be served.
+    /// Check manifests. Prints file:line: what is wrong. Exit status 1 when they could not be served.
     Check(check::Arguments),
     /// Compare what regions run with a repository, or with the first of them. Exit status 1 when they differ.
     Drift(drift::Arguments),
     /// Say whether somebody would reach something, by which way, and why. Exit status 2 if it is refused.
     Explain(explain::Arguments),
-    /// Say what a change does to traffic, before it is applied. Exit status 2 if it does something.
+    /// Say what a change does to traffic, before it is applied: between two directories, since a revision of git, or against
+    /// what a running control plane has in force. Exit status 2 if it does something.
     Diff(diff::Arguments),
     /// Show what is said of each object: conditions with their reasons, of Gateways, routes, policies and exports.
     Status(status::Arguments),

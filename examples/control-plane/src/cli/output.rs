@@ -1,7 +1,7 @@
 //! What commands that show something share: in which form, and from which control plane.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use mesh_host::member::Error;
@@ -36,9 +36,25 @@ pub(super) fn show(format: Format, value: &Value, table: impl FnOnce(&Value) -> 
 /// Which control plane is asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Asked {
-    /// Admin endpoint of the control plane.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15014", env = "CONTROL_PLANE_ADMIN")]
+    /// Admin endpoint of the control plane: host:port, or http://host:port.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:15014",
+        env = "CONTROL_PLANE_ADMIN",
+        value_parser = address
+    )]
     address: SocketAddr,
+}
+
+/// An address, as people write it: with the host by address or name, alone or as a URL.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    if bare.contains("://") {
+        return Err("the admin endpoint speaks http, without TLS".to_owned());
+    }
+    let mut found = bare.to_socket_addrs().map_err(|error| format!("write host:port: {error}"))?;
+    found.next().ok_or_else(|| "the host has no address".to_owned())
 }
 
 impl Asked {
@@ -78,5 +94,23 @@ impl Asked {
         let mut text = String::new();
         stream.take(MAX_ANSWER_BYTES).read_to_string(&mut text)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_as_people_write_them() {
+        let good: SocketAddr = "127.0.0.1:15014".parse().unwrap();
+        for text in ["127.0.0.1:15014", "http://127.0.0.1:15014", "http://127.0.0.1:15014/"] {
+            assert_eq!(address(text), Ok(good), "{text}");
+        }
+        assert_eq!(address("[::1]:15014"), Ok("[::1]:15014".parse().unwrap()));
+        assert!(address("localhost:15014").unwrap().ip().is_loopback());
+        for (text, told) in [("127.0.0.1", "host:port"), ("", "host:port"), ("https://127.0.0.1:15014", "http")] {
+            assert!(address(text).unwrap_err().contains(told), "{text}");
+        }
     }
 }

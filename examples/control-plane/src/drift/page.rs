@@ -1,17 +1,14 @@
 //! What the admin endpoint shows of what is in force.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
-use crate::admission::{self, SourceFile};
+use crate::admission;
 use crate::finding::{Finding, Severity};
 use crate::inventory;
 use crate::resource::Kind;
-use crate::source::dir;
+use crate::source::Places;
 use crate::world::World;
 
 /// The page `/debug/world`: all objects with their digests, since when they are in force, what refuses something newer, and the
@@ -29,18 +26,17 @@ pub(crate) fn world(world: &World, since: Option<Instant>, findings: &[Finding])
     page
 }
 
-/// One object of it, with its content as long as the file in which it stands still holds it. Secrets are not shown.
-pub(crate) fn object(world: &World, directories: &BTreeMap<String, PathBuf>, asked: &str) -> Value {
+/// One object of it, with its content as long as the file in which it stands still holds it, or its source keeps its last good
+/// state. Secrets are not shown.
+pub(crate) fn object(world: &World, places: &Places, asked: &str) -> Value {
     let Some(item) = inventory::items(world).find(|item| item.id.to_string() == asked) else {
         return json!({"error": format!("there is no `{asked}`")});
     };
     let content = match item.id.kind {
         Kind::Secret => Value::Null,
-        _ => directories
-            .get(&*item.origin.source)
-            .and_then(|directory| dir::read_file(&directory.join(&item.origin.file)).ok())
-            .map(|file| SourceFile { path: item.origin.file.to_path_buf(), ..file })
-            .and_then(|file| admission::content(&file, &item.id, item.digest))
+        _ => places
+            .texts(&item.origin.source, &item.origin.file)
+            .find_map(|file| admission::content(&file, &item.id, item.digest))
             .unwrap_or_default(),
     };
     json!({"object": asked, "digest": format!("{:032x}", item.digest), "origin": item.origin, "content": content})

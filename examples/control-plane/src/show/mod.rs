@@ -1,11 +1,11 @@
 //! What the admin endpoint shows of discovery.
 
 mod client;
+mod protobuf;
 mod resource;
 mod skew;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mesh_core::live::Live;
@@ -17,6 +17,7 @@ use crate::analyze::Analyzed;
 use crate::caller::Assignments;
 use crate::drift;
 use crate::finding::Finding;
+use crate::source::Places;
 use crate::status::{self, Statuses};
 use crate::world::World;
 
@@ -29,10 +30,13 @@ pub(crate) struct Shown {
     pub(crate) findings: Live<Vec<Finding>>,
     pub(crate) analyzed: Live<Analyzed>,
     pub(crate) statuses: Live<Statuses>,
-    /// Where the manifests of each source are that is a directory.
-    pub(crate) directories: BTreeMap<String, PathBuf>,
+    /// Where the manifests of each source stand.
+    pub(crate) places: Places,
     pub(crate) sources: Dump,
 }
+
+#[cfg(test)]
+pub(crate) use resource::content;
 
 /// A page: where it is, what it is for, what it shows.
 type Entry = (&'static str, &'static str, Page);
@@ -66,7 +70,7 @@ impl Shown {
                 asked(|all, asked| {
                     let in_force = all.assignments.snapshot();
                     match asked.get("object") {
-                        Some(object) => drift::object(in_force.world(), &all.directories, object),
+                        Some(object) => drift::object(in_force.world(), &all.places, object),
                         None => drift::world(in_force.world(), all.analyzed.load().since, &all.findings.load()),
                     }
                 }),

@@ -1,19 +1,14 @@
-//! Resources as JSON: those of workload discovery by their fields, as ztunnel shows them, those of Envoy as Protobuf text.
+//! Resources as JSON: those of workload discovery by their fields, as ztunnel shows them, those of Envoy as Protobuf JSON.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 
-use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use envoy_types::pb::envoy::config::listener::v3::Listener;
-use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use mesh_core::workload::Workload;
 use mesh_host::shown;
-use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE};
 use mesh_xds::server::Cache;
 use mesh_xds::workload::{ADDRESS_TYPE, Address, POLICY_TYPE, decode_address, decode_policy};
-use prost::Message;
 use serde_json::{Map, Value, json};
+
+use super::protobuf;
 
 /// Whether a resource is asked for: `type` is a type URL or the end of one, `name` a part of its name.
 pub(super) fn is_meant(type_url: &str, name: &str, asked: &BTreeMap<String, String>) -> bool {
@@ -42,8 +37,8 @@ pub(super) fn all(cache: &Cache, asked: &BTreeMap<String, String>) -> Value {
     snapshot.types().flat_map(of_type).collect()
 }
 
-/// What a resource holds. Of secrets nothing is shown.
-pub(super) fn content(type_url: &str, body: &[u8]) -> Value {
+/// What a resource holds, without secrets.
+pub(crate) fn content(type_url: &str, body: &[u8]) -> Value {
     match type_url {
         ADDRESS_TYPE => match decode_address(body) {
             Ok(Address::Workload(workload)) => json!({"workload": shown::workload(&workload)}),
@@ -54,20 +49,7 @@ pub(super) fn content(type_url: &str, body: &[u8]) -> Value {
             Ok(policy) => shown::policy(&policy),
             Err(error) => json!({"error": error.to_string()}),
         },
-        CLUSTER_TYPE => text::<Cluster>(body),
-        ENDPOINT_TYPE => text::<ClusterLoadAssignment>(body),
-        LISTENER_TYPE => text::<Listener>(body),
-        ROUTE_TYPE => text::<RouteConfiguration>(body),
-        SECRET_TYPE => Value::Null,
-        _ => json!({"bytes": body.len()}),
-    }
-}
-
-/// The fields of a message, line by line: Envoy's types come without the descriptors that JSON would take.
-fn text<M: Message + Default + Debug>(body: &[u8]) -> Value {
-    match M::decode(body) {
-        Ok(message) => json!({"text": format!("{message:#?}").lines().collect::<Vec<_>>()}),
-        Err(error) => json!({"error": error.to_string()}),
+        _ => protobuf::content(type_url, body),
     }
 }
 

@@ -93,6 +93,9 @@ impl Source for Directory {
                     progress.restored = watch.accepted.restored();
                     if looked.is_ok() {
                         (progress.succeeded, progress.files) = (Some(now), watch.accepted.files.len());
+                        progress.failing_since = None;
+                    } else {
+                        progress.failed(now);
                     }
                 });
                 match looked {

@@ -26,6 +26,13 @@ pub(super) struct Restored {
     pub(super) files: Vec<(PathBuf, String)>,
 }
 
+/// The text of a file of a last good state; `None` if there is none that can be read.
+pub(super) fn text_of(directory: &Path, file: &Path) -> Option<String> {
+    let list: List = serde_json::from_slice(&file::read(&directory.join(LIST)).ok()?).ok()?;
+    let entry = list.files.into_iter().find(|entry| entry.path == file)?;
+    entry.text(directory).ok()
+}
+
 /// The last good state could not be kept or found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +59,18 @@ struct Entry {
     sha256: String,
 }
 
+impl Entry {
+    /// The text, if it is what was written.
+    fn text(&self, directory: &Path) -> Result<String, Error> {
+        // A path of ours, whatever the list says.
+        let is_digest = self.sha256.len() == 64 && self.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let place = directory.join(if is_digest { self.sha256.as_str() } else { LIST });
+        let ruined = || Error::Ruined { path: place.clone() };
+        let text = String::from_utf8(file::read(&place)?).map_err(|_| ruined())?;
+        if hex(&digest_of(&text)) == self.sha256 { Ok(text) } else { Err(ruined()) }
+    }
+}
+
 impl Kept {
     /// Nothing is kept yet, or what is there is to be overwritten.
     ///
@@ -68,24 +87,16 @@ impl Kept {
     /// [`Error`]: it cannot be read, or is not what was written.
     pub(super) fn restore(&mut self) -> Result<Option<Restored>, Error> {
         let path = self.directory.join(LIST);
-        let ruined = |path: &Path| Error::Ruined { path: path.to_owned() };
         let list = match file::read(&path) {
             Err(error) if error.is_not_found() => return Ok(None),
             list => list?,
         };
-        let list: List = serde_json::from_slice(&list).map_err(|_| ruined(&path))?;
+        let list: List = serde_json::from_slice(&list).map_err(|_| Error::Ruined { path: path.clone() })?;
         let mut files = Vec::with_capacity(list.files.len());
         let mut texts = HashSet::new();
         for entry in list.files {
-            // A path of ours, whatever the list says.
-            let is_digest = entry.sha256.len() == 64 && entry.sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let place = self.directory.join(if is_digest { entry.sha256.as_str() } else { LIST });
-            let text = String::from_utf8(file::read(&place)?).map_err(|_| ruined(&place))?;
-            let digest = digest_of(&text);
-            if hex(&digest) != entry.sha256 {
-                return Err(ruined(&place));
-            }
-            texts.insert(digest);
+            let text = entry.text(&self.directory)?;
+            texts.insert(digest_of(&text));
             files.push((entry.path, text));
         }
         self.texts = texts;

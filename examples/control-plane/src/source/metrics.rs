@@ -17,6 +17,8 @@ pub struct Metrics {
     look_age: Family<Source, Gauge>,
     success_age: Family<Source, Gauge>,
     restored_age: Family<Source, Gauge>,
+    failing: Family<Source, Gauge>,
+    stale: Family<Source, Gauge>,
     files: Family<Source, Gauge>,
     objects: Family<Source, Gauge>,
     findings: Family<Found, Gauge>,
@@ -50,6 +52,8 @@ impl Metrics {
             look_age: Family::default(),
             success_age: Family::default(),
             restored_age: Family::default(),
+            failing: Family::default(),
+            stale: Family::default(),
             files: Family::default(),
             objects: Family::default(),
             findings: Family::default(),
@@ -63,6 +67,16 @@ impl Metrics {
                 "source_restored_age_seconds",
                 "Seconds since what it said was kept; 0: it is newer",
                 &metrics.restored_age,
+            ),
+            (
+                "source_failing",
+                "Whether the source cannot be read now; what it said before is in force",
+                &metrics.failing,
+            ),
+            (
+                "source_stale_seconds",
+                "Seconds for which nobody knows whether what is in force is still what the source says; 0: it can be read",
+                &metrics.stale,
             ),
             ("source_files", "Files of the source", &metrics.files),
             ("source_objects", "Objects of the source that are in force", &metrics.objects),
@@ -95,6 +109,9 @@ impl Metrics {
             self.files.get_or_create(&source).set(count(progress.files));
             self.objects.get_or_create(&source).set(count(said.world.len()));
             self.restored_age.get_or_create(&source).set(age(progress.restored));
+            self.failing.get_or_create(&source).set(i64::from(progress.failing_since.is_some()));
+            let stale = i64::try_from(progress.stale(now).as_secs()).unwrap_or(i64::MAX);
+            self.stale.get_or_create(&source).set(stale);
             // Nothing rather than an age of something that has not been.
             if progress.looked.is_some() {
                 self.look_age.get_or_create(&source).set(age(progress.looked));

@@ -37,10 +37,12 @@ pub mod kubernetes;
 mod merge;
 mod metrics;
 mod outlet;
+mod places;
 mod said;
 mod say;
 pub mod settings;
 mod sources;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -51,8 +53,10 @@ pub use hooks::Hooks;
 pub use merge::{Merge, Merged, Rules};
 pub use metrics::Metrics;
 pub use outlet::{Outlet, Progress};
+pub use places::Places;
 pub use said::Said;
 pub use sources::{Beside, DIRECTORY, Error, Sources};
+pub use state::State;
 
 /// Something that says which resources there are.
 pub trait Source: Send + 'static {

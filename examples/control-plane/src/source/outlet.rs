@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mesh_core::live::{Live, Publisher};
 use parking_lot::Mutex;
@@ -24,8 +24,25 @@ pub struct Progress {
     pub succeeded: Option<SystemTime>,
     /// When what is in force was put on disk, as long as it comes from there.
     pub restored: Option<SystemTime>,
+    /// Since when it cannot be read.
+    pub failing_since: Option<SystemTime>,
     /// How many files, or lists, it has.
     pub files: usize,
+}
+
+impl Progress {
+    /// It cannot be read now. What is in force was so when it could be read last.
+    pub fn failed(&mut self, now: SystemTime) {
+        let confirmed = self.succeeded.unwrap_or(now);
+        self.failing_since.get_or_insert(confirmed);
+    }
+
+    /// For how long nobody knows whether what is in force is still what the source says. Zero while it can be read.
+    #[must_use]
+    pub fn stale(&self, now: SystemTime) -> Duration {
+        let since = self.restored.or(self.failing_since);
+        since.map(|since| now.duration_since(since).unwrap_or_default()).unwrap_or_default()
+    }
 }
 
 /// A source from the outside.

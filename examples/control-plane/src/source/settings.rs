@@ -1,6 +1,5 @@
 //! Settings of sources.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -15,13 +14,6 @@ use crate::attach::Controller;
 pub struct Sources(pub Vec<Entry>);
 
 impl Sources {
-    /// The directories, by the name of their source; empty for one without.
-    #[must_use]
-    pub fn directories(&self) -> BTreeMap<String, PathBuf> {
-        let one = |entry: &Entry| Some((entry.name.clone().unwrap_or_default(), entry.directory.clone()?));
-        self.0.iter().filter_map(one).collect()
-    }
-
     /// Who we are among controllers of Gateways: by the name by which the statuses of the first source are written that has
     /// one, else by Istio's.
     #[must_use]

@@ -17,6 +17,7 @@ use super::kubernetes::Cluster;
 use super::merge::{Merge, Merged, Rules};
 use super::outlet::{Inlet, Outlet, Progress};
 use super::settings::{self, Entry};
+use super::state::State;
 use super::{Directory, Source, git};
 use crate::admission::gate::Gate;
 
@@ -223,12 +224,16 @@ impl Named {
     fn show(&self) -> Value {
         let now = SystemClock.now();
         let said = self.inlet.said.load();
-        let Progress { looked, succeeded, restored, files } = self.inlet.progress.lock().clone();
-        let age = |time: Option<std::time::SystemTime>| {
+        let progress = self.inlet.progress.lock().clone();
+        let Progress { looked, succeeded, restored, failing_since, files } = &progress;
+        let has_spoken = !said.revision.is_empty();
+        let age = |time: &Option<std::time::SystemTime>| {
             time.map(|time| now.duration_since(time).unwrap_or_default().as_secs())
         };
         json!({
-            "name": self.label(), "type": self.kind, "place": self.place, "ready": !said.revision.is_empty(),
+            "name": self.label(), "type": self.kind, "place": self.place, "ready": has_spoken,
+            "required": self.rules.required, "state": State::of(&*said.findings, has_spoken).label(),
+            "failing": failing_since.is_some(), "stale_seconds": progress.stale(now).as_secs(),
             "revision": &*said.revision, "objects": said.world.len(), "files": files,
             "look_age_seconds": age(looked), "success_age_seconds": age(succeeded),
             "restored_age_seconds": age(restored), "findings": &*said.findings,
@@ -237,7 +242,7 @@ impl Named {
 }
 
 /// The sources with their names. The only one may have none.
-fn named(entries: &[Entry]) -> Result<Vec<(Arc<str>, &Entry)>, Error> {
+pub(super) fn named(entries: &[Entry]) -> Result<Vec<(Arc<str>, &Entry)>, Error> {
     let mut named: Vec<(Arc<str>, &Entry)> = Vec::new();
     let mut names = BTreeSet::new();
     for (index, entry) in entries.iter().enumerate() {
@@ -269,7 +274,7 @@ fn named(entries: &[Entry]) -> Result<Vec<(Arc<str>, &Entry)>, Error> {
 }
 
 /// Where a source has what survives a restart.
-fn place(state: Option<&Path>, name: &str) -> Option<PathBuf> {
+pub(super) fn place(state: Option<&Path>, name: &str) -> Option<PathBuf> {
     Some(state?.join("sources").join(label(name)))
 }
 

@@ -8,6 +8,7 @@ mod proxyless;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_core::name::{ServiceAccount, SpiffeId};
 use mesh_xds::envoy::{CLUSTER_TYPE, LISTENER_TYPE};
@@ -18,15 +19,21 @@ use tokio::time::Instant;
 
 use self::gateway::{claimed, flavour, resources};
 use self::proxyless::Scopes;
+use crate::idle::Idle;
 use crate::translate::Place;
 use crate::translate::engine::{Differs, Engine, Role, View};
 use crate::translate::waypoint::Flavour;
 use crate::world::World;
 
+/// How long a view is kept that nobody uses: longer than an instance takes that is replaced, or whose machine restarts.
+const UNUSED: Duration = Duration::from_secs(600);
+
 /// The views, and the translation that they are views of.
 pub(crate) struct Views {
     place: Place,
     state: Mutex<State>,
+    /// Views of Gateways that no stream follows. Locked after the state.
+    idle: Mutex<Idle<View>>,
 }
 
 #[derive(Default)]
@@ -40,7 +47,7 @@ struct State {
 impl Views {
     /// Nothing to see yet.
     pub(crate) fn new(place: Place) -> Self {
-        Self { place, state: Mutex::default() }
+        Self { place, state: Mutex::default(), idle: Mutex::default() }
     }
 
     /// Takes another world, at some time before. `tell` is told what differs for node proxies; then waypoints
@@ -105,6 +112,8 @@ impl Views {
             return Err(format!("{client} is no instance of {role} `{waypoint}`"));
         }
         let (view, flavour) = (View { waypoint, locality: node::locality(node), role }, flavour(node));
+        // Whoever asks is about to follow it.
+        self.idle.lock().used(&view);
         let known = caches.get(&view).into_iter().flatten().find(|(of, ..)| *of == flavour);
         if let Some((.., cache)) = known {
             return Ok(cache.clone());
@@ -121,6 +130,31 @@ impl Views {
         caches.entry(view).or_default().push((flavour, writer, cache.clone()));
         Ok(cache)
     }
+
+    /// Closes views that nobody has used for some time, for as long as it runs. An instance that comes back finds the same
+    /// versions: they are hashes of what is served.
+    pub(crate) async fn close_unused(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(UNUSED / 10).await;
+            let closed = self.close_idle(Instant::now());
+            if closed > 0 {
+                tracing::info!(closed, "views of Gateways closed that nobody used");
+            }
+        }
+    }
+
+    /// Closes those that nobody uses now and nobody has used since then for [`UNUSED`]. Gives how many.
+    fn close_idle(&self, now: Instant) -> usize {
+        let mut state = self.state.lock();
+        let State { engine: Some(engine), caches, .. } = &mut *state else { return 0 };
+        let unused = caches.iter().filter(|(_, all)| all.iter().all(|(_, writer, _)| writer.followers() == 0));
+        let expired = self.idle.lock().expired(unused.map(|(view, _)| view.clone()), now, UNUSED);
+        for view in &expired {
+            caches.remove(view);
+            engine.close(view);
+        }
+        expired.len()
+    }
 }
 
 impl fmt::Debug for Views {
@@ -129,3 +163,6 @@ impl fmt::Debug for Views {
         f.debug_set().entries(state.caches.keys()).entries(state.scopes.clients()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

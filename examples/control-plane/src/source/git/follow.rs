@@ -167,6 +167,9 @@ impl Follow {
             progress.restored = accepted.restored();
             if has_succeeded {
                 (progress.succeeded, progress.files) = (Some(now), accepted.files.len());
+                progress.failing_since = None;
+            } else {
+                progress.failed(now);
             }
         });
     }

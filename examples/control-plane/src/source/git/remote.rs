@@ -136,6 +136,22 @@ impl Remote {
     }
 }
 
+impl Remote {
+    /// Says what is meant where git would ask somebody for a password.
+    pub(super) fn explained(&self, error: Error) -> Error {
+        match error {
+            Error::Git { what, said } if said.contains("could not read Username") => {
+                let reason = match self.access.token {
+                    Some(_) => "it does not take those of `username` and `token_file`",
+                    None => "there is no `token_file`",
+                };
+                Error::Git { what, said: format!("the remote wants a name and a password, and {reason}: {said}") }
+            }
+            error => error,
+        }
+    }
+}
+
 /// It tells no secret: there is none in it.
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

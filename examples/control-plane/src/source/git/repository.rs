@@ -304,7 +304,7 @@ impl Repository {
             }
             Err(error) => {
                 self.clear();
-                Err(error)
+                Err(self.remote.explained(error))
             }
         }
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use mesh_core::live::{Live, Publisher};
 use mesh_core::report::chain;
+use mesh_identity::clock::{Clock, SystemClock};
 use mesh_identity::task::Tasks;
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +10,7 @@ use super::{Desired, Settings, begin};
 use crate::admission::gate::Gate;
 use crate::finding::{Code, Origin, Severity};
 use crate::source::outlet::Outlet;
-use crate::source::{Beside, Said, Source};
+use crate::source::{Beside, Said, Source, State};
 
 /// A cluster, as one of several sources.
 pub struct Cluster {
@@ -46,6 +47,7 @@ impl Source for Cluster {
             Err(error) => {
                 let origin = Origin { source: name, ..Origin::file("kubernetes") };
                 let finding = Code::SOURCE_UNREADABLE.at(&origin, Severity::Error, chain(&error));
+                outlet.progress(|progress| progress.failed(SystemClock.now()));
                 outlet.publish(Said { findings: [finding].into(), ..Said::default() });
                 return;
             }
@@ -53,6 +55,12 @@ impl Source for Cluster {
         let mut changes = said.changes();
         let mut now = said.snapshot();
         loop {
+            // A watch that lives tells of every change: what is in force is confirmed for as long as none is lost.
+            let is_lost = State::of(&*now.findings, true) == State::Unreadable;
+            outlet.progress(|progress| match is_lost {
+                true => progress.failed(SystemClock.now()),
+                false => progress.failing_since = None,
+            });
             outlet.publish((*now).clone());
             match changes.changed().await {
                 Ok(next) => now = next,

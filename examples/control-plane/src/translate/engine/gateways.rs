@@ -54,6 +54,25 @@ impl Engine {
         change
     }
 
+    /// Ends what [`Engine::open_gateway`] began.
+    pub(super) fn close_gateway(&mut self, view: &View) {
+        let Some(gateway) = self.gateways.get_mut(&view.waypoint) else { return };
+        gateway.localities.remove(&view.locality);
+        for name in gateway.program.clusters.keys() {
+            self.graph.remove(&Node::Upstream(view.clone(), name.clone()));
+        }
+        if !gateway.localities.is_empty() {
+            return;
+        }
+        for port in gateway.ports.keys() {
+            self.graph.remove(&Node::Port(view.waypoint.clone(), *port));
+        }
+        for node in [Node::Frame(view.waypoint.clone()), Node::Program(view.waypoint.clone())] {
+            self.graph.remove(&node);
+        }
+        self.gateways.remove(&view.waypoint);
+    }
+
     /// Sets the listeners of a Gateway.
     pub(super) fn set_frame(&mut self, key: &NamespacedName, now: Frame) {
         let Some(gateway) = self.gateways.get_mut(key) else { return };

@@ -124,6 +124,29 @@ impl Engine {
         self.graph.remove(&Node::Proxyless(clients.clone(), named));
     }
 
+    /// Ends what [`Engine::open`] began.
+    pub(crate) fn close(&mut self, view: &View) {
+        if view.role == Role::Gateway {
+            return self.close_gateway(view);
+        }
+        let Some(programmed) = self.waypoints.get_mut(&view.waypoint) else { return };
+        programmed.localities.remove(&view.locality);
+        for name in programmed.assembled.cluster_names() {
+            self.graph.remove(&Node::Cluster(view.clone(), name.clone()));
+        }
+        if !programmed.localities.is_empty() {
+            return;
+        }
+        let key = &view.waypoint;
+        for service in programmed.services() {
+            self.graph.remove(&Node::Part(key.clone(), service.clone()));
+        }
+        for node in [Node::Served(key.clone()), Node::Direct(key.clone()), Node::Assembly(key.clone())] {
+            self.graph.remove(&node);
+        }
+        self.waypoints.remove(key);
+    }
+
     /// Who the instances of a waypoint or another Gateway may be; nobody, if it is not served here.
     pub(crate) fn identities(&self, key: &NamespacedName) -> BTreeSet<SpiffeId> {
         match self.is_gateway(key) {

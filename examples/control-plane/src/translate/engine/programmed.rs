@@ -33,6 +33,11 @@ impl Programmed {
         (gone, come)
     }
 
+    /// The services that it serves.
+    pub(super) fn services(&self) -> impl Iterator<Item = &NamespacedHostname> {
+        self.parts.keys()
+    }
+
     /// Sets the part of a service. Whether that makes a difference.
     pub(super) fn set_part(&mut self, service: &NamespacedHostname, part: Option<Part>) -> bool {
         let Some(place) = self.parts.get_mut(service).filter(|place| **place != part) else { return false };

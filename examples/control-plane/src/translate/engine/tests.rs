@@ -338,6 +338,7 @@ proptest! {
         begin in prop::collection::vec(any::<Index>(), OBJECTS.len()),
         steps in prop::collection::vec((any::<Index>(), any::<Index>()), 1..24),
         look in 0..24_usize,
+        close in (0..24_usize, any::<Index>()),
     ) {
         let mut world = World::default();
         for (versions, choice) in OBJECTS.iter().zip(begin) {
@@ -355,6 +356,11 @@ proptest! {
                     told.look(view, change);
                 }
             }
+            if step == close.0 {
+                let view = close.1.get(&views()).clone();
+                engine.close(&view);
+                told.views.remove(&view);
+            }
             let versions = OBJECTS[object.index(OBJECTS.len())];
             match versions.get(version.index(versions.len() + 1)) {
                 Some(text) => put(&mut world, text),
@@ -364,6 +370,10 @@ proptest! {
             told.take(&engine, changes);
             assert_same(&told, &world, step);
         }
+        views().iter().for_each(|view| engine.close(view));
+        let mut never_looked_at = Engine::new(place());
+        never_looked_at.apply(world.clone());
+        prop_assert_eq!(engine.graph.size(), never_looked_at.graph.size(), "nothing is left of what was closed");
         let nodes = engine.graph.size().0;
         engine.apply(World::default());
         prop_assert!(engine.graph.size().0 <= nodes);
