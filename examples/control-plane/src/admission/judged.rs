@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file::{ReadObject, read_file, values};
+use super::file::{ReadObject, read_again, values};
 use super::judge::{Judge, Review};
+use super::remembered::Remembered;
 use crate::finding::{Code, Finding, Origin, Severity};
 use crate::resource::{Object, ObjectId};
 
@@ -23,13 +24,23 @@ pub(crate) struct Judged {
     pub(crate) objects: BTreeMap<ObjectId, (Origin, u128, Object)>,
     /// What is wrong in it, or has no effect, as far as that can be told without other files.
     pub(crate) findings: Vec<Finding>,
+    /// What its documents say, for the next time.
+    remembered: Remembered,
 }
 
 impl Judged {
-    /// Judges the text of a file of a source. Where somebody else has a say, it sees all objects of the file at once.
-    pub(crate) fn of(source: &Arc<str>, path: &Path, text: &str, judge: Option<&dyn Judge>) -> Self {
-        let read = read_file(source, path, text);
-        let mut judged = Self { objects: BTreeMap::new(), findings: read.findings };
+    /// Judges the text of a file of a source, of which something may be known from the time before. Where somebody else has a
+    /// say, it sees all objects of the file at once.
+    pub(crate) fn of(
+        source: &Arc<str>,
+        path: &Path,
+        text: &str,
+        before: Option<&Self>,
+        judge: Option<&dyn Judge>,
+    ) -> Self {
+        let nothing = Remembered::default();
+        let (read, remembered) = read_again(source, path, text, before.map_or(&nothing, |before| &before.remembered));
+        let mut judged = Self { objects: BTreeMap::new(), findings: read.findings, remembered };
         for ReadObject { origin, digest, object } in read.objects {
             let id = object.id();
             if let Some((first, ..)) = judged.objects.get(&id) {
@@ -49,7 +60,8 @@ impl Judged {
     /// A file that has no text.
     pub(crate) fn unreadable(source: &Arc<str>, path: &Path, reason: &str) -> Self {
         let origin = Origin { source: Arc::clone(source), ..Origin::file(path) };
-        Self { objects: BTreeMap::new(), findings: vec![Finding { code: Code::UNREADABLE, ..origin.error(reason) }] }
+        let findings = vec![Finding { code: Code::UNREADABLE, ..origin.error(reason) }];
+        Self { findings, ..Self::default() }
     }
 
     /// Whether there is nothing in it that forbids its use.
