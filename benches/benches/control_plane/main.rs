@@ -1,7 +1,10 @@
-//! What the control plane costs: from a directory of manifests to the first publication, memory, one changed endpoint and one
-//! changed policy to a subscriber's stream and to a thousand, in a large mesh and in one of a tenth of its size. Subscribers are
-//! in the same process, over HTTP/2 in plaintext on loopback. A changed object is handed over as sources hand it over: as
-//! another world that shares all else with the one before.
+//! What the control plane costs, as a process that serves from a directory: from its start to ready, memory, one changed
+//! endpoint and one changed policy from the file to the stream of a client, and to a thousand; in a large mesh and in one of a
+//! quarter of its size; with manifests in one file, in one for each namespace and in one for each service. And what it costs to
+//! tell what a change would do.
+//!
+//! Clients are in the process of the bench, over TLS on loopback; nothing of what they use counts as the control plane's. The
+//! directory is looked at every 10 ms, which is half of that in a time from a file to a stream.
 //!
 //! `cargo bench -p mesh-benches --bench control_plane [-- --short]`
 #![allow(
@@ -15,240 +18,159 @@
     reason = "a bench"
 )]
 
+mod preview;
+mod region;
+mod subscriber;
 mod world;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use mesh_control_plane::admission::admit;
-use mesh_control_plane::projection::Projection;
-use mesh_control_plane::source::dir::{self, SourceFile};
-use mesh_control_plane::translate::Place;
-use mesh_control_plane::world::{Objects, Placed, World};
-use mesh_core::name::{NamespacedName, parse_spiffe_id, parse_trust_domain};
-use mesh_xds::envoy::{CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE};
-use mesh_xds::pb::Node;
-use mesh_xds::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
-use mesh_xds::server::{Access, Cache, Service};
-use mesh_xds::workload::{ADDRESS_TYPE, POLICY_TYPE};
-use tokio::net::TcpSocket;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::metadata::MetadataMap;
-use tonic::transport::{Endpoint, Server};
-use tonic::{Extensions, Status, Streaming};
+use mesh_xds::envoy::{ENDPOINT_TYPE, LISTENER_TYPE};
+use mesh_xds::workload::ADDRESS_TYPE;
 
-use self::world::Size;
+use self::region::Region;
+use self::subscriber::Subscriber;
+use self::world::{Changed, Layout, Size};
 
-fn main() {
-    let short = std::env::args().any(|argument| argument == "--short");
+/// The workload that changes.
+const WORKLOAD: &str = "Kubernetes//Pod/n0/s0-0";
+/// What its waypoint has of its service.
+const ENDPOINTS: &str = "inbound-vip|80|http|s0.n0.svc.cluster.local";
+const WAYPOINT: &str = "spiffe://cluster.local/ns/n0/sa/w";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == region::ROLE) {
+        let program = std::iter::once("control-plane".into());
+        return mesh_control_plane::main_with_args(program.chain(std::env::args_os().skip(at + 1)));
+    }
+    let short = arguments.iter().any(|argument| argument == "--short");
+    let (size, rounds, subscribers) = if short { (Size::LARGE.part(20), 6, 100) } else { (Size::LARGE, 20, 1_000) };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (size, rounds, subscribers) = if short { (Size::LARGE.part(100), 6, 20) } else { (Size::LARGE, 50, 1_000) };
     runtime.block_on(async {
-        let small = measure(size.part(if short { 2 } else { 10 }), rounds, 1).await;
+        let small = measure(size.part(4), rounds, 0).await;
         let large = measure(size, rounds, subscribers).await;
-        println!(
-            "ratio of one change in the large mesh to the small one: endpoint {:.2}, endpoint at a waypoint {:.2}, policy at a waypoint {:.2}",
-            large[0] / small[0],
-            large[1] / small[1],
-            large[2] / small[2]
-        );
+        println!("a mesh four times as large:");
+        for (what, small, large) in [
+            ("cold start, CPU for each object", small.cold, large.cold),
+            ("memory, for each object", small.memory, large.memory),
+            ("one changed endpoint to a node proxy", small.endpoint, large.endpoint),
+            ("one changed endpoint to a waypoint", small.at_waypoint, large.at_waypoint),
+            ("one changed policy to a waypoint", small.policy, large.policy),
+        ] {
+            println!("    {what}: {:.2} times", large / small);
+        }
+        for layout in [Layout::OneFile, Layout::Services] {
+            laid_out(layout, size, if short { 3 } else { 5 }).await;
+        }
     });
+    preview::measure(if short { 100 } else { 500 });
+    ExitCode::SUCCESS
 }
 
-#[derive(Debug)]
-struct Anyone;
-
-impl Access for Anyone {
-    fn admit(&self, _: &MetadataMap, _: &Extensions) -> Result<String, Status> {
-        Ok("anyone".to_owned())
-    }
+/// What is compared with a mesh of another size.
+struct Figures {
+    cold: f64,
+    memory: f64,
+    endpoint: f64,
+    at_waypoint: f64,
+    policy: f64,
 }
 
-/// A mesh as it is served, and the world that it is of.
-struct Mesh {
-    size: Size,
-    world: World,
-    projection: Projection,
+fn mib(bytes: usize) -> usize {
+    bytes / (1024 * 1024)
 }
 
-impl Mesh {
-    /// Publishes an object that changed. The text is read before the time begins to run.
-    fn change(&mut self, text: &str) -> (Instant, u64) {
-        let file = SourceFile { path: PathBuf::from("changed.yaml"), text: Ok(text.to_owned()) };
-        let read = admit(&[file]).unwrap_or_else(|findings| panic!("{findings:?}")).0;
-        take(&mut self.world.pods, &read.pods);
-        take(&mut self.world.policies, &read.policies);
-        let start = Instant::now();
-        let published = self.projection.publish(self.world.clone(), tokio::time::Instant::now());
-        (start, published.computed)
-    }
-}
-
-fn take<T>(into: &mut Objects<T>, from: &Objects<T>) {
-    for (key, _) in from {
-        let Placed { origin, digest, object } = from.placed(key).unwrap();
-        into.set(
-            key.clone(),
-            Some(Arc::new(Placed { origin: origin.clone(), digest: *digest, object: Arc::clone(object) })),
-        );
-    }
-}
-
-fn place() -> Place {
-    Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "Kubernetes".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    }
-}
-
-async fn serve(cache: Cache, types: &[&'static str]) -> SocketAddr {
-    let service = Service::new(cache, Arc::new(Anyone), types);
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(4096).unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(Server::builder().add_service(service.server()).serve_with_incoming(TcpListenerStream::new(listener)));
-    address
-}
-
-/// A client of one type that accepts all that it is sent.
-struct Subscriber {
-    type_url: &'static str,
-    requests: mpsc::Sender<DeltaDiscoveryRequest>,
-    answers: Streaming<DeltaDiscoveryResponse>,
-}
-
-impl Subscriber {
-    /// Subscribes to one name.
-    async fn open(address: SocketAddr, type_url: &'static str, name: &str) -> Self {
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        let (requests, stream) = mpsc::channel(4);
-        let first = DeltaDiscoveryRequest {
-            node: Some(Node::default()),
-            type_url: type_url.to_owned(),
-            resource_names_subscribe: vec![name.to_owned()],
-            ..DeltaDiscoveryRequest::default()
-        };
-        requests.send(first).await.unwrap();
-        let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
-        let answers = client.delta_aggregated_resources(ReceiverStream::new(stream)).await.unwrap().into_inner();
-        let mut subscriber = Self { type_url, requests, answers };
-        subscriber.next().await;
-        subscriber
-    }
-
-    async fn next(&mut self) {
-        let answer = self.answers.message().await.unwrap().unwrap();
-        let accepted = DeltaDiscoveryRequest {
-            type_url: self.type_url.to_owned(),
-            response_nonce: answer.nonce,
-            ..DeltaDiscoveryRequest::default()
-        };
-        self.requests.send(accepted).await.unwrap();
-    }
-}
-
-/// The size of this process in MiB: now, and at its largest.
-fn memory() -> (u64, u64) {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let of = |name: &str| -> Option<u64> {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        line.split_whitespace().nth(1)?.parse().ok()
-    };
-    (of("VmRSS:").unwrap_or(0) / 1024, of("VmHWM:").unwrap_or(0) / 1024)
-}
-
-async fn measure(size: Size, rounds: usize, subscribers: usize) -> [f64; 3] {
-    println!("{size:?}");
-    let directory = tempfile::tempdir().unwrap();
-    world::write(directory.path(), size);
-    let start = Instant::now();
-    let files = dir::read(directory.path()).unwrap();
-    let read = start.elapsed();
-    let (world, findings) = admit(&files).unwrap_or_else(|findings| panic!("{:?}", findings.first()));
-    drop((files, findings));
-    let admitted = start.elapsed();
-    let (projection, cache, _assignments) = Projection::new(place());
-    projection.publish(world.clone(), tokio::time::Instant::now());
-    let published = start.elapsed();
-    let (now, peak) = memory();
+async fn measure(size: Size, rounds: usize, subscribers: usize) -> Figures {
+    println!("{} objects, a file for each of {} namespaces: {size:?}", size.objects(), size.namespaces);
+    let region = Region::start(Layout::Namespaces, size).await;
+    let cold = region.cpu().as_secs_f64() / size.objects() as f64;
     println!(
-        "    cold start: read {} ms, judged {} ms, published {} ms; memory {now} MiB, at most {peak} MiB",
-        read.as_millis(),
-        (admitted - read).as_millis(),
-        (published - admitted).as_millis()
+        "    cold start: ready after {:.2} s, with {:.0} us of CPU for each object",
+        region.cold.as_secs_f64(),
+        cold * 1e6
     );
-    let mut mesh = Mesh { size, world, projection };
-    let nodes = serve(cache, &[POLICY_TYPE, ADDRESS_TYPE]).await;
-    let uid = "Kubernetes//Pod/n0/s0-0".to_owned();
-    let waypoint = parse_spiffe_id("spiffe://cluster.local/ns/n0/sa/w").unwrap();
-    let node = Node { id: "waypoint~10.0.0.1~w-1.n0~n0.svc.cluster.local".into(), ..Node::default() };
-    let view = mesh.projection.of_waypoint(&waypoint, &node).unwrap();
-    let waypoint = serve(view, &[CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE]).await;
+    let start = Instant::now();
+    let one = Subscriber::node(&region, ADDRESS_TYPE, &[]).await.take(size.addresses()).await;
+    println!("    a node proxy has all {} addresses after {:.2} s", size.addresses(), start.elapsed().as_secs_f64());
+    let quiet = region.quiet().await;
+    let (now, peak) = region.memory();
+    let memory = now as f64 / size.objects() as f64;
+    println!(
+        "    memory: {} MiB, {:.1} KiB for each object; {} MiB at its largest; background work ended {:.0} s later, with {:.1} s of CPU in all",
+        mib(now),
+        memory / 1024.0,
+        mib(peak),
+        quiet.as_secs_f64(),
+        region.cpu().as_secs_f64()
+    );
+    println!(
+        "    a look at the directory in which nothing changed: {:.2} ms of CPU",
+        milliseconds(region.look().await)
+    );
 
-    let one = Subscriber::open(nodes, ADDRESS_TYPE, &uid).await;
-    let endpoint = one_by_one(&mut mesh, one, rounds, "one changed endpoint to a node proxy", |size, ready| {
-        world::pod(size, 0, 0, ready)
-    })
-    .await;
-    let one = Subscriber::open(waypoint, ENDPOINT_TYPE, "inbound-vip|80|http|s0.n0.svc.cluster.local").await;
-    let at_waypoint = one_by_one(&mut mesh, one, rounds, "one changed endpoint to a waypoint", |size, ready| {
-        world::pod(size, 0, 0, ready)
-    })
-    .await;
-    let one = Subscriber::open(waypoint, LISTENER_TYPE, "main_internal").await;
-    let methods = |ready| if ready { "GET" } else { "PUT" };
-    let policy = one_by_one(&mut mesh, one, rounds, "one changed policy to a waypoint", |size, ready| {
-        world::policy(size, 0, methods(ready))
-    })
-    .await;
-    if subscribers > 1 {
-        many(&mut mesh, nodes, &uid, subscribers).await;
+    let change = |endpoint| Changed { endpoint, ..Changed::default() };
+    let endpoint = one_by_one(&region, one, rounds, "one changed endpoint to a node proxy", change).await;
+    let channel = region.of(WAYPOINT).await;
+    let mut one = Subscriber::waypoint(channel.clone(), ENDPOINT_TYPE, &[ENDPOINTS]).await;
+    one.next().await;
+    let at_waypoint = one_by_one(&region, one, rounds, "one changed endpoint to a waypoint", change).await;
+    let mut one = Subscriber::waypoint(channel, LISTENER_TYPE, &["main_internal"]).await;
+    one.next().await;
+    let change = |policy| Changed { policy, ..Changed::default() };
+    let policy = one_by_one(&region, one, rounds, "one changed policy to a waypoint", change).await;
+    if subscribers > 0 {
+        many(&region, subscribers).await;
     }
-    assert!(mesh.world.pods.contains_key(&NamespacedName::new("n0", "s0-0")));
-    [endpoint, at_waypoint, policy]
+    Figures { cold, memory, endpoint, at_waypoint, policy }
 }
 
-/// The median of the times from publication to a subscriber, in microseconds.
+/// The median of the times from a changed file to a subscriber, in seconds.
 async fn one_by_one(
-    mesh: &mut Mesh,
+    region: &Region,
     mut subscriber: Subscriber,
     rounds: usize,
     what: &str,
-    text: impl Fn(Size, bool) -> String,
+    change: impl Fn(bool) -> Changed,
 ) -> f64 {
-    let (mut took, mut translated, mut computed) = (Vec::new(), Vec::new(), 0);
+    let mut took = Vec::new();
+    let cpu = region.cpu();
     for round in 0..rounds {
-        let (start, values) = mesh.change(&text(mesh.size, round % 2 == 1));
-        translated.push(start.elapsed());
+        let prepared = region.prepare(change(round % 2 == 0));
+        let start = prepared.take_place();
         subscriber.next().await;
         took.push(start.elapsed());
-        computed = values;
     }
-    let median = |mut times: Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64() * 1e6
-    };
-    let (translated, took) = (median(translated), median(took));
-    println!("    {what}: {took:.0} us, of which {translated:.0} us to the cache; {computed} values computed");
-    took
+    let cpu = (region.cpu() - cpu) / u32::try_from(rounds).unwrap();
+    took.sort();
+    let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
+    println!(
+        "    {what}: {:.1} ms, at most {:.1} ms; {:.0} ms of CPU with the looks in between",
+        milliseconds(median),
+        milliseconds(worst),
+        milliseconds(cpu)
+    );
+    median.as_secs_f64()
 }
 
-async fn many(mesh: &mut Mesh, address: SocketAddr, uid: &str, subscribers: usize) {
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+async fn many(region: &Region, subscribers: usize) {
+    let start = Instant::now();
     let mut all = Vec::with_capacity(subscribers);
     for _ in 0..subscribers {
-        all.push(Subscriber::open(address, ADDRESS_TYPE, uid).await);
+        let mut one = Subscriber::node(region, ADDRESS_TYPE, &[WORKLOAD]).await;
+        one.next().await;
+        all.push(one);
     }
+    let came = start.elapsed();
     let mut took = Vec::new();
     for round in 0..5 {
-        let (start, _) = mesh.change(&world::pod(mesh.size, 0, 0, round % 2 == 1));
+        let prepared = region.prepare(Changed { endpoint: round % 2 == 0, ..Changed::default() });
+        let start = prepared.take_place();
         let taking = all.drain(..).map(|mut subscriber| {
             tokio::spawn(async move {
                 subscriber.next().await;
@@ -263,7 +185,24 @@ async fn many(mesh: &mut Mesh, address: SocketAddr, uid: &str, subscribers: usiz
     }
     took.sort();
     println!(
-        "    one changed endpoint to {subscribers} node proxies that ask for it: the last has it after {:.1} ms",
-        took[2].as_secs_f64() * 1e3
+        "    {subscribers} node proxies come one after the other in {:.1} s; one changed endpoint that all ask for: the last has it after {:.1} ms",
+        came.as_secs_f64(),
+        milliseconds(took[2])
     );
+}
+
+/// What the layout of manifests costs.
+async fn laid_out(layout: Layout, size: Size, rounds: usize) {
+    let region = Region::start(layout, size).await;
+    println!("{} objects, {layout:?}", size.objects());
+    println!("    cold start: ready after {:.2} s", region.cold.as_secs_f64());
+    region.quiet().await;
+    println!(
+        "    a look at the directory in which nothing changed: {:.2} ms of CPU",
+        milliseconds(region.look().await)
+    );
+    let mut one = Subscriber::node(&region, ADDRESS_TYPE, &[WORKLOAD]).await;
+    one.next().await;
+    let change = |endpoint| Changed { endpoint, ..Changed::default() };
+    one_by_one(&region, one, rounds, "one changed endpoint to a node proxy", change).await;
 }

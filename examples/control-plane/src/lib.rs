@@ -21,6 +21,7 @@ pub mod inventory;
 mod kind;
 mod listen;
 mod metrics;
+mod parallel;
 mod policies;
 pub mod preview;
 pub mod projection;

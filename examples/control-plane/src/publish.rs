@@ -1,6 +1,9 @@
 //! From what the sources say to what is served, again and again.
 
+use std::sync::Arc;
+
 use mesh_core::live::{Live, Publisher};
+use mesh_core::report::chain;
 use mesh_host::ready::Ready;
 use tokio::time::Instant;
 
@@ -22,11 +25,23 @@ pub(crate) struct Publish {
 
 impl Publish {
     /// Runs until dropped.
+    ///
+    /// A large change is at work for seconds. Meanwhile streams are served and certificates issued: it is taken beside the
+    /// threads of these.
     pub(crate) async fn run(self) {
-        let mut changes = self.sources.changes();
-        self.take(&self.sources.snapshot());
-        while let Ok(merged) = changes.changed().await {
-            self.take(&merged);
+        let publish = Arc::new(self);
+        let mut changes = publish.sources.changes();
+        let mut merged = publish.sources.snapshot();
+        loop {
+            let taking = Arc::clone(&publish);
+            if let Err(error) = tokio::task::spawn_blocking(move || taking.take(&merged)).await {
+                // How far it came is not known, so nothing may build upon it. What was published stays.
+                tracing::error!(error = chain(&error), "a change could not be taken; nothing is published any more");
+                publish.ready.set("configuration", false);
+                return;
+            }
+            let Ok(next) = changes.changed().await else { return };
+            merged = next;
         }
     }
 

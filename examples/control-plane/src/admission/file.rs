@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::remembered::{self, Remembered};
 use super::{lines, object, split, yaml};
 use crate::finding::{Code, Finding, Origin, Severity};
+use crate::parallel;
 use crate::resource::{Object, ObjectId};
 
 /// What stands in a file. Nothing in it depends on other files.
@@ -41,37 +43,74 @@ impl FileRead {
     pub fn is_good(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity != Severity::Error)
     }
+
+    /// The object, where there is nothing else to say.
+    fn only_object(&self) -> Option<&ReadObject> {
+        match self.objects.as_slice() {
+            [object] if self.refused.is_empty() && self.findings.is_empty() && !self.partial => Some(object),
+            _ => None,
+        }
+    }
 }
+
+/// Documents that a thread reads at least: fewer are read before it is started.
+const OF_A_THREAD: usize = 64;
 
 /// Reads a file of a source, given by its path below the source's directory and its text. Each document is judged by itself:
 /// what is wrong with one does not touch the others.
 #[must_use]
 pub fn read_file(source: &Arc<str>, path: &Path, text: &str) -> FileRead {
+    read_again(source, path, text, &Remembered::default()).0
+}
+
+/// As [`read_file`], for a file of which it is known what it said before. Gives what is to be known the next time.
+pub(super) fn read_again(source: &Arc<str>, path: &Path, text: &str, before: &Remembered) -> (FileRead, Remembered) {
     let file: Arc<Path> = path.into();
-    let mut read = FileRead::default();
-    for document in split::documents(text) {
+    let documents = split::documents(text);
+    let is_large = Remembered::is_worth(documents.len());
+    let read = parallel::map(&documents, OF_A_THREAD, |document| {
+        let digest = is_large.then(|| remembered::digest_of(document.text));
         let origin = Origin {
             source: Arc::clone(source),
             file: Arc::clone(&file),
             document: document.number,
             line: document.line,
         };
-        let before = read.findings.len();
-        match yaml::parse(document.text) {
-            Ok(value) => whole(value, &origin, || lines_of_items(&document), &mut read),
-            Err(mistake) => {
-                let line = mistake.line.map_or(document.line, |line| document.first + line - 1);
-                let message = format!("the document cannot be read: {}", mistake.message);
-                let finding = Origin { line, ..origin }.error(message);
-                read.findings.push(Finding { code: Code::UNREADABLE, ..finding });
-                read.partial = true;
-                continue;
-            }
+        (digest, document_again(document, origin, digest.and_then(|digest| before.get(digest))))
+    });
+    let mut whole = FileRead::default();
+    let mut now = Remembered::default();
+    for (digest, read) in read {
+        if let (Some(digest), Some(object)) = (digest, read.only_object()) {
+            now.put(digest, object);
         }
-        if let Some(findings) = read.findings.get_mut(before..) {
-            place(&document, findings);
+        whole.objects.extend(read.objects);
+        whole.refused.extend(read.refused);
+        whole.partial |= read.partial;
+        whole.findings.extend(read.findings);
+    }
+    (whole, now)
+}
+
+/// Reads a document, unless it is known what it says.
+fn document_again(document: &split::Document<'_>, origin: Origin, before: Option<&(u128, Object)>) -> FileRead {
+    let mut read = FileRead::default();
+    if let Some((digest, object)) = before {
+        read.objects.push(ReadObject { origin, digest: *digest, object: object.clone() });
+        return read;
+    }
+    match yaml::parse(document.text) {
+        Ok(value) => whole(value, &origin, || lines_of_items(document), &mut read),
+        Err(mistake) => {
+            let line = mistake.line.map_or(document.line, |line| document.first + line - 1);
+            let message = format!("the document cannot be read: {}", mistake.message);
+            let finding = Origin { line, ..origin }.error(message);
+            read.findings.push(Finding { code: Code::UNREADABLE, ..finding });
+            read.partial = true;
+            return read;
         }
     }
+    place(document, &mut read.findings);
     read
 }
 

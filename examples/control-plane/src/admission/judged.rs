@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::file::{ReadObject, read_file, values};
+use super::file::{ReadObject, read_again, values};
 use super::inventory::Key;
+use super::remembered::Remembered;
 use crate::finding::{Code, Finding, Origin, Severity};
 use crate::resource::{Object, ObjectId};
 
@@ -27,13 +28,17 @@ pub(crate) struct Judged {
     pub(crate) manifests: Vec<(Key, Origin, Arc<Value>)>,
     /// What is wrong in it, or has no effect, as far as that can be told without other files.
     pub(crate) findings: Vec<Finding>,
+    /// What its documents say, for the next time.
+    remembered: Remembered,
 }
 
 impl Judged {
-    /// Judges the text of a file of a source. The objects as they were written are kept for somebody else who has a say.
-    pub(crate) fn of(source: &Arc<str>, path: &Path, text: &str, keeps_manifests: bool) -> Self {
-        let read = read_file(source, path, text);
-        let mut judged = Self { findings: read.findings, ..Self::default() };
+    /// Judges the text of a file of a source, of which something may be known from the time before. The objects as they were
+    /// written are kept for somebody else who has a say.
+    pub(crate) fn of(source: &Arc<str>, path: &Path, text: &str, before: Option<&Self>, keeps_manifests: bool) -> Self {
+        let nothing = Remembered::default();
+        let (read, remembered) = read_again(source, path, text, before.map_or(&nothing, |before| &before.remembered));
+        let mut judged = Self { findings: read.findings, remembered, ..Self::default() };
         for ReadObject { origin, digest, object } in read.objects {
             let id = object.id();
             if let Some((first, ..)) = judged.objects.get(&id) {
@@ -53,7 +58,8 @@ impl Judged {
     /// A file that has no text.
     pub(crate) fn unreadable(source: &Arc<str>, path: &Path, reason: &str) -> Self {
         let origin = Origin { source: Arc::clone(source), ..Origin::file(path) };
-        Self { findings: vec![Finding { code: Code::UNREADABLE, ..origin.error(reason) }], ..Self::default() }
+        let findings = vec![Finding { code: Code::UNREADABLE, ..origin.error(reason) }];
+        Self { findings, ..Self::default() }
     }
 
     /// Whether there is nothing in it that forbids its use.

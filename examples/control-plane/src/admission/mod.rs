@@ -20,6 +20,7 @@ mod mesh_config;
 mod object;
 #[cfg(feature = "rego")]
 pub mod rego;
+mod remembered;
 mod split;
 mod typed;
 #[cfg(feature = "kubernetes")]

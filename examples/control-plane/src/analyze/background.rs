@@ -10,9 +10,13 @@ use super::{Input, analyze};
 use crate::caller::Assignments;
 use crate::finding::Finding;
 use crate::translate::{Place, translate};
+use crate::world::World;
 
 /// Least time between two analyses: what changes in between is analyzed together.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+/// For each second that an analysis took there are so many without one: of one processor it has a tenth, however large the mesh.
+const REST: u32 = 9;
 
 /// What was found in the objects that are in force.
 #[derive(Debug, Clone, Default)]
@@ -31,9 +35,16 @@ pub(crate) async fn run(
     found: Publisher<Analyzed>,
 ) {
     let shared = Arc::new((place, trust_domains));
+    let mut analyzed: Option<Arc<World>> = None;
     loop {
         let Ok(now) = in_force.changed().await else { return };
-        let since = Some(Instant::now());
+        // Who may have which identity is published more often than objects change.
+        if analyzed.as_ref().is_some_and(|analyzed| Arc::ptr_eq(analyzed, now.world())) {
+            continue;
+        }
+        analyzed = Some(Arc::clone(now.world()));
+        let began = Instant::now();
+        let since = Some(began);
         found.publish(Analyzed { since, ..Analyzed::clone(&found.live().load()) });
         let shared = Arc::clone(&shared);
         let analysis = tokio::task::spawn_blocking(move || {
@@ -47,6 +58,6 @@ pub(crate) async fn run(
             Ok(findings) => found.publish(Analyzed { findings: findings.into(), since }),
             Err(error) => tracing::error!(%error, "the analysis failed"),
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(INTERVAL.max(began.elapsed() * REST)).await;
     }
 }

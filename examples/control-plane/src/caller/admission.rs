@@ -45,9 +45,7 @@ impl Access for Admission {
         // No name of a node is an identity: see `Tokens`.
         let seen = match parse_spiffe_id(client) {
             Err(_) => metadata::of_node(client, node).map(|()| View::default()),
-            Ok(identity) => {
-                metadata::of_identity(&identity, node).and_then(|()| self.views.view(&identity, node))
-            }
+            Ok(identity) => metadata::of_identity(&identity, node).and_then(|()| self.views.view(&identity, node)),
         };
         seen.map_err(|reason| {
             tracing::warn!(client, node = node.id, reason, "discovery stream refused");

@@ -111,6 +111,14 @@ macro_rules! kinds {
                 match self { $(Self::$variant(object) => &object.metadata,)* }
             }
 
+            /// Whether both are one.
+            pub(crate) fn is_one(&self, other: &Self) -> bool {
+                match (self, other) {
+                    $((Self::$variant(a), Self::$variant(b)) => Arc::ptr_eq(a, b),)*
+                    _ => false,
+                }
+            }
+
             /// Whether both say the same, wherever and by whom they were written: what an API server or `kubectl` adds to
             /// the metadata does not count.
             #[must_use]

@@ -8,6 +8,7 @@ use super::Said;
 use super::files::Files;
 use super::kept::Kept;
 use super::settings::OnError;
+use crate::admission::SourceFile;
 use crate::admission::gate::Gate;
 use crate::admission::inventory::Inventory;
 use crate::finding::{Code, Finding, Origin, Severity};
@@ -52,9 +53,7 @@ impl Accepted {
             Ok(mut kept) => {
                 match kept.restore() {
                     Ok(Some(restored)) => {
-                        for (path, text) in &restored.files {
-                            accepted.files.restore(path, text);
-                        }
+                        accepted.files.restore(&restored.files);
                         accepted.count();
                         accepted.revision = restored.revision.into();
                         accepted.restored = Some(restored.saved);
@@ -79,15 +78,18 @@ impl Accepted {
         self.restored
     }
 
-    /// A file was found, with its text or why it has none. Gives whether anything is different now.
-    pub(super) fn offer(&mut self, path: &Path, text: Result<&str, &str>) -> bool {
-        let changed = self.files.offer(path, text);
-        let (Some(kept), Ok(text)) = (&mut self.kept, text) else { return changed };
-        if self.files.may_hold(path, text)
-            && let Err(error) = kept.put(text)
-        {
-            self.unkept = Some(chain(&error));
-            self.is_incomplete = true;
+    /// Files were found, each with its text or why it has none. Gives whether anything is different now.
+    pub(super) fn offer_all(&mut self, files: &[SourceFile]) -> bool {
+        let changed = self.files.offer_all(files);
+        let Some(kept) = &mut self.kept else { return changed };
+        for SourceFile { path, text } in files {
+            let Ok(text) = text else { continue };
+            if self.files.may_hold(path, text)
+                && let Err(error) = kept.put(text)
+            {
+                self.unkept = Some(chain(&error));
+                self.is_incomplete = true;
+            }
         }
         changed
     }

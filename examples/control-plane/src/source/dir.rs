@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub use crate::admission::SourceFile;
 
 /// Largest file that is read, in bytes.
-pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Deepest nesting of directories.
 const MAX_DEPTH: usize = 16;

@@ -19,6 +19,9 @@ use crate::finding::{Code, Severity};
 /// For so long after a file was changed it may change again without that being seen: file systems tell time coarsely.
 const SETTLING: Duration = Duration::from_secs(2);
 
+/// So many bytes of text are read before they are judged.
+const AT_ONCE: usize = 4 * 1024 * 1024;
+
 /// A directory of files, looked at again and again. A look costs a system call for each file; only those that may have changed
 /// are read, and only those that have are judged again.
 #[derive(Debug)]
@@ -119,27 +122,50 @@ impl Source for Directory {
 }
 
 impl Watch {
+    /// Whether the same files are there, and none can have changed.
+    fn is_as_it_was(&self, found: &[dir::Found]) -> bool {
+        found.len() == self.stamps.len() && found.iter().all(|found| self.is_known(found))
+    }
+
+    /// Whether a file was read, and cannot have changed since.
+    fn is_known(&self, found: &dir::Found) -> bool {
+        let stamp = found.metadata.as_ref().ok().map(Stamp::of);
+        stamp.is_some() && self.stamps.get(&found.path) == stamp.as_ref()
+    }
+
     /// Looks at all files, and gives whether something else is in force now; nothing if there is nothing to say of it.
     fn look(&mut self, now: SystemTime) -> io::Result<Option<bool>> {
         let found = dir::find(&self.path)?;
         if self.accepted.is_incomplete {
             self.stamps.clear();
         }
+        let is_judged_again = self.accepted.files.are_to_be_judged_again();
+        if self.is_as_it_was(&found) && self.has_looked && !self.accepted.is_incomplete && !is_judged_again {
+            return Ok(None);
+        }
         let there: HashSet<_> = found.iter().map(|found| found.path.clone()).collect();
         self.stamps.retain(|path, _| there.contains(path));
-        let mut has_changed = self.accepted.files.are_to_be_judged_again();
+        let mut has_changed = is_judged_again;
+        let mut read = Vec::new();
+        let mut bytes = 0;
         for found in found {
-            let stamp = found.metadata.as_ref().ok().map(Stamp::of);
-            if stamp.is_some() && self.stamps.get(&found.path) == stamp.as_ref() {
+            if self.is_known(&found) {
                 continue;
             }
+            let stamp = found.metadata.as_ref().ok().map(Stamp::of);
             let file = found.read(&self.path);
-            has_changed |= self.accepted.offer(&file.path, file.text.as_deref().map_err(String::as_str));
             match stamp.filter(|stamp| stamp.is_settled(now)) {
-                Some(stamp) => self.stamps.insert(file.path, stamp),
+                Some(stamp) => self.stamps.insert(file.path.clone(), stamp),
                 None => self.stamps.remove(&file.path),
             };
+            bytes += file.text.as_ref().map_or(0, String::len);
+            read.push(file);
+            if bytes > AT_ONCE {
+                bytes = 0;
+                has_changed |= self.accepted.offer_all(&std::mem::take(&mut read));
+            }
         }
+        has_changed |= self.accepted.offer_all(&read);
         has_changed |= self.accepted.files.keep_only(&there);
         let is_first = !std::mem::replace(&mut self.has_looked, true);
         if !has_changed && !is_first && !self.accepted.is_incomplete {

@@ -7,10 +7,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::say::{self, Offered, Say};
 use crate::admission::gate::Gate;
 use crate::admission::inventory::{Inventory, Key};
-use crate::admission::{Judged, twice};
+use crate::admission::{Judged, SourceFile, twice};
 use crate::finding::{Finding, Origin};
-use crate::resource::ObjectId;
+use crate::parallel;
+use crate::resource::{Object, ObjectId};
 use crate::world::World;
+
+/// A text of more bytes is judged by all processors at once.
+const LONG: usize = 64 * 1024;
+/// Files that a thread judges at least.
+const OF_A_THREAD: usize = 16;
 
 /// SHA-256 of a text.
 pub(super) type Digest = [u8; 32];
@@ -81,22 +87,43 @@ impl Files {
         }
     }
 
-    /// A file was found, with its text or why it has none. Gives whether anything is different now.
-    pub(super) fn offer(&mut self, path: &Path, text: Result<&str, &str>) -> bool {
-        let digest = text.ok().map(digest_of);
-        if let Some(file) = self.files.get_mut(path) {
-            let is_back = std::mem::take(&mut file.is_gone);
-            let is_same = match text {
-                Ok(_) => file.offered == digest,
-                Err(reason) => file.faults.iter().any(|fault| fault.message == reason),
-            };
-            if is_same {
-                return is_back;
-            }
+    /// Files were found, each with its text or why it has none. Gives whether anything is different now.
+    pub(super) fn offer_all(&mut self, files: &[SourceFile]) -> bool {
+        // Long ones are judged by all processors each; short ones each by one of them.
+        let judged = match files.iter().any(|file| file.text.as_ref().is_ok_and(|text| text.len() > LONG)) {
+            true => files.iter().map(|file| self.judge(file)).collect(),
+            false => parallel::map(files, OF_A_THREAD, |file| self.judge(file)),
+        };
+        let mut changed = false;
+        for (file, judged) in files.iter().zip(judged) {
+            changed |= self.take(&file.path, judged);
         }
-        let judged = match text {
-            Ok(text) => Judged::of(&self.source, path, text, self.say.is_some()),
-            Err(reason) => Judged::unreadable(&self.source, path, reason),
+        changed
+    }
+
+    /// Judges a file, unless it is as it was offered last.
+    fn judge(&self, file: &SourceFile) -> Option<(Option<Digest>, Judged)> {
+        let digest = file.text.as_deref().ok().map(digest_of);
+        let known = self.files.get(file.path.as_path());
+        let is_same = known.is_some_and(|known| match &file.text {
+            Ok(_) => known.offered == digest,
+            Err(reason) => known.faults.iter().any(|fault| fault.message == *reason),
+        });
+        if is_same {
+            return None;
+        }
+        let before = known.and_then(|known| known.good.as_ref()).map(|good| &good.judged);
+        let judged = match &file.text {
+            Ok(text) => Judged::of(&self.source, &file.path, text, before, self.say.is_some()),
+            Err(reason) => Judged::unreadable(&self.source, &file.path, reason),
+        };
+        Some((digest, judged))
+    }
+
+    /// Takes a file that was judged, or that is as it was. Gives whether anything is different now.
+    fn take(&mut self, path: &Path, judged: Option<(Option<Digest>, Judged)>) -> bool {
+        let Some((digest, judged)) = judged else {
+            return self.files.get_mut(path).is_some_and(|file| std::mem::take(&mut file.is_gone));
         };
         let path: Arc<Path> = match self.files.get_key_value(path) {
             Some((path, _)) => Arc::clone(path),
@@ -132,13 +159,15 @@ impl Files {
         }
     }
 
-    /// What a file held when it was good last, before a restart. It was judged then.
-    pub(super) fn restore(&mut self, path: &Path, text: &str) {
-        self.offer(path, Ok(text));
-        let path: Arc<Path> = path.into();
-        self.accept(&path);
-        if let Some(file) = self.files.get_mut(&path) {
-            file.offered = None;
+    /// What files held when they were good last, before a restart. They were judged then.
+    pub(super) fn restore(&mut self, files: &[SourceFile]) {
+        self.offer_all(files);
+        let paths: Vec<Arc<Path>> = self.files.keys().cloned().collect();
+        for path in &paths {
+            self.accept(path);
+            if let Some(file) = self.files.get_mut(path) {
+                file.offered = None;
+            }
         }
     }
 
@@ -274,20 +303,24 @@ impl Files {
         findings
     }
 
-    fn placed(&self, path: &Path, id: &ObjectId) -> Option<&(Origin, u128, crate::resource::Object)> {
+    fn placed(&self, path: &Path, id: &ObjectId) -> Option<&(Origin, u128, Object)> {
         self.files.get(path)?.good.as_ref()?.judged.objects.get(id)
     }
 
-    /// Brings the world to what the files say, after the good state of one was another.
+    /// Brings the world to what the files say, after the good state of one was another. The cost is that of what differs.
     fn replaced(&mut self, path: &Arc<Path>, before: Option<Good>) {
-        let before: BTreeSet<_> = before.into_iter().flat_map(|good| good.judged.objects.into_keys()).collect();
-        let good = self.files.get(path).and_then(|file| file.good.as_ref());
-        let now: Vec<_> = good.into_iter().flat_map(|good| good.judged.objects.keys().cloned()).collect();
+        let before = before.map(|good| good.judged.objects).unwrap_or_default();
+        let now = self.files.get(path).and_then(|file| file.good.as_ref()).map(|good| &good.judged.objects);
+        // What was not read again.
+        let is_as_it_was = |id: &ObjectId, (origin, _, object): &(Origin, u128, Object)| {
+            before.get(id).is_some_and(|(before_at, _, before)| before_at == origin && before.is_one(object))
+        };
+        let now = now.into_iter().flatten().filter(|(id, placed)| !is_as_it_was(id, placed));
+        let now: Vec<_> = now.map(|(id, _)| id.clone()).collect();
         for id in &now {
             self.places.entry(id.clone()).or_default().insert(Arc::clone(path));
         }
-        let is_still = |id: &ObjectId| self.placed(path, id).is_some();
-        let left: Vec<_> = before.into_iter().filter(|id| !is_still(id)).collect();
+        let left: Vec<_> = before.into_keys().filter(|id| self.placed(path, id).is_none()).collect();
         for id in &left {
             if let Some(places) = self.places.get_mut(id) {
                 places.remove(path);

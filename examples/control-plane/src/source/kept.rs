@@ -6,6 +6,7 @@ use mesh_identity::file::{self, Mode};
 use serde::{Deserialize, Serialize};
 
 use super::files::{Digest, digest_of, hex};
+use crate::admission::SourceFile;
 
 /// The name of the list of files.
 const LIST: &str = "files.json";
@@ -23,7 +24,7 @@ pub(super) struct Kept {
 pub(super) struct Restored {
     pub(super) revision: String,
     pub(super) saved: SystemTime,
-    pub(super) files: Vec<(PathBuf, String)>,
+    pub(super) files: Vec<SourceFile>,
 }
 
 /// The text of a file of a last good state; `None` if there is none that can be read.
@@ -97,7 +98,7 @@ impl Kept {
         for entry in list.files {
             let text = entry.text(&self.directory)?;
             texts.insert(digest_of(&text));
-            files.push((entry.path, text));
+            files.push(SourceFile { path: entry.path, text: Ok(text) });
         }
         self.texts = texts;
         let saved = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(list.saved));

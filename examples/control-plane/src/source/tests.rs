@@ -10,12 +10,29 @@ use super::files::Files;
 use super::merge::{Merge, Merged, Rules};
 use super::settings::{Divergence, OnError};
 use super::{Said, dir};
+use crate::admission::SourceFile;
 use crate::admission::gate::Gate;
 use crate::admission::inventory::Inventory;
 use crate::admission::judge::{Judge, Operation, Review};
 use crate::finding::{Code, Finding, Severity};
 use crate::resource::Kind;
 use crate::world::World;
+
+fn file(path: &Path, text: Result<&str, &str>) -> SourceFile {
+    SourceFile { path: path.to_owned(), text: text.map(str::to_owned).map_err(str::to_owned) }
+}
+
+impl Files {
+    fn offer(&mut self, path: &Path, text: Result<&str, &str>) -> bool {
+        self.offer_all(&[file(path, text)])
+    }
+}
+
+impl Accepted {
+    fn offer(&mut self, path: &Path, text: Result<&str, &str>) -> bool {
+        self.offer_all(&[file(path, text)])
+    }
+}
 
 fn account(name: &str, note: u8) -> String {
     format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, labels: {{note: n{note}}}}}\n---\n")
@@ -76,6 +93,44 @@ fn edit() -> impl Strategy<Value = Edit> {
         2 => (0..4_usize, 0..BAD.len()).prop_map(|(path, bad)| Edit::Bad(path, bad)),
         2 => (0..4_usize).prop_map(Edit::Remove),
     ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// What is known of the documents of a large file leads nowhere else than to read it whole: whatever moves, changes, goes
+    /// or comes, and whether it is good or not in between.
+    #[test]
+    fn a_large_file_that_is_read_again_is_as_if_it_was_read_first(
+        texts in prop::collection::vec(
+            (prop::collection::vec((0..60_u8, 0..3_u8), 25..80), any::<bool>(), any::<prop::sample::Index>()),
+            1..6,
+        ),
+    ) {
+        const ODD: [&str; 4] = ["a: [\n---\n", "\n# moved\n", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n---\n",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {port: 1}\n---\n"];
+        let mut files = Files::new("s".into(), None);
+        for (accounts, is_unique, at) in texts {
+            let accounts: Vec<_> = match is_unique {
+                true => accounts.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect(),
+                false => accounts,
+            };
+            let mut documents: Vec<_> = accounts.iter().map(|(name, note)| account(&format!("a{name}"), *note)).collect();
+            let odd = at.index(ODD.len() * 3);
+            if let Some(odd) = ODD.get(odd) {
+                documents.insert(at.index(documents.len()), (*odd).to_owned());
+            }
+            let text = documents.concat();
+            let mut fresh = Files::new("s".into(), None);
+            fresh.offer(Path::new("f.yaml"), Ok(&text));
+            files.offer(Path::new("f.yaml"), Ok(&text));
+            prop_assert_eq!(messages(&files.findings()), messages(&fresh.findings()));
+            prop_assert_eq!(files.is_good(), fresh.is_good());
+            if fresh.is_good() {
+                prop_assert_eq!(told(files.world()), told(fresh.world()));
+            }
+        }
+    }
 }
 
 proptest! {
@@ -437,7 +492,7 @@ fn policies_have_a_say_and_what_was_judged_is_judged_again_when_they_change() {
     // What was in force before a restart was judged then.
     denies.say(Some("n2"));
     let mut restored = Files::new("s".into(), gate());
-    restored.restore(path, &account("a", 2));
+    restored.restore(&[file(path, Ok(&account("a", 2)))]);
     assert_eq!(told(restored.world()), in_force);
     let before = restored.manifests();
     restored.offer(path, Ok(&account("a", 2)));

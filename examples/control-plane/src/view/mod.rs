@@ -14,7 +14,8 @@ use mesh_core::name::{ServiceAccount, SpiffeId};
 use mesh_xds::envoy::{CLUSTER_TYPE, LISTENER_TYPE};
 use mesh_xds::pb::Node;
 use mesh_xds::server::{self, Cache, CacheWriter, Change, Entry};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use self::gateway::{claimed, flavour, resources};
@@ -81,6 +82,18 @@ impl Views {
         (changed, engine.computations() - before)
     }
 
+    /// The state, when nobody else is at it. A large change is at it for seconds: a thread of the runtime that waits for it
+    /// hands what else it has to do to another.
+    fn wait(&self) -> MutexGuard<'_, State> {
+        if let Some(state) = self.state.try_lock() {
+            return state;
+        }
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.state.lock()),
+            _ => self.state.lock(),
+        }
+    }
+
     /// What a client is served that proved an identity, and is no proxy of a node.
     ///
     /// # Errors
@@ -100,7 +113,7 @@ impl Views {
     /// # Errors
     /// Why there is nothing to see for it.
     pub(crate) fn of(&self, client: &SpiffeId, node: &Node) -> Result<Cache, String> {
-        let mut state = self.state.lock();
+        let mut state = self.wait();
         let State { engine, caches, .. } = &mut *state;
         let engine = engine.as_mut().ok_or("there is no configuration yet")?;
         let account = ServiceAccount::from_spiffe_id(client).ok_or("the identity is no service account")?;

@@ -130,7 +130,7 @@ pub(super) fn view(views: &Arc<Views>, client: &SpiffeId, node: &Node) -> Result
     if let Some(pod) = said.as_ref().filter(|pod| pod.namespace != *account.namespace()) {
         return Err(format!("{client} is no pod of namespace `{}`", pod.namespace));
     }
-    let mut state = views.state.lock();
+    let mut state = views.wait();
     let super::State { engine, scopes, .. } = &mut *state;
     let engine = engine.as_mut().ok_or("there is no configuration yet")?;
     let uid = said.map(|pod| engine.pod_uid(&pod));
@@ -178,7 +178,7 @@ impl Demand for Asking {
         let named = |names: Vec<&String>| names.into_iter().filter_map(|name| Named::new(type_url, name)).collect();
         let come: Vec<Named> = named(names.difference(&before).collect());
         let gone: Vec<Named> = named(before.difference(names).collect());
-        let mut state = self.views.state.lock();
+        let mut state = self.views.wait();
         if let super::State { engine: Some(engine), scopes, .. } = &mut *state {
             scopes.ask(engine, &self.clients, come, gone);
         }

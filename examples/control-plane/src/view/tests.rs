@@ -65,7 +65,7 @@ impl Access for Everybody {
 
     fn view(&self, client: &str, node: &Node) -> Result<mesh_xds::server::View, Status> {
         let cache = self.0.of(&parse_spiffe_id(client).unwrap(), node).map_err(Status::permission_denied)?;
-        Ok(mesh_xds::server::View { cache: Some(cache), permissions: None })
+        Ok(mesh_xds::server::View { cache: Some(cache), ..mesh_xds::server::View::default() })
     }
 }
 
@@ -171,7 +171,7 @@ fn all_that_waypoints_are_served_can_be_shown() {
         let engine = state.engine.as_mut().unwrap();
         let keys: Vec<_> = world.gateways.iter().map(|(key, _)| key.clone()).collect();
         for waypoint in keys {
-            let change = engine.open(&View { waypoint, locality: Locality::default() });
+            let change = engine.open(&View { waypoint, locality: Locality::default(), role: Role::Waypoint });
             for flavour in [Flavour::Envoy, Flavour::Mesh] {
                 let (clusters, listeners) = flavour.around(&views.place.trust_domain);
                 let around = clusters.into_iter().map(|(_, bytes)| (CLUSTER_TYPE, bytes));

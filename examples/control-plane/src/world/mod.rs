@@ -65,8 +65,8 @@ macro_rules! world {
                 }
             }
 
-            /// The objects that differ between this world and an earlier one, or only stand elsewhere. It costs a look at
-            /// each object.
+            /// The objects that differ between this world and an earlier one, or only stand elsewhere. The cost is
+            /// that of what differs.
             #[must_use]
             pub fn moved_since(&self, earlier: &Self) -> Vec<ObjectId> {
                 use crate::resource::Kind;

@@ -25,7 +25,10 @@ pub struct Placed<T> {
 
 /// Objects of one kind, in the order of their names. A copy costs nothing, and what differs between two is found at the
 /// cost of what differs.
-pub struct Objects<T>(OrdMap<NamespacedName, Arc<Placed<T>>>);
+pub struct Objects<T>(OrdMap<NamespacedName, Kept<T>>);
+
+/// An object in the map. Two are equal when they are one: what differs by content is looked for among what differs so.
+struct Kept<T>(Arc<Placed<T>>);
 
 impl<T> Objects<T> {
     /// An object and where it stands.
@@ -37,13 +40,13 @@ impl<T> Objects<T> {
     /// An object with what is known of it.
     #[must_use]
     pub fn placed(&self, key: &NamespacedName) -> Option<&Placed<T>> {
-        self.0.get(key).map(|placed| &**placed)
+        self.0.get(key).map(|kept| &*kept.0)
     }
 
     /// An object, its name as it stands here, and where it stands.
     #[must_use]
     pub fn get_key_value(&self, key: &NamespacedName) -> Option<(&NamespacedName, (&Origin, &T))> {
-        self.0.get_key_value(key).map(|(key, placed)| (key, placed.parts()))
+        self.0.get_key_value(key).map(|(key, kept)| (key, kept.0.parts()))
     }
 
     /// Whether there is one of the name.
@@ -54,12 +57,12 @@ impl<T> Objects<T> {
 
     /// All, with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&NamespacedName, (&Origin, &T))> {
-        self.0.iter().map(|(key, placed)| (key, placed.parts()))
+        self.0.iter().map(|(key, kept)| (key, kept.0.parts()))
     }
 
     /// All of them.
     pub fn values(&self) -> impl Iterator<Item = (&Origin, &T)> {
-        self.0.values().map(|placed| placed.parts())
+        self.0.values().map(|kept| kept.0.parts())
     }
 
     /// Those of a namespace.
@@ -69,7 +72,7 @@ impl<T> Objects<T> {
     ) -> impl Iterator<Item = (&'a NamespacedName, (&'a Origin, &'a T))> + use<'a, 'n, T> {
         let first = NamespacedName::new(namespace, "");
         let all = self.0.range((Bound::Included(first), Bound::Unbounded));
-        all.take_while(move |(key, _)| key.namespace == *namespace).map(|(key, placed)| (key, placed.parts()))
+        all.take_while(move |(key, _)| key.namespace == *namespace).map(|(key, kept)| (key, kept.0.parts()))
     }
 
     /// How many there are.
@@ -87,27 +90,25 @@ impl<T> Objects<T> {
     /// Puts an object in the place of that of its name, or takes it away.
     pub fn set(&mut self, key: NamespacedName, placed: Option<Arc<Placed<T>>>) {
         match placed {
-            Some(placed) => self.0.insert(key, placed),
+            Some(placed) => self.0.insert(key, Kept(placed)),
             None => self.0.remove(&key),
         };
     }
 
     /// The names of those whose content differs between this and another, in order. What only moved does not differ.
     pub fn changed_since<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = &'a NamespacedName> {
-        earlier.0.diff(&self.0).map(|item| match item {
-            DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
+        earlier.0.diff(&self.0).filter_map(|item| match item {
+            DiffItem::Add(key, _) | DiffItem::Remove(key, _) => Some(key),
+            DiffItem::Update { old: (_, old), new: (key, new) } => (old.0 != new.0).then_some(key),
         })
     }
 
     /// The names of those that were put here or taken away since an earlier time, in order: whether their content differs or
-    /// not. Each is looked at.
+    /// not. The cost is that of what was put or taken away.
     pub fn moved_since<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = &'a NamespacedName> {
-        let is_one = self.0.ptr_eq(&earlier.0);
-        let is_put = move |(key, placed): &(&NamespacedName, &Arc<Placed<T>>)| {
-            !is_one && earlier.0.get(*key).is_none_or(|before| !Arc::ptr_eq(before, placed))
-        };
-        let is_taken = move |key: &&NamespacedName| !is_one && !self.0.contains_key(*key);
-        self.0.iter().filter(is_put).map(|(key, _)| key).chain(earlier.0.keys().filter(is_taken))
+        earlier.0.diff(&self.0).map(|item| match item {
+            DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
+        })
     }
 }
 
@@ -125,6 +126,18 @@ impl<T> PartialEq for Placed<T> {
 }
 
 impl<T> Eq for Placed<T> {}
+
+impl<T> PartialEq for Kept<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<T> Clone for Objects<T> {
     fn clone(&self) -> Self {
@@ -183,6 +196,8 @@ mod tests {
         now.set(key("new"), Some(placed(1, 1, 1)));
         let changed: Vec<_> = now.changed_since(&earlier).map(|name| name.name.to_string()).collect();
         assert_eq!(changed, ["edited", "gone", "made-anew", "new"]);
+        let moved: Vec<_> = now.moved_since(&earlier).map(|name| name.name.to_string()).collect();
+        assert_eq!(moved, ["edited", "gone", "made-anew", "moved", "new"]);
         assert_eq!(now.get(&key("moved")).unwrap().0.line, 7);
     }
 }

@@ -125,7 +125,9 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
                     }
                     None => faults.coded(Code::NOT_FOUND, "name", format_args!("ListenerSet `{key}` is not there")),
                 },
-                None => faults.coded(Code::NOT_A_PARENT, "kind", format_args!("routes of a {kind} have no effect here")),
+                None => {
+                    faults.coded(Code::NOT_A_PARENT, "kind", format_args!("routes of a {kind} have no effect here"))
+                }
             }
             return;
         }
@@ -178,7 +180,11 @@ fn backend(world: &World, route: &Metadata, backend: &BackendRef, effect: &str, 
         (clusterset::GROUP, "ServiceImport") => match world.imports.get(&key) {
             Some((_, import)) => import.spec.ports.iter().any(|port| Some(port.port) == backend.port),
             None => {
-                return faults.coded(Code::NOT_FOUND, "name", format_args!("ServiceImport `{key}` is not there; {effect}"));
+                return faults.coded(
+                    Code::NOT_FOUND,
+                    "name",
+                    format_args!("ServiceImport `{key}` is not there; {effect}"),
+                );
             }
         },
         ("networking.istio.io", "Hostname") => return,

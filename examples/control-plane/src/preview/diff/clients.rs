@@ -29,6 +29,8 @@ pub(super) struct Group {
     /// What it can be told apart by, beside its identity.
     pub(super) old_traits: Traits,
     pub(super) new_traits: Traits,
+    /// From where it looks at the ways, by number: groups of one vantage have the same ways to everything.
+    pub(super) vantage: usize,
 }
 
 /// What ways and policies see of a client beside its identity.
@@ -63,6 +65,8 @@ pub(super) enum Label {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     pub(super) groups: Vec<Group>,
+    /// By vantage, one group that has it.
+    pub(super) vantages: Vec<usize>,
 }
 
 /// By what clients are told apart in two worlds.
@@ -77,7 +81,13 @@ impl Clients {
     /// somebody whom nobody names.
     pub(super) fn of(old: &Mesh, new: &Mesh) -> Self {
         let sight = Sight::of(old, new);
-        let mut clients = Builder { sight: &sight, groups: Vec::new(), known: HashMap::new() };
+        let mut clients = Builder {
+            sight: &sight,
+            groups: Vec::new(),
+            known: HashMap::new(),
+            vantages: HashMap::new(),
+            first: Vec::new(),
+        };
         let mut accounts: BTreeSet<SpiffeId> = BTreeSet::new();
         let mut leftover: BTreeMap<SpiffeId, Arc<Workload>> = BTreeMap::new();
         let mut workloads: Vec<_> = old.catalog.workloads().chain(new.catalog.workloads()).collect();
@@ -118,13 +128,13 @@ impl Clients {
             }
         }
         clients.strangers(new, &accounts);
-        Self { groups: clients.groups }
+        Self { groups: clients.groups, vantages: clients.first }
     }
 }
 
 impl Traits {
     /// The same, without what only policies see.
-    pub(super) fn without_ranges(&self) -> Self {
+    fn without_ranges(&self) -> Self {
         Self { ranges: Vec::new(), ..self.clone() }
     }
 }
@@ -175,6 +185,9 @@ struct Builder<'s> {
     sight: &'s Sight,
     groups: Vec<Group>,
     known: HashMap<(Option<SpiffeId>, Option<SpiffeId>, Traits, Traits), usize>,
+    vantages: HashMap<(Traits, Traits), usize>,
+    /// By vantage, the first group that has it.
+    first: Vec<usize>,
 }
 
 impl Builder<'_> {
@@ -192,7 +205,13 @@ impl Builder<'_> {
         }
         let changed = old.identity != new.identity || old_traits != new_traits;
         let members = member.into_iter().collect();
-        self.groups.push(Group { old, new, label, members, changed, old_traits, new_traits });
+        let (first, number) = (&mut self.first, self.groups.len());
+        let vantage = (old_traits.without_ranges(), new_traits.without_ranges());
+        let vantage = *self.vantages.entry(vantage).or_insert_with(|| {
+            first.push(number);
+            first.len() - 1
+        });
+        self.groups.push(Group { old, new, label, members, changed, old_traits, new_traits, vantage });
     }
 
     /// Those that nobody names: of the mesh, and in plaintext, at an address of each range and at one of none.

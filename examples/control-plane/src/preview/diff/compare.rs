@@ -16,11 +16,16 @@ use super::super::outcome::Outcome;
 use super::super::program::{Onward, Program};
 use super::super::walk::{Addressee, Client, Plan, Step};
 use super::super::waypoint;
-use super::clients::{Clients, Group, Traits};
+use super::clients::{Clients, Group};
+use super::evaluation::{Evaluation, World};
 use super::probes::Probes;
 use super::shift::Shift;
 use super::subjects::{Name, Subject};
 use super::wishes::Wishes;
+use crate::parallel;
+
+/// Subjects that a thread compares at least.
+const OF_A_THREAD: usize = 8;
 
 /// Clients that a change does one thing to, at one port.
 #[derive(Debug)]
@@ -53,12 +58,6 @@ pub(super) struct Pair<'m> {
     same: HashMap<NamespacedName, bool>,
 }
 
-/// What a client sees of the ways.
-type Vantage = Traits;
-
-/// What happens to which requests, by number.
-type Shifts = BTreeMap<Shift, Vec<u16>>;
-
 /// The ways from one point of view, in both worlds.
 struct Plans<'m> {
     old: Plan<'m>,
@@ -67,26 +66,6 @@ struct Plans<'m> {
     same: bool,
     /// Whether they say nothing that their endpoints do not say.
     implied: bool,
-}
-
-/// By what clients of one port are told apart in one world.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Seen {
-    /// One outcome for all requests.
-    Flat(Outcome),
-    /// One for each.
-    ByRequest(Signature),
-}
-
-/// What waypoints see of a client.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Signature {
-    /// The ways it has, and in which world.
-    plan: usize,
-    /// Which client it is, where a node proxy looks at it too.
-    group: Option<usize>,
-    patterns: Vec<bool>,
-    ranges: Vec<bool>,
 }
 
 impl<'m> Pair<'m> {
@@ -101,22 +80,29 @@ impl<'m> Pair<'m> {
 
     /// All that differs.
     pub(super) fn rows(&self, clients: &Clients, subjects: &[Subject]) -> Rows {
-        let mut rows = Rows::default();
-        for (at, subject) in subjects.iter().enumerate() {
+        let numbered: Vec<(usize, &Subject)> = subjects.iter().enumerate().collect();
+        let of_subjects = parallel::map(&numbered, OF_A_THREAD, |(at, subject)| {
+            let mut rows = Rows::default();
             for port in &subject.ports {
-                self.port(clients, (at, subject), *port, &mut rows);
+                self.port(clients, (*at, subject), *port, &mut rows);
             }
+            rows
+        });
+        let mut all = Rows::default();
+        for rows in of_subjects {
+            all.rows.extend(rows.rows);
+            all.cut.extend(rows.cut);
         }
-        rows
+        all
     }
 
     fn port(&self, clients: &Clients, (at, subject): (usize, &Subject), port: u16, rows: &mut Rows) {
-        let (plans, of_groups) = self.all_plans(clients, subject, port);
-        let wanted = |(number, plan): (usize, &usize)| {
-            let (plans, group) = (plans.get(*plan)?, clients.groups.get(number)?);
-            (!plans.implied && (!plans.same || group.changed)).then_some((number, *plan))
+        let plans = self.all_plans(clients, subject, port);
+        let wanted = |(number, group): (usize, &Group)| {
+            let plans = plans.get(group.vantage)?;
+            (!plans.implied && (!plans.same || group.changed)).then_some(number)
         };
-        let asked: Vec<(usize, usize)> = of_groups.iter().enumerate().filter_map(wanted).collect();
+        let asked: Vec<usize> = clients.groups.iter().enumerate().filter_map(wanted).collect();
         if asked.is_empty() {
             return;
         }
@@ -127,20 +113,23 @@ impl<'m> Pair<'m> {
         {
             rows.cut.push((key.clone(), port));
         }
-        let mut evaluation = Evaluation { probes: &probes, patterns: &patterns, known: HashMap::new() };
-        let mut pairs: HashMap<(Seen, Seen), Arc<Shifts>> = HashMap::new();
+        let mut evaluation = Evaluation::new(&probes, &patterns);
+        let mut pairs: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+        for number in asked {
+            let Some(group) = clients.groups.get(number) else { continue };
+            let Some(both) = plans.get(group.vantage) else { continue };
+            let old = evaluation.see(self.old, &both.old, (group, World::Old), number);
+            let new = evaluation.see(self.new, &both.new, (group, World::New), number);
+            pairs.entry((old, new)).or_default().push(number);
+        }
         let mut found: BTreeMap<(Shift, Vec<u16>), Vec<usize>> = BTreeMap::new();
-        for (number, plan) in asked {
-            let (Some(group), Some(both)) = (clients.groups.get(number), plans.get(plan)) else { continue };
-            let old = evaluation.see(self.old, &both.old, (&group.old, &group.old_traits), (plan * 2, number));
-            let new = evaluation.see(self.new, &both.new, (&group.new, &group.new_traits), (plan * 2 + 1, number));
-            let shifts =
-                pairs.entry((old.clone(), new.clone())).or_insert_with(|| Arc::new(evaluation.shifts(&old, &new)));
-            for (shift, requests) in shifts.iter() {
-                found.entry((shift.clone(), requests.clone())).or_default().push(number);
+        for ((old, new), groups) in pairs {
+            for shift in evaluation.shifts(old, new) {
+                found.entry(shift).or_default().extend(&groups);
             }
         }
-        for ((shift, numbers), groups) in found {
+        for ((shift, numbers), mut groups) in found {
+            groups.sort_unstable();
             let requests = probes.describe(&numbers);
             rows.rows.push(Row {
                 shift,
@@ -154,20 +143,11 @@ impl<'m> Pair<'m> {
         }
     }
 
-    /// The ways that there are to a port, and by number which of them each group of clients has.
-    fn all_plans(&self, clients: &Clients, subject: &Subject, port: u16) -> (Vec<Plans<'m>>, Vec<usize>) {
-        let Some(addressee) = subject.addressee(port) else { return (Vec::new(), Vec::new()) };
-        let mut vantages: HashMap<(Vantage, Vantage), usize> = HashMap::new();
-        let mut plans: Vec<Plans<'m>> = Vec::new();
-        let plan_of = |group: &Group| {
-            let key = (group.old_traits.without_ranges(), group.new_traits.without_ranges());
-            *vantages.entry(key).or_insert_with(|| {
-                plans.push(self.plans(subject, group, &addressee));
-                plans.len() - 1
-            })
-        };
-        let of_groups = clients.groups.iter().map(plan_of).collect();
-        (plans, of_groups)
+    /// The ways that there are to a port, by vantage.
+    fn all_plans(&self, clients: &Clients, subject: &Subject, port: u16) -> Vec<Plans<'m>> {
+        let Some(addressee) = subject.addressee(port) else { return Vec::new() };
+        let groups = clients.vantages.iter().filter_map(|group| clients.groups.get(*group));
+        groups.map(|group| self.plans(subject, group, &addressee)).collect()
     }
 
     /// The service by whose name requests to a subject ask for it.
@@ -209,8 +189,7 @@ impl<'m> Pair<'m> {
     /// The requests that are tried at a port.
     #[cfg(test)]
     pub(super) fn probes(&self, clients: &Clients, subject: &Subject, port: u16) -> Probes {
-        let (plans, _) = self.all_plans(clients, subject, port);
-        universe(&plans, self.host(subject)).0
+        universe(&self.all_plans(clients, subject, port), self.host(subject)).0
     }
 
     fn is_same(&self, old: &Step<'_>, new: &Step<'_>) -> bool {
@@ -250,63 +229,6 @@ impl<'m> Pair<'m> {
             && content(self.old, old) == content(self.new, new)
             && missing(self.old, old) == missing(self.new, new)
     }
-}
-
-/// The outcomes of one port.
-struct Evaluation<'p> {
-    probes: &'p Probes,
-    patterns: &'p [Pattern],
-    known: HashMap<Seen, Vec<Outcome>>,
-}
-
-impl Evaluation<'_> {
-    /// What a client sees by some of its ways; the numbers are those of the ways and of the client.
-    fn see(
-        &mut self,
-        mesh: &Mesh,
-        plan: &Plan<'_>,
-        (client, traits): (&Client, &Traits),
-        (number, group): (usize, usize),
-    ) -> Seen {
-        let is_waypoint = |step: &Step<'_>| matches!(step, Step::Waypoint { .. });
-        if !plan.steps.iter().any(is_waypoint) {
-            return Seen::Flat(mesh.judge_by(plan, client, None));
-        }
-        let mixed = plan.steps.iter().any(|step| matches!(step, Step::Node(_)));
-        let seen = Seen::ByRequest(Signature {
-            plan: number,
-            group: mixed.then_some(group),
-            patterns: self.patterns.iter().map(|pattern| fits(pattern, client)).collect(),
-            ranges: traits.ranges.clone(),
-        });
-        self.known.entry(seen.clone()).or_insert_with(|| {
-            self.probes.all.iter().map(|probe| mesh.judge_by(plan, client, probe.as_ref())).collect()
-        });
-        seen
-    }
-
-    fn shifts(&self, old: &Seen, new: &Seen) -> Shifts {
-        let mut shifts = Shifts::new();
-        for at in 0..self.probes.all.len() {
-            if let (Some(old), Some(new)) = (self.outcome(old, at), self.outcome(new, at))
-                && let Some(shift) = Shift::between(old, new)
-            {
-                shifts.entry(shift).or_default().extend(u16::try_from(at));
-            }
-        }
-        shifts
-    }
-
-    fn outcome<'s>(&'s self, seen: &'s Seen, at: usize) -> Option<&'s Outcome> {
-        match seen {
-            Seen::Flat(outcome) => Some(outcome),
-            Seen::ByRequest(_) => self.known.get(seen)?.get(at),
-        }
-    }
-}
-
-fn fits(pattern: &Pattern, client: &Client) -> bool {
-    client.uris().iter().any(|uri| pattern.is_match(uri.as_str()))
 }
 
 /// The requests that have to be tried, and by what clients are told apart.

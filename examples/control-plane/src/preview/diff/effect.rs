@@ -66,7 +66,12 @@ pub(super) fn effects(rows: Vec<Row>, clients: &Clients, subjects: &[Subject], o
     let blocks = merge(blocks, |block| &mut block.ports);
     let blocks = merge(blocks, |block| &mut block.subjects);
     let blocks = merge(blocks, |block| &mut block.groups);
-    let words = Words { clients, subjects, old, new };
+    let mut workloads: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for workload in new.catalog.workloads() {
+        *workloads.entry((workload.namespace.as_str(), workload.canonical_name.as_str())).or_default() += 1;
+    }
+    let labels = clients.groups.iter().map(|group| &group.label).collect();
+    let words = Words { clients, labels, subjects, workloads, old, new };
     let mut effects: Vec<Effect> = blocks.iter().map(|block| words.effect(block)).collect();
     effects.sort_by(|a, b| (a.change, &a.to, &a.ports, &a.clients).cmp(&(b.change, &b.to, &b.ports, &b.clients)));
     effects
@@ -93,7 +98,11 @@ fn merge<T: Ord + Clone + Hash + Eq>(blocks: Vec<Block>, set: impl Fn(&mut Block
 /// How things are called.
 struct Words<'w> {
     clients: &'w Clients,
+    /// All labels of clients.
+    labels: BTreeSet<&'w Label>,
     subjects: &'w [Subject],
+    /// How many workloads there are of a namespace and a name.
+    workloads: BTreeMap<(&'w str, &'w str), usize>,
     old: &'w Mesh,
     new: &'w Mesh,
 }
@@ -145,7 +154,7 @@ impl Words<'_> {
     fn clients(&self, block: &Block) -> Vec<String> {
         let labels: BTreeSet<&Label> =
             block.groups.iter().filter_map(|at| self.clients.groups.get(*at)).map(|group| &group.label).collect();
-        let all: BTreeSet<&Label> = self.clients.groups.iter().map(|group| &group.label).collect();
+        let all = &self.labels;
         let is_member = |label: &&&Label| matches!(label, Label::Account(..) | Label::Identity(_) | Label::Stranger);
         let mut words = Vec::new();
         let members: Vec<_> = labels.iter().filter(is_member).collect();
@@ -153,7 +162,7 @@ impl Words<'_> {
         if everybody {
             words.push("everybody in the mesh".to_owned());
         } else {
-            words.extend(self.accounts(&labels, &all));
+            words.extend(self.accounts(&labels, all));
         }
         let ranges: Vec<&Label> = labels.iter().copied().filter(|label| matches!(label, Label::Plaintext(_))).collect();
         let all_ranges = all.iter().filter(|label| matches!(label, Label::Plaintext(_))).count();
@@ -216,17 +225,13 @@ impl Words<'_> {
             }
         }
         let mut by_app: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-        let mut total: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for workload in self.new.catalog.workloads() {
+        for workload in uids.into_iter().filter_map(|uid| self.new.catalog.workload(uid)) {
             let app = (workload.namespace.as_str(), workload.canonical_name.as_str());
-            *total.entry(app).or_default() += 1;
-            if uids.contains(workload.uid.as_str()) {
-                by_app.entry(app).or_default().push(workload.name.as_str());
-            }
+            by_app.entry(app).or_default().push(workload.name.as_str());
         }
         words.extend(by_app.into_iter().map(|((namespace, app), mut names)| {
             names.sort_unstable();
-            match (names.as_slice(), total.get(&(namespace, app))) {
+            match (names.as_slice(), self.workloads.get(&(namespace, app))) {
                 ([name], _) => format!("workload {namespace}/{name}"),
                 (names, Some(all)) if *all == names.len() => format!("{namespace}/{app} ({all} workloads)"),
                 (names, _) => format!("{} of {namespace}/{app}: {}", names.len(), names.join(", ")),

@@ -25,6 +25,7 @@
 mod clients;
 mod compare;
 mod effect;
+mod evaluation;
 mod other;
 mod probes;
 mod render;

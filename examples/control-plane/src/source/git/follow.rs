@@ -109,9 +109,7 @@ impl Follow {
         let (accepted, now) = (Arc::clone(&self.accepted), self.clock.now());
         let judged = tokio::task::spawn_blocking(move || {
             let mut accepted = accepted.lock();
-            for file in &texts {
-                accepted.offer(&file.path, file.text.as_deref().map_err(String::as_str));
-            }
+            accepted.offer_all(&texts);
             accepted.files.keep_only(&there);
             accepted.admit();
             accepted.settle(commit.as_str(), now);
