@@ -12,6 +12,7 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::admission::{ReadObject, read_file};
+use crate::translate::proxyless::Value;
 use crate::translate::waypoint::Made;
 
 fn place() -> Place {
@@ -219,6 +220,7 @@ struct Told {
     by_node: BTreeMap<String, BTreeSet<SpiffeId>>,
     served: BTreeMap<NamespacedHostname, BTreeSet<NamespacedHostname>>,
     views: BTreeMap<View, Seen>,
+    asked: BTreeMap<(Clients, Named), Option<Value>>,
 }
 
 /// What an instance of a waypoint, or of another Gateway, has.
@@ -269,6 +271,13 @@ impl Told {
         for (view, change) in changes.views {
             self.look(view, change);
         }
+        for (clients, asked) in changes.clients {
+            self.ask(&clients, asked);
+        }
+    }
+
+    fn ask(&mut self, clients: &Clients, asked: Asked) {
+        self.asked.extend(asked.into_iter().map(|(named, value)| ((clients.clone(), named), value)));
     }
 
     fn look(&mut self, view: View, change: ViewChange) {
@@ -296,6 +305,23 @@ fn views() -> Vec<View> {
     ]
 }
 
+/// Clients without a proxy, and what all of them ask for.
+fn clients() -> (Vec<Clients>, Vec<Named>) {
+    let of = |namespace: &str, are_captured| {
+        let locality = Locality::new("eu", "a", "");
+        Clients { namespace: namespace.into(), locality, are_captured }
+    };
+    let called =
+        ["s:80", "s.a", "t.a.svc.cluster.local:90", "api.example.com:80"].map(|name| Named::Listener(name.into()));
+    let hosts = ["s.a.svc.cluster.local", "t.a.svc.cluster.local", "api.example.com"];
+    let of_port = |host: &str| {
+        let name = |subset: &str| format!("outbound|80|{subset}|{host}").into();
+        [Named::Routes(name("")), Named::Cluster(name("")), Named::Cluster(name("one"))]
+    };
+    let asked = called.into_iter().chain(hosts.into_iter().flat_map(of_port)).collect();
+    (vec![of("a", true), of("a", false), of("b", false)], asked)
+}
+
 /// What those who are served have is what a translation from scratch gives them.
 fn assert_same(told: &Told, world: &World, step: usize) {
     let place = place();
@@ -306,6 +332,9 @@ fn assert_same(told: &Told, world: &World, step: usize) {
     let of_whole = |key: &NamespacedHostname| whole.0.service(key).map(|(_, of)| of.cloned().collect());
     for (key, served) in &told.served {
         assert_eq!(Some(served.clone()), of_whole(key), "step {step}: {key}");
+    }
+    for ((clients, named), value) in &told.asked {
+        assert_eq!(*value, whole.asked(clients, named), "step {step}: {clients:?} {named:?}");
     }
     for (view, Seen { clusters, listeners, routes, secrets }) in &told.views {
         let expected = match view.role {
@@ -355,6 +384,11 @@ proptest! {
                     let change = engine.open(&view);
                     told.look(view, change);
                 }
+                let (clients, asked) = clients();
+                for clients in clients {
+                    let change = engine.demand(&clients, asked.clone());
+                    told.ask(&clients, change);
+                }
             }
             if step == close.0 {
                 let view = close.1.get(&views()).clone();
@@ -377,6 +411,9 @@ proptest! {
         let nodes = engine.graph.size().0;
         engine.apply(World::default());
         prop_assert!(engine.graph.size().0 <= nodes);
+        for (clients, named) in told.asked.into_keys() {
+            engine.release(&clients, named);
+        }
         prop_assert_eq!(Waypoints(engine).translation(), Translation::default());
     }
 }
