@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use crate::finding::{Code, Faults};
+use crate::finding::Faults;
 use crate::resource::text::is_hostname;
 use crate::resource::{
     AddressValue, AllowedNamespaces, ClientValidation, FrontendTls, Gateway, GatewayClass, LabelSelector, Listener,
