@@ -488,7 +488,7 @@ async fn a_certificate_for_tests_is_issued_from_the_files_of_an_authority() {
     let before = std::fs::read(region.path("authority/authority.json")).unwrap();
     let id = "spiffe://cluster.local/ns/test/sa/me";
     let told = text(&issue("authority", id, &["--ttl", "600", "--dns", "me.test"]));
-    assert_eq!(told.lines().count(), 3, "{told}");
+    assert_eq!(told.lines().count(), 1 + 3, "{told}");
     assert_eq!(std::fs::read(region.path("authority/authority.json")).unwrap(), before, "the authority is as it was");
     let pem =
         [std::fs::read(region.path("out/cert-chain.pem")).unwrap(), std::fs::read(region.path("out/key.pem")).unwrap()]

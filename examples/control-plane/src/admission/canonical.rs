@@ -17,6 +17,7 @@ pub(super) fn digest_of(kind: Kind, mut value: Value) -> u128 {
         object.remove("apiVersion");
         match kind {
             Kind::WorkloadEntry => only_health(object),
+            Kind::Service => only_addresses(object),
             _ if !status_is_read(kind) => drop(object.remove("status")),
             _ => {}
         }
@@ -67,6 +68,15 @@ fn only_health(object: &mut Map<String, Value>) {
     let said: Vec<Value> = health.filter_map(|one| one.get("status")).cloned().collect();
     if !said.is_empty() {
         object.insert("status".to_owned(), Value::Array(said));
+    }
+}
+
+/// Leaves of a status the addresses that a load balancer gave: they alone are read.
+fn only_addresses(object: &mut Map<String, Value>) {
+    let Some(Value::Object(mut status)) = object.remove("status") else { return };
+    let Some(Value::Object(mut balancer)) = status.remove("loadBalancer") else { return };
+    if let Some(given) = balancer.remove("ingress").filter(|given| given.as_array().is_some_and(|all| !all.is_empty())) {
+        object.insert("status".to_owned(), given);
     }
 }
 
@@ -230,5 +240,7 @@ mod tests {
             assert!(!same(Kind::Service, one, other), "{other}");
         }
         assert!(!same(Kind::Pod, r#"{"status":{"podIP":"10.0.0.1"}}"#, r#"{"status":{"podIP":"10.0.0.2"}}"#));
+        let given = r#"{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}"#;
+        assert!(!same(Kind::Service, r#"{"status":{"loadBalancer":{}}}"#, given));
     }
 }

@@ -122,9 +122,9 @@ impl Source for Directory {
 }
 
 impl Watch {
-    /// Whether the same files are there, and none can have changed.
+    /// Whether the same files are there, and none can have changed. One that was too new for a stamp is among the files alone.
     fn is_as_it_was(&self, found: &[dir::Found]) -> bool {
-        found.len() == self.stamps.len() && found.iter().all(|found| self.is_known(found))
+        found.len() == self.accepted.files.len() && found.iter().all(|found| self.is_known(found))
     }
 
     /// Whether a file was read, and cannot have changed since.

@@ -59,7 +59,8 @@ mod tests {
         let mut kept = kept::Kept::open(&dir.path().join("sources/fleet/kept")).unwrap();
         kept.put("good").unwrap();
         let digest = super::super::files::digest_of("good");
-        kept.commit([(Path::new("a/b.yaml"), &digest)].into_iter(), "1", std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let files = [(Path::new("a/b.yaml"), &digest)].into_iter();
+        kept.commit(files, std::iter::empty(), "1", std::time::SystemTime::UNIX_EPOCH).unwrap();
         std::fs::write(manifests.join("c.yaml"), "now").unwrap();
 
         let places = Places::of(&settings, Some(dir.path()));

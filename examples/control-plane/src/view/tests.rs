@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use hyper_util::rt::TokioIo;
-use mesh_core::name::{parse_spiffe_id, parse_trust_domain};
+use mesh_core::name::{Locality, parse_spiffe_id, parse_trust_domain};
 use mesh_identity::task::Tasks;
 use mesh_xds::pb::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use mesh_xds::pb::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
@@ -63,9 +63,9 @@ impl Access for Everybody {
         Ok(WAYPOINT.to_owned())
     }
 
-    fn view(&self, client: &str, node: &Node) -> Result<mesh_xds::server::View, Status> {
+    fn view(&self, client: &str, node: &Node) -> Result<server::View, Status> {
         let cache = self.0.of(&parse_spiffe_id(client).unwrap(), node).map_err(Status::permission_denied)?;
-        Ok(mesh_xds::server::View { cache: Some(cache), ..mesh_xds::server::View::default() })
+        Ok(server::View { cache: Some(cache), ..server::View::default() })
     }
 }
 

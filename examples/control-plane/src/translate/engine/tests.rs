@@ -404,6 +404,9 @@ proptest! {
             told.take(&engine, changes);
             assert_same(&told, &world, step);
         }
+        for (clients, named) in told.asked.into_keys() {
+            engine.release(&clients, named);
+        }
         views().iter().for_each(|view| engine.close(view));
         let mut never_looked_at = Engine::new(place());
         never_looked_at.apply(world.clone());
@@ -411,9 +414,6 @@ proptest! {
         let nodes = engine.graph.size().0;
         engine.apply(World::default());
         prop_assert!(engine.graph.size().0 <= nodes);
-        for (clients, named) in told.asked.into_keys() {
-            engine.release(&clients, named);
-        }
         prop_assert_eq!(Waypoints(engine).translation(), Translation::default());
     }
 }
