@@ -52,7 +52,7 @@ fn shown(all: &Statuses) -> String {
     let reference = |value: &Value| {
         let fields = value.as_object().unwrap().iter();
         let fields: Vec<String> = fields
-            .map(|(name, value)| format!("{name}={}", value.as_str().map_or(value.to_string(), str::to_owned)))
+            .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
             .collect();
         fields.join(" ")
     };

@@ -149,7 +149,7 @@ async fn a_view_is_closed_when_nobody_has_used_it_for_some_time_and_comes_back_a
 fn unknown(shown: &serde_json::Value) -> Vec<String> {
     match shown {
         serde_json::Value::Object(fields) => match (fields.get("@type"), fields.get("bytes"), fields.len()) {
-            (Some(url), Some(_), 2) => return vec![url.to_string()],
+            (Some(url), Some(_), 2) => vec![url.to_string()],
             _ => fields.values().flat_map(unknown).collect(),
         },
         serde_json::Value::Array(values) => values.iter().flat_map(unknown).collect(),

@@ -23,6 +23,8 @@ type Containers struct {
 	// Echo is the suite's server, Gateway a command that is given pod, namespace, service account and address, and becomes a
 	// Gateway's proxy.
 	Echo, Gateway string
+	// Logs has what they write.
+	Logs Logs
 
 	mutex   sync.Mutex
 	last    int
@@ -108,11 +110,10 @@ func (c *Containers) process(pod *core.Pod, of *core.Container, in *container, f
 		}
 		environment = append(environment, variable.Name+"="+value)
 	}
-	output, err := os.Create(filepath.Join(c.Directory, pod.Namespace+"-"+pod.Name+"-"+of.Name+".log"))
+	output, err := c.Logs.open(pod, of, c.Directory)
 	if err != nil {
 		return err
 	}
-	defer output.Close()
 	command := exec.Command("ip", append([]string{"netns", "exec", in.namespace}, program...)...)
 	command.Env, command.Stdout, command.Stderr, command.Dir = environment, output, output, c.Directory
 	in.processes = append(in.processes, command)

@@ -83,7 +83,8 @@ func (n *Node) deployments(ctx context.Context) error {
 			replicas = int(*deployment.Spec.Replicas)
 		}
 		for number := range replicas {
-			name := types.NamespacedName{Namespace: deployment.Namespace, Name: fmt.Sprintf("%s-%d", deployment.Name, number)}
+			// As a ReplicaSet's: the suite tells backends by what stands before the last two parts.
+			name := types.NamespacedName{Namespace: deployment.Namespace, Name: fmt.Sprintf("%s-0-%d", deployment.Name, number)}
 			if there[name] != nil {
 				delete(there, name)
 				continue

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -44,6 +46,11 @@ func TestConformance(t *testing.T) {
 	if err := containers.Bridge(); err != nil {
 		t.Fatal(err)
 	}
+	listener, err := net.Listen("tcp", fmt.Sprintf("10.244.0.1:%d", KubeletPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer containers.Logs.Serve(listener).Close()
 	node := &Node{Client: options.Client, Class: options.GatewayClassName, Containers: containers}
 	go node.Run(t.Context())
 
