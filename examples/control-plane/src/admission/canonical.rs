@@ -75,7 +75,8 @@ fn only_health(object: &mut Map<String, Value>) {
 fn only_addresses(object: &mut Map<String, Value>) {
     let Some(Value::Object(mut status)) = object.remove("status") else { return };
     let Some(Value::Object(mut balancer)) = status.remove("loadBalancer") else { return };
-    if let Some(given) = balancer.remove("ingress").filter(|given| given.as_array().is_some_and(|all| !all.is_empty())) {
+    if let Some(given) = balancer.remove("ingress").filter(|given| given.as_array().is_some_and(|all| !all.is_empty()))
+    {
         object.insert("status".to_owned(), given);
     }
 }

@@ -10,7 +10,7 @@
 //! | secret | `client-ca\|…` | who signs the certificates of clients |
 //!
 //! Routes and secrets come by themselves, so that a changed route or certificate ends no connection. What is attached where is
-//! decided by [`listeners`] and [`attach`]; how a port is served, by [`port`].
+//! decided by `listeners` and `attach`; how a port is served, by `port`.
 //!
 //! # Where the Gateway API leaves a choice
 //!
