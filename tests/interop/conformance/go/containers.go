@@ -120,32 +120,46 @@ func (c *Containers) process(pod *core.Pod, of *core.Container, in *container, f
 	return command.Start()
 }
 
-// volumes writes the Secrets that a pod mounts into files, and gives their directories by the names of the volumes.
+// volumes writes the Secrets and ConfigMaps that a pod mounts into files, and gives their directories by the names of the volumes.
 func (c *Containers) volumes(ctx context.Context, cluster client.Client, pod *core.Pod) (map[string]string, error) {
 	files := map[string]string{}
 	for _, volume := range pod.Spec.Volumes {
-		if volume.Secret == nil {
-			continue
+		content := map[string][]byte{}
+		var items []core.KeyToPath
+		switch {
+		case volume.Secret != nil:
+			var secret core.Secret
+			name := types.NamespacedName{Namespace: pod.Namespace, Name: volume.Secret.SecretName}
+			if err := cluster.Get(ctx, name, &secret); err != nil {
+				return nil, err
+			}
+			content, items = secret.Data, volume.Secret.Items
+		case volume.ConfigMap != nil:
+			var found core.ConfigMap
+			name := types.NamespacedName{Namespace: pod.Namespace, Name: volume.ConfigMap.Name}
+			if err := cluster.Get(ctx, name, &found); err != nil {
+				return nil, err
+			}
+			for file, text := range found.Data {
+				content[file] = []byte(text)
+			}
+			items = volume.ConfigMap.Items
 		}
-		var secret core.Secret
-		name := types.NamespacedName{Namespace: pod.Namespace, Name: volume.Secret.SecretName}
-		if err := cluster.Get(ctx, name, &secret); err != nil {
+		directory := filepath.Join(c.Directory, string(pod.UID), volume.Name)
+		if err := os.MkdirAll(directory, 0o700); err != nil {
 			return nil, err
 		}
-		files[volume.Name] = filepath.Join(c.Directory, string(pod.UID), volume.Name)
-		if err := os.MkdirAll(files[volume.Name], 0o700); err != nil {
-			return nil, err
-		}
-		for file, content := range secret.Data {
-			for _, item := range volume.Secret.Items {
+		for file, text := range content {
+			for _, item := range items {
 				if item.Key == file {
 					file = item.Path
 				}
 			}
-			if err := os.WriteFile(filepath.Join(files[volume.Name], file), content, 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(directory, file), text, 0o600); err != nil {
 				return nil, err
 			}
 		}
+		files[volume.Name] = directory
 	}
 	return files, nil
 }

@@ -11,7 +11,8 @@ use mesh_core::route::{Action, DirectResponse, PathMatch, Route, RouteConfig, Ro
 use super::attach::{self, Attached};
 use super::listeners::Entry;
 use super::port::At;
-use crate::translate::waypoint::{self, Policies};
+use crate::resource::Kind;
+use crate::translate::waypoint::{self, Policies, Spoken};
 
 /// The routes of one listener.
 #[derive(Default)]
@@ -82,6 +83,7 @@ fn of_listener(at: &mut At<'_, '_>, entry: &Entry) -> OfListener {
     let mut routes = OfListener::default();
     for Attached { id, route, hostnames, .. } in attach::routes(at.backends.reader, entry) {
         at.kind.set(id.kind);
+        at.backends.spoken = if id.kind == Kind::GrpcRoute { Spoken::Grpc } else { Spoken::Http };
         match route {
             attach::Route::Http(route) => {
                 let made = waypoint::http_route(route, &mut at.backends);

@@ -99,6 +99,8 @@ pub(in crate::translate) struct Backends<'a, 'r> {
     address: Option<&'r GatewayAddress>,
     /// Where routes are not those of the mesh: whether a backend may be used.
     pub(in crate::translate) permits: Option<Permits<'r, 'a>>,
+    /// What the routes speak that are looked at.
+    pub(in crate::translate) spoken: Spoken,
     /// The clusters that there must be.
     pub(in crate::translate) specs: Specs,
     /// What the requests to each cluster are hashed by.
@@ -120,7 +122,15 @@ impl<'a, 'r> Backends<'a, 'r> {
 
     /// For others in a namespace: Gateways where traffic enters, and clients without a proxy.
     pub(in crate::translate) fn within(reader: &'r Reader<'a>, namespace: &'r str) -> Self {
-        Self { reader, namespace, address: None, permits: None, specs: Specs::new(), hashes: BTreeMap::new() }
+        Self {
+            reader,
+            namespace,
+            address: None,
+            permits: None,
+            spoken: Spoken::Http,
+            specs: Specs::new(),
+            hashes: BTreeMap::new(),
+        }
     }
 
     /// What is said of a port of a service.
@@ -130,7 +140,7 @@ impl<'a, 'r> Backends<'a, 'r> {
 
     /// What a reference of a route of a namespace comes to.
     pub(super) fn resolve(&mut self, namespace: &str, reference: &BackendRef) -> Backend {
-        self.backend(namespace, reference, Spoken::Http)
+        self.backend(namespace, reference, self.spoken)
     }
 
     /// What a reference of a route of a namespace comes to, where this is spoken.

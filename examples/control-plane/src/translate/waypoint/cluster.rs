@@ -26,6 +26,8 @@ pub(super) const TO_WORKLOADS: &str = "encap";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::translate) enum Spoken {
     Http,
+    /// HTTP/2 whatever the port is said to speak.
+    Grpc,
     Tcp,
 }
 
@@ -33,6 +35,7 @@ pub(in crate::translate) enum Spoken {
 pub(super) fn inbound(service: &Service, port: u16, spoken: Spoken, subset: Option<&str>) -> String {
     let kind = match spoken {
         Spoken::Http => "http",
+        Spoken::Grpc => "grpc",
         Spoken::Tcp => "tcp",
     };
     let subset = subset.map(|subset| format!("/{subset}")).unwrap_or_default();
@@ -44,6 +47,7 @@ pub(super) fn inbound(service: &Service, port: u16, spoken: Spoken, subset: Opti
 pub(in crate::translate) fn outbound(service: &Service, port: u16, spoken: Spoken, subset: Option<&str>) -> String {
     let kind = match spoken {
         Spoken::Http => "outbound",
+        Spoken::Grpc => "outbound-grpc",
         Spoken::Tcp => "outbound-tcp",
     };
     format!("{kind}|{port}|{}|{}", subset.unwrap_or_default(), service.key.hostname)
@@ -160,7 +164,7 @@ impl<'a, 'r> Maker<'a, 'r> {
         let settings = Settings::of(rule, port.service_port, subset);
         let mut cluster = Cluster::new(name.as_str(), Discovery::Eds { service_name: None });
         settings.apply(&mut cluster);
-        cluster.protocol = protocol(port.protocol, &settings, spoken);
+        cluster.protocol = protocol(port.protocol, &settings, spoken, self.waypoint.is_some());
         cluster.tunnels = true;
         let order = Order::of(&settings, service);
         if order.is_weighted(self.locality) {
@@ -295,15 +299,18 @@ fn host(workload: &Workload, port: u16) -> DnsHost {
     DnsHost { name: name.into(), port }
 }
 
-fn protocol(declared: AppProtocol, settings: &Settings<'_>, spoken: Spoken) -> HttpProtocol {
+/// What is spoken with a port. Of one that does not say, clients of a waypoint know; who comes in through another Gateway does not.
+fn protocol(declared: AppProtocol, settings: &Settings<'_>, spoken: Spoken, clients_know: bool) -> HttpProtocol {
     let (client, upgrades) = settings.http();
     match declared {
         _ if spoken == Spoken::Tcp => HttpProtocol::Http1,
+        _ if spoken == Spoken::Grpc => HttpProtocol::Http2,
         _ if client => HttpProtocol::Downstream,
         AppProtocol::Http2 | AppProtocol::Grpc => HttpProtocol::Http2,
         AppProtocol::Http11 if upgrades => HttpProtocol::Http2,
         AppProtocol::Http11 => HttpProtocol::Http1,
-        _ => HttpProtocol::Downstream,
+        _ if clients_know => HttpProtocol::Downstream,
+        _ => HttpProtocol::Http1,
     }
 }
 

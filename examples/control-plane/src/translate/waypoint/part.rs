@@ -99,7 +99,7 @@ pub(in crate::translate) fn part(
             }
             let mut backends = Backends::of_waypoint(reader, waypoint, &address);
             let chain = match spoken {
-                Spoken::Http => match routes::table(&mut backends, service, port) {
+                Spoken::Http | Spoken::Grpc => match routes::table(&mut backends, service, port) {
                     Ok(table) => listener::http(service, port, table, &policies),
                     Err(_) => continue,
                 },
