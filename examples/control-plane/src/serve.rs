@@ -92,7 +92,6 @@ pub(crate) async fn run(settings: Settings, log: LogLevel) -> Result<(), Error> 
         in_force: live_assignments.clone(),
         findings: live_findings.clone(),
         place: settings.place()?,
-        controller: settings.sources.controller(),
         told,
         desired,
     }));

@@ -286,6 +286,7 @@ impl Settings {
             network: self.network.clone(),
             root_namespace: self.root_namespace.clone(),
             cluster_domain: self.cluster_domain.clone(),
+            controller: self.sources.controller(),
         })
     }
 
@@ -294,13 +295,7 @@ impl Settings {
     /// # Errors
     /// None that can come about.
     pub fn default_place() -> Result<Place, mesh_core::name::Error> {
-        Ok(Place {
-            trust_domain: parse_trust_domain(&trust_domain())?,
-            cluster_id: cluster_id(),
-            network: String::new(),
-            root_namespace: root_namespace(),
-            cluster_domain: cluster_domain(),
-        })
+        Ok(Place::new(parse_trust_domain(&trust_domain())?, cluster_id()))
     }
 }
 

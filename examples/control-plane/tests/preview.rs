@@ -22,13 +22,7 @@ use mesh_control_plane::translate::Place;
 use crate::support::Region;
 
 fn place() -> Place {
-    Place {
-        trust_domain: "cluster.local".parse().unwrap(),
-        cluster_id: "Kubernetes".to_owned(),
-        network: String::new(),
-        root_namespace: "istio-system".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
-    }
+    Place::new("cluster.local".parse().unwrap(), "Kubernetes")
 }
 
 fn mesh(directory: &Path) -> Mesh {

@@ -54,13 +54,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::support::{Region, server, until};
 
 fn place() -> Place {
-    Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "c1".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    }
+    Place::new(parse_trust_domain("cluster.local").unwrap(), "c1")
 }
 
 fn read(directory: &Path) -> World {

@@ -84,11 +84,9 @@ fn read(settings: &Settings) -> Result<Translated, Vec<String>> {
     let one = |problem: String| vec![problem];
     let trust_domain = parse_trust_domain(&settings.trust_domain).map_err(|error| one(error.to_string()))?;
     let place = Place {
-        trust_domain,
-        cluster_id: settings.cluster_id.clone(),
         network: settings.network.clone(),
-        root_namespace: "istio-system".to_owned(),
         cluster_domain: settings.cluster_domain.clone(),
+        ..Place::new(trust_domain, settings.cluster_id.clone())
     };
     let manifests = settings.manifests.as_deref().ok_or_else(|| one("no manifests are named".to_owned()))?;
     let read = standalone::resources(manifests, &place, &settings.gateway(), &settings.locality());

@@ -34,6 +34,13 @@ impl<'a> Visible<'a> {
         self.get(name).or_else(|| self.of_type?.named(name).find_map(|name| self.get(name)))
     }
 
+    /// The names of all resources that have a name, as their own or as an alias.
+    pub(super) fn called(&self, name: &str) -> impl Iterator<Item = &'a Arc<str>> {
+        let own = self.get(name).map(|(name, _)| name);
+        let aliased = self.of_type.into_iter().flat_map(move |of_type| of_type.named(name));
+        own.into_iter().chain(aliased.filter(|name| self.permits(name)))
+    }
+
     /// The resources that come with a name.
     pub(super) fn companions(&self, name: &str) -> impl Iterator<Item = (&'a Arc<str>, &'a Entry)> {
         let names = self.of_type.into_iter().flat_map(move |of_type| of_type.companions(name));

@@ -5,19 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesh_core::name::NamespacedName;
 
 use super::context::{Context, Report};
+use crate::attach::Role;
 use crate::finding::{Code, Origin};
-use crate::resource::{Gateway, Kind, Listener, Metadata, ParentRef, Service, WAYPOINT_CLASS};
+use crate::resource::{Gateway, Kind, Listener, Metadata, ParentRef, Service};
 use crate::translate::binding::GATEWAY_NAME;
 use crate::world::{Lookup, World};
-
-/// Classes of Gateways that Istio makes without a GatewayClass of one's own, but for waypoints.
-const CLASSES: [&str; 2] = ["istio", EAST_WEST];
-
-/// The class of Gateways that take what comes from other networks. They have no routes.
-const EAST_WEST: &str = "istio-east-west";
-
-/// How the names of Istio's controllers begin.
-const CONTROLLER: &str = "istio.io/";
 
 /// Gateways without address or instance, listeners that have no place, and routes that no listener takes.
 ///
@@ -28,13 +20,20 @@ pub(super) fn analyze(context: &Context<'_>, report: &mut Report) {
     let is_running = !world.pods.is_empty();
     let attached = attached(context, report);
     for (key, (origin, gateway)) in &world.gateways {
-        if !is_ours(world, gateway) {
+        let about = (Kind::Gateway, &gateway.metadata);
+        let class = &gateway.spec.gateway_class_name;
+        let Some(role) = context.input.place.controller.role_of(world, gateway) else {
+            let message = format!("Gateways of class `{class}` are not served here, and routes of them have no effect");
+            report.say(Code::CLASS_NOT_SERVED, about, origin, "spec.gatewayClassName", message);
             continue;
+        };
+        if role == Role::EastWest {
+            let message = format!("Gateways of class `{class}` are not served here yet");
+            report.say(Code::CLASS_NOT_SERVED, about, origin, "spec.gatewayClassName", message);
         }
         let listeners = listeners(world, key, origin, gateway);
         let service = service(world, key);
-        let about = (Kind::Gateway, &gateway.metadata);
-        let is_waypoint = gateway.spec.gateway_class_name == WAYPOINT_CLASS;
+        let is_waypoint = role == Role::Waypoint;
         conflicts(&listeners, report);
         if let Some(service) = service {
             ports(&listeners, service, report);
@@ -49,19 +48,10 @@ pub(super) fn analyze(context: &Context<'_>, report: &mut Report) {
             report.say(Code::GATEWAY_UNREACHABLE, about, origin, "metadata.name", reason);
         }
         let takes_routes = listeners.iter().any(|one| one.listener.protocol != "HBONE");
-        if takes_routes && gateway.spec.gateway_class_name != EAST_WEST && !attached.contains(key) {
+        if takes_routes && role == Role::Gateway && !attached.contains(key) {
             let message = "no route is attached to any of them: whatever is asked is answered with an error";
             report.say(Code::WITHOUT_ROUTES, about, origin, "spec.listeners", message);
         }
-    }
-}
-
-/// Whether a Gateway is of a class that Istio's controllers serve.
-fn is_ours(world: &World, gateway: &Gateway) -> bool {
-    let class = gateway.spec.gateway_class_name.as_str();
-    match world.class(class) {
-        Some(class) => class.spec.controller_name.starts_with(CONTROLLER),
-        None => class == WAYPOINT_CLASS || CLASSES.contains(&class),
     }
 }
 
@@ -200,7 +190,7 @@ struct Route<'w> {
 
 /// The Gateways to which routes are attached.
 fn attached(context: &Context<'_>, report: &mut Report) -> BTreeSet<NamespacedName> {
-    let world = context.world;
+    let (world, controller) = (context.world, &context.input.place.controller);
     let route = |kind, origin, metadata, parents, hosts| Route { kind, metadata, origin, parents, hosts };
     let http = world.http_routes.values().map(|(origin, one)| {
         route(Kind::HttpRoute, origin, &one.metadata, &*one.spec.parent_refs, &*one.spec.hostnames)
@@ -227,7 +217,8 @@ fn attached(context: &Context<'_>, report: &mut Report) -> BTreeSet<NamespacedNa
             }
             let namespace = parent.namespace.as_deref().unwrap_or(&route.metadata.namespace);
             let key = NamespacedName::new(namespace, parent.name.as_str());
-            let Some((origin, gateway)) = world.gateways.get(&key).filter(|(_, gateway)| is_ours(world, gateway))
+            let Some((origin, gateway)) =
+                world.gateways.get(&key).filter(|(_, gateway)| controller.role_of(world, gateway).is_some())
             else {
                 continue;
             };

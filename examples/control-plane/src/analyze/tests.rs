@@ -8,13 +8,7 @@ use crate::source::dir::SourceFile;
 use crate::translate::{Place, translate};
 
 fn place() -> Place {
-    Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "Kubernetes".to_owned(),
-        network: String::new(),
-        root_namespace: "istio-system".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
-    }
+    Place::new(parse_trust_domain("cluster.local").unwrap(), "Kubernetes")
 }
 
 fn said(text: &str) -> Vec<String> {

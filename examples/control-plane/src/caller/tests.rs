@@ -137,13 +137,7 @@ status: {podIP: 10.0.0.3}
 fn assignments() -> Live<Assignments> {
     let file = SourceFile { path: "mesh.yaml".into(), text: Ok(MANIFESTS.to_owned()) };
     let (world, _) = crate::admission::admit(&[file]).unwrap();
-    let place = Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "Kubernetes".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    };
+    let place = Place::new(parse_trust_domain("cluster.local").unwrap(), "Kubernetes");
     let mut by_node = Waypoints::new(&world, &place).identities_by_node();
     // As if the configuration named an identity of another trust domain.
     by_node.entry("node-a".into()).or_default().insert(id("spiffe://other.test/ns/shop/sa/web"));

@@ -10,7 +10,6 @@ use mesh_host::member::Error;
 
 use crate::admission::SourceFile;
 use crate::admission::admit;
-use crate::attach::Controller;
 use crate::finding::{Finding, Severity};
 use crate::preview::Mesh;
 use crate::settings::Settings;
@@ -39,13 +38,6 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Who we are among controllers of Gateways, as the settings file says.
-    pub(super) fn controller(&self) -> Result<Controller, Error> {
-        let Some(config) = &self.config else { return Ok(Controller::default()) };
-        let settings: Settings = mesh_host::settings::load(config)?;
-        Ok(settings.sources.controller())
-    }
-
     /// The names, of which those of a settings file count before all others.
     pub(super) fn read(&self) -> Result<translate::Place, Error> {
         if let Some(config) = &self.config {
@@ -53,12 +45,11 @@ impl Place {
             return Ok(settings.place()?);
         }
         Ok(translate::Place {
-            trust_domain: parse_trust_domain(&self.trust_domain)?,
-            // Uids are compared between two sides of one place only.
-            cluster_id: "Kubernetes".to_owned(),
             network: self.network.clone(),
             root_namespace: self.root_namespace.clone(),
             cluster_domain: self.cluster_domain.clone(),
+            // Uids are compared between two sides of one place only.
+            ..translate::Place::new(parse_trust_domain(&self.trust_domain)?, "Kubernetes")
         })
     }
 }

@@ -32,15 +32,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         None => asked.get("/status", &[("object", object.as_deref())])?,
         Some(directory) => {
             let world = world(&read(directory)?, &directory.display().to_string())?;
-            let (place, controller) = (place.read()?, place.controller()?);
+            let place = place.read()?;
             let generations = Generations::default();
-            let input = Input {
-                world: &world,
-                place: &place,
-                controller: &controller,
-                findings: &[],
-                generations: &generations,
-            };
+            let input = Input { world: &world, place: &place, findings: &[], generations: &generations };
             let all = statuses(&input);
             match object {
                 Some(object) => status::one(&all, object),

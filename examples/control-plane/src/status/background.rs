@@ -6,7 +6,6 @@ use std::time::Duration;
 use mesh_core::live::{Live, Publisher};
 
 use super::{Generations, Input, Statuses, statuses, with_absent};
-use crate::attach::Controller;
 use crate::caller::Assignments;
 use crate::finding::Finding;
 use crate::resource::{Kind, ObjectId};
@@ -22,7 +21,6 @@ pub(crate) struct Task {
     pub(crate) in_force: Live<Assignments>,
     pub(crate) findings: Live<Vec<Finding>>,
     pub(crate) place: Place,
-    pub(crate) controller: Controller,
     /// For people.
     pub(crate) told: Publisher<Statuses>,
     /// For API servers, with what is not to be said any more.
@@ -31,8 +29,8 @@ pub(crate) struct Task {
 
 /// Tells the statuses of what is in force as often as it changes. Runs until dropped.
 pub(crate) async fn run(task: Task) {
-    let Task { in_force, findings, place, controller, told, desired } = task;
-    let shared = Arc::new((place, controller));
+    let Task { in_force, findings, place, told, desired } = task;
+    let shared = Arc::new(place);
     let (mut worlds, mut found) = (in_force.changes(), findings.changes());
     let mut generations = Generations::default();
     let mut known: Option<(Arc<World>, Arc<Vec<Finding>>)> = None;
@@ -55,8 +53,7 @@ pub(crate) async fn run(task: Task) {
         generations.take(&world);
         let (shared, counted) = (Arc::clone(&shared), generations.clone());
         let telling = tokio::task::spawn_blocking(move || {
-            let (place, controller) = &*shared;
-            let input = Input { world: &world, place, controller, findings: &findings, generations: &counted };
+            let input = Input { world: &world, place: &shared, findings: &findings, generations: &counted };
             let all = statuses(&input);
             let wanted = with_absent(&world, &all);
             (all, wanted)

@@ -11,7 +11,7 @@ use mesh_core::name::NamespacedName;
 /// The statuses of the GatewayClasses that are ours.
 pub(super) fn add(context: &Context<'_>, all: &mut Statuses) {
     for (key, (_, class)) in &context.input.world.classes {
-        if context.input.controller.role(context.input.world, key.name.as_str()).is_none() {
+        if context.input.place.controller.role(context.input.world, key.name.as_str()).is_none() {
             continue;
         }
         let parameters = class.spec.parameters_ref.as_ref();

@@ -38,7 +38,7 @@ impl<'a> Context<'a> {
         let mut gateways = BTreeMap::new();
         let instances = addresses::instances(input.world);
         for (key, (_, gateway)) in &input.world.gateways {
-            let Some(attachment) = attach(&read, input.controller, key) else { continue };
+            let Some(attachment) = attach(&read, &input.place.controller, key) else { continue };
             let reached = addresses::reached(input, key, gateway, attachment.role, instances.get(key));
             let accepted = gateway::accepted(input.world, gateway, &attachment);
             let programmed = gateway::programmed(&accepted, &attachment, &reached);

@@ -112,7 +112,7 @@ fn bound_target(
         "Gateway" => world.gateways.get(&name).map(|_| ()).ok_or_else(missing),
         "GatewayClass" => {
             let is_root = key.namespace == *context.input.place.root_namespace;
-            let known = context.input.controller.role(world, &target.name).is_some();
+            let known = context.input.place.controller.role(world, &target.name).is_some();
             let reason = || {
                 ("TargetNotFound", format!("GatewayClass {}: a policy for it is of the root namespace", target.name))
             };

@@ -60,7 +60,6 @@ pub use self::condition::with_absent;
 use self::context::Context;
 pub use self::generation::Generations;
 pub(crate) use self::page::{list, one};
-use crate::attach::Controller;
 use crate::finding::Finding;
 use crate::resource::ObjectId;
 use crate::translate::Place;
@@ -73,8 +72,6 @@ pub struct Input<'a> {
     pub world: &'a World,
     /// Names of the place that they describe.
     pub place: &'a Place,
-    /// Who we are among controllers.
-    pub controller: &'a Controller,
     /// What was found when they were read.
     pub findings: &'a [Finding],
     /// How often each object changed that does not say so itself.

@@ -15,18 +15,11 @@ use crate::resource::Kind;
 use crate::source::dir;
 
 fn place() -> Place {
-    Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "c1".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    }
+    Place::new(parse_trust_domain("cluster.local").unwrap(), "c1")
 }
 
 fn told(world: &World, findings: &[Finding], generations: &Generations) -> Statuses {
-    let (place, controller) = (place(), Controller::default());
-    statuses(&Input { world, place: &place, controller: &controller, findings, generations })
+    statuses(&Input { world, place: &place(), findings, generations })
 }
 
 fn world(text: &str) -> World {
@@ -365,7 +358,7 @@ proptest! {
         let (sum, most) = (attached.clone().sum::<u64>(), attached.max().unwrap_or_default());
         prop_assert!(sum >= accepted as u64 && most <= accepted as u64, "{accepted} accepted, {sum} attached, {most} at most");
         let whole = crate::attach::Whole::new(&world, "cluster.local");
-        let attachment = crate::attach::attach(&whole, &Controller::default(), &NamespacedName::new("edge", "ours")).unwrap();
+        let attachment = crate::attach::attach(&whole, &place().controller, &NamespacedName::new("edge", "ours")).unwrap();
         let named: std::collections::BTreeSet<&ObjectId> =
             attachment.listeners.iter().flat_map(|one| &one.routes).map(|one| &one.route).collect();
         prop_assert_eq!(named.len(), accepted);

@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 
 use mesh_core::name::TrustDomain;
 
+use crate::attach::Controller;
+
 pub use self::engine::{Translation, Waypoints, translate};
 pub(crate) use self::facts::{Vips, is_automatic};
 pub use self::peer::STRICT_POLICY;
@@ -42,6 +44,23 @@ pub struct Place {
     pub root_namespace: String,
     /// Domain of Kubernetes services.
     pub cluster_domain: String,
+    /// Who is the controller of its Gateways: those of its classes are served.
+    pub controller: Controller,
+}
+
+impl Place {
+    /// A cluster of the default network, with the names that Istio has where nothing is said.
+    #[must_use]
+    pub fn new(trust_domain: TrustDomain, cluster_id: impl Into<String>) -> Self {
+        Self {
+            trust_domain,
+            cluster_id: cluster_id.into(),
+            network: String::new(),
+            root_namespace: "istio-system".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            controller: Controller::default(),
+        }
+    }
 }
 
 /// Whether labels satisfy a selector; an empty selector selects nothing here.

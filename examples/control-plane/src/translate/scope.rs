@@ -64,13 +64,7 @@ mod tests {
         let file = SourceFile { path: "a.yaml".into(), text: Ok(text) };
         let (world, findings) = admit(&[file]).unwrap_or_else(|findings| panic!("{findings:#?}"));
         assert!(findings.is_empty(), "{findings:?}");
-        let place = Place {
-            trust_domain: parse_trust_domain("cluster.local").unwrap(),
-            cluster_id: "c1".into(),
-            network: "n1".into(),
-            root_namespace: "istio-system".into(),
-            cluster_domain: "cluster.local".into(),
-        };
+        let place = Place { network: "n1".into(), ..Place::new(parse_trust_domain("cluster.local").unwrap(), "c1") };
         let services = world.services.values().map(|(_, service)| &service.metadata);
         let global = services.filter(|service| service_scope(&world, &place, service) == ServiceScope::Global);
         global.map(|service| service.name.clone()).collect()

@@ -14,13 +14,7 @@ use crate::admission::admit;
 use crate::source::dir;
 
 fn place() -> Place {
-    Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "c1".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    }
+    Place::new(parse_trust_domain("cluster.local").unwrap(), "c1")
 }
 
 fn of(directory: &Path) -> (Translation, String) {

@@ -37,13 +37,7 @@ fn manifests(services: usize) -> World {
 }
 
 fn place() -> Place {
-    Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "Kubernetes".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    }
+    Place::new(parse_trust_domain("cluster.local").unwrap(), "Kubernetes")
 }
 
 fn node(agent: &str) -> Node {

@@ -75,13 +75,7 @@ pub fn validate(program: &OsStr, directory: &Path) {
 
 /// The resources of the waypoint of some manifests.
 fn resources(manifests: &Path) -> (Vec<Listener>, Vec<Cluster>, Vec<ClusterLoadAssignment>) {
-    let place = MeshPlace {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "c1".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    };
+    let place = MeshPlace::new(parse_trust_domain("cluster.local").unwrap(), "c1");
     let waypoint = NamespacedName::new("shop", "waypoint");
     let (resources, _) = standalone::resources(manifests, &place, &waypoint, &Locality::new("eu", "a", ""))
         .unwrap_or_else(|findings| panic!("{findings:#?}"));

@@ -202,6 +202,7 @@ impl Subscription {
         };
         match recent {
             Some(names) => names.iter().for_each(compare),
+            None if !self.wildcard => self.candidates(of_type, implied).iter().for_each(compare),
             None => {
                 of_type.names().for_each(&mut compare);
                 let held = self.ledger.iter().map(|(name, _)| name);
@@ -209,6 +210,16 @@ impl Subscription {
             }
         }
         (resources, removed)
+    }
+
+    /// All that names can cover, and what is held: found at the cost of what the client names and holds, however much there is of
+    /// the type.
+    fn candidates(&self, of_type: Visible<'_>, implied: Option<&str>) -> BTreeSet<Arc<str>> {
+        let held = || self.ledger.iter().map(|(name, _)| name);
+        let named = self.names.iter().flat_map(|name| of_type.called(name));
+        let with = held().map(AsRef::as_ref).chain(implied);
+        let along = with.flat_map(|with| of_type.companions(with)).map(|(name, _)| name);
+        held().chain(named).chain(along).cloned().collect()
     }
 
     /// The wildcard was given up: the client keeps what it asked for by another name, and what came with that.

@@ -11,7 +11,6 @@ use crate::finding::{Code, Faults, Finding};
 use crate::resource::{BackendRef, Kind, Metadata, ParentRef, PolicyTarget, RouteFilter, WAYPOINT_CLASS};
 use crate::translate::binding::{self, Object, Traffic};
 use crate::translate::clusterset;
-use crate::translate::gateway::is_class;
 use crate::world::World;
 
 /// All references of routes and policies.
@@ -35,12 +34,6 @@ pub(crate) fn references(world: &World, findings: &mut Vec<Finding>) {
         if gateway.spec.gateway_class_name == WAYPOINT_CLASS && !named && !world.services.contains_key(key) {
             let message = "there are none, and no Service of this name; what is bound to the waypoint is refused";
             Faults::new(origin, findings).of(Kind::Gateway, key).coded(Code::NO_ADDRESS, "addresses", message);
-        }
-        let class = &gateway.spec.gateway_class_name;
-        if class != WAYPOINT_CLASS && !is_class(world, class) {
-            let message = format_args!("Gateways of class `{class}` are not served here");
-            let mut faults = Faults::new(origin, findings).of(Kind::Gateway, key);
-            faults.coded(Code::CLASS_NOT_SERVED, "gatewayClassName", message);
         }
     }
     shared_addresses(world, findings);
@@ -143,12 +136,8 @@ fn parent_of(world: &World, route: &Metadata, parent: &ParentRef, faults: &mut F
 
 /// A Gateway that routes attach to.
 fn gateway_of(world: &World, key: &NamespacedName, faults: &mut Faults<'_>) {
-    match world.gateways.get(key).map(|(_, gateway)| &gateway.spec.gateway_class_name) {
-        None => faults.warning("name", format_args!("Gateway `{key}` is not there")),
-        Some(class) if !is_class(world, class) => {
-            faults.warning("name", format_args!("routes of Gateway `{key}` have no effect: its class is `{class}`"));
-        }
-        Some(_) => {}
+    if !world.gateways.contains_key(key) {
+        faults.coded(Code::NOT_FOUND, "name", format_args!("Gateway `{key}` is not there"));
     }
 }
 

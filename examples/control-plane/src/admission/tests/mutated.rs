@@ -80,13 +80,7 @@ fn mutated(text: &str, others: &[String], numbers: &mut Numbers) -> String {
 
 #[test]
 fn whatever_is_written_is_read_or_refused() {
-    let place = Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "c1".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    };
+    let place = Place::new(parse_trust_domain("cluster.local").unwrap(), "c1");
     let (seeds, mut numbers, mut good) = (seeds(), Numbers(7), 0);
     for run in 0..RUNS {
         let text = mutated(&seeds[run % seeds.len()], &seeds, &mut numbers);

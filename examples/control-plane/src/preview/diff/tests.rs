@@ -144,13 +144,7 @@ impl Spec {
         let text = self.manifests();
         let files = [SourceFile { path: "mesh.yaml".into(), text: Ok(text.clone()) }];
         let (world, _) = admit(&files).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}"));
-        let place = Place {
-            trust_domain: "cluster.local".parse().unwrap(),
-            cluster_id: "c".to_owned(),
-            network: String::new(),
-            root_namespace: "istio-system".to_owned(),
-            cluster_domain: "cluster.local".to_owned(),
-        };
+        let place = Place::new("cluster.local".parse().unwrap(), "c");
         Mesh::new(&world, &place)
     }
 }

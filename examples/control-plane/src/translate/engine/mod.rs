@@ -157,7 +157,7 @@ impl Engine {
 
     /// Whether a Gateway is one through which traffic enters the mesh.
     pub(crate) fn is_gateway(&self, key: &NamespacedName) -> bool {
-        gateway::is_served(&self.facts.world, key)
+        gateway::is_served(&self.facts.world, &self.facts.place, key)
     }
 
     /// What was taken last.

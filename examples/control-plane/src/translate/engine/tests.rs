@@ -16,13 +16,7 @@ use crate::translate::proxyless::Value;
 use crate::translate::waypoint::Made;
 
 fn place() -> Place {
-    Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "c1".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    }
+    Place::new(parse_trust_domain("cluster.local").unwrap(), "c1")
 }
 
 fn read(text: &str) -> Vec<ReadObject> {

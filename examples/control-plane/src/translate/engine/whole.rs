@@ -49,8 +49,7 @@ impl Waypoints {
 
     /// The other Gateways, through which traffic enters the mesh.
     pub fn gateways(&self) -> impl Iterator<Item = &NamespacedName> {
-        let world = self.0.world();
-        world.gateways.iter().map(|(key, _)| key).filter(|key| gateway::is_served(world, key))
+        self.0.world().gateways.iter().map(|(key, _)| key).filter(|key| self.0.is_gateway(key))
     }
 
     /// What an instance of a Gateway where traffic enters is programmed with that is somewhere; nothing, if it is not served

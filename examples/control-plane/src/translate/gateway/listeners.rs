@@ -84,7 +84,7 @@ impl Frame {
 
 /// The listeners of a Gateway; none, if it is not served here.
 pub(in crate::translate) fn frame(reader: &Reader<'_>, key: &NamespacedName) -> Frame {
-    let Some(gateway) = served::find(reader, key) else { return Frame::default() };
+    let Some(gateway) = served::find(reader, reader.place(), key) else { return Frame::default() };
     let mut frame = Frame::default();
     let (labels, families) = instances(reader, key, gateway);
     (frame.labels, frame.families) = (labels, families);

@@ -52,8 +52,6 @@ pub use self::encode::ByType;
 pub(super) use self::listeners::{Frame, frame};
 pub(super) use self::port::{Port, port};
 pub(super) use self::program::{Program, different};
-pub(crate) use self::served::is_class;
-pub use self::served::{CLASS, CONTROLLER};
 pub(super) use self::served::{identities, is_served};
 pub(super) use self::upstream::cluster;
 use super::facts::Reader;

@@ -19,13 +19,7 @@ use crate::source::dir;
 use crate::translate::{Place, Waypoints};
 
 pub(in crate::translate) fn place() -> Place {
-    Place {
-        trust_domain: parse_trust_domain("cluster.local").unwrap(),
-        cluster_id: "c1".into(),
-        network: String::new(),
-        root_namespace: "istio-system".into(),
-        cluster_domain: "cluster.local".into(),
-    }
+    Place::new(parse_trust_domain("cluster.local").unwrap(), "c1")
 }
 
 /// The resources of the one waypoint of a directory.
