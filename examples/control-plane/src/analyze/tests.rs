@@ -284,6 +284,11 @@ fn findings_and_their_absence() {
             AROUND.replace("port: 15008", "port: 15009"),
         ),
         (
+            "MESH1071 Gateway shop/gw: spec.gatewayClassName: Gateways of class `other` are not served here",
+            served("[{name: http, port: 80, protocol: HTTP}]").replace("gatewayClassName: istio", "gatewayClassName: other"),
+            all(&[served("[{name: http, port: 80, protocol: HTTP}]"), of_gateway("{name: gw}", "")]),
+        ),
+        (
             "MESH1072 Gateway shop/gw: metadata.name: it has no address, and there is no Service",
             all(&[gateway("[{name: http, port: 80, protocol: HTTP}]", ""), of_gateway("{name: gw}", "")]),
             all(&[gateway("[{name: http, port: 80, protocol: HTTP}]", ", addresses: [{value: 192.0.2.1}]"), of_gateway("{name: gw}", "")]),
